@@ -1,0 +1,1 @@
+"""One Migration, from Pending to its end: decided purely, committed in one transaction, run by one process."""

@@ -1,0 +1,306 @@
+"""The hypervisor's port: what a host is asked and told. Every promise is about where the guest is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+
+class HypervisorError(Exception):
+    """Base of all. `code` and `text` are libvirt's own where there are any."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+class Unreachable(HypervisorError):
+    """The host did not answer, or the connection broke in mid-call: nobody knows what happened. Ask again later."""
+
+
+class DomainGone(HypervisorError):
+    """The host answers and does not know the domain."""
+
+
+class DomainExists(HypervisorError):
+    """Another domain has that name or UUID there."""
+
+
+class Incompatible(HypervisorError):
+    """This host can never take this guest or definition; the text says why. Trying again here does not help."""
+
+
+class Aborted(HypervisorError):
+    """The migration was cancelled: the guest runs on the source and is gone on the target."""
+
+
+class MigrationFailed(HypervisorError):
+    """The migration ended with an error. Where the guest is must be asked of both hosts."""
+
+
+class Busy(HypervisorError):
+    """Another job holds the domain."""
+
+
+class Refused(HypervisorError):
+    """Any other error of libvirt's, with its text: a bad definition, an operation that its state forbids."""
+
+
+class State(StrEnum):
+    """libvirt's domain states, and ABSENT for a host that answers and does not know the domain."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUTOFF = "shutoff"
+    CRASHED = "crashed"
+    SHUTTING_DOWN = "shutting-down"
+
+
+class Reason(StrEnum):
+    """libvirt's reasons, as far as a decision needs them; everything else is OTHER."""
+
+    OTHER = "other"
+    BOOTED = "booted"
+    MIGRATION = "migration"
+    """PAUSED: the source at the switch-over, or the target before it."""
+    STARTING_UP = "starting-up"
+    MIGRATED = "migrated"
+    """RUNNING: arrived here. SHUTOFF: left from here."""
+    MIGRATION_CANCELED = "migration-canceled"
+    POSTCOPY = "postcopy"
+    POSTCOPY_FAILED = "postcopy-failed"
+    USER = "user"
+    SHUTDOWN = "shutdown"
+    """SHUTOFF: the guest powered itself off."""
+    DESTROYED = "destroyed"
+    CRASHED = "crashed"
+    FAILED = "failed"
+    """SHUTOFF: it could not start, or an incoming migration failed."""
+
+
+class Job(StrEnum):
+    """What libvirt works on for the domain."""
+
+    NONE = "none"
+    MIGRATION_OUT = "migration-out"
+    MIGRATION_IN = "migration-in"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Drover's own metadata in a domain: it travels with the guest. Written once before a migration, never during one."""
+
+    store: str = ""
+    """Which Drover store manages the guest (its id), so that two of them never fight over one host."""
+    vm: str = ""
+    """namespace/name of the VirtualMachine."""
+    migration: str = ""
+    """UID of the last Migration that touched it."""
+    attempt: int = 0
+    released: bool = False
+    """The operator deleted the adopted VirtualMachine: leave the guest alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What a host says of one domain. For ABSENT only uuid and state mean anything."""
+
+    uuid: UUID
+    state: State
+    reason: Reason = Reason.OTHER
+    name: str = ""
+    persistent: bool = False
+    autostart: bool = False
+    job: Job = Job.NONE
+    mark: Mark | None = None
+    memory: int = 0
+    """Bytes, maximum."""
+    vcpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a host is. Memory in bytes."""
+
+    uuid: UUID
+    hostname: str
+    arch: str
+    cpus: int
+    memory: int
+    memory_free: int
+    hypervisor_version: str
+    libvirt_version: str
+    cpu_model: str = ""
+    machine_types: tuple[str, ...] = ()
+    domain_types: tuple[str, ...] = ("qemu",)
+    """`kvm`, `qemu`: what it can run."""
+    kernel: str = ""
+    os_image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a guest goes and how the hosts reach one another."""
+
+    peer_uri: str
+    """The target's libvirt URI as the source reaches it."""
+    migration_uri: str | None = None
+    """`tcp://…` or `unix:///…/a.sock` for the memory; None lets libvirt choose."""
+    domain_xml: str | None = None
+    """The guest's definition on the target, where it differs."""
+    bandwidth: int | None = None
+    """Bytes per second; None is no cap. libvirt rounds to whole MiB/s."""
+    unsafe: bool = False
+    """Only under a declared shared path: libvirt's own judgement of shared storage is overruled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One sample of a running migration. Bytes; rates per second."""
+
+    total: int
+    processed: int
+    remaining: int
+    memory_rate: int
+    dirty_rate: int
+    iteration: int
+    elapsed_ms: int
+    expected_downtime_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What libvirt says of a migration after it succeeded."""
+
+    downtime_ms: int | None
+    elapsed_ms: int
+    total: int
+    processed: int
+    iterations: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDowntime:
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetBandwidth:
+    bytes_per_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Give up: the guest stays on the source. Refused by libvirt once post-copy has begun."""
+
+
+Steer = SetDowntime | SetBandwidth | Abort
+
+
+class Change(StrEnum):
+    """libvirt's lifecycle events."""
+
+    DEFINED = "defined"
+    UNDEFINED = "undefined"
+    STARTED = "started"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+    SHUTDOWN = "shutdown"
+    CRASHED = "crashed"
+    DISCONNECTED = "disconnected"
+    """The connection to the host ended: no more events come from it; connect again and list everything anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """An event, with the wall-clock second at which it arrived (time.time())."""
+
+    domain: UUID
+    change: Change
+    detail: str = ""
+    """`migrated`, `postcopy`, `booted`, `shutdown`, `destroyed`, `crashed`, `failed`, …"""
+    at: float = field(default=0.0, compare=False)
+
+
+class Hypervisor(Protocol):
+    """An open connection to one host. Every method has a deadline of its own and raises Unreachable; DomainGone where
+    it names a domain that the host does not know (but for `look`, which answers ABSENT)."""
+
+    @property
+    def uri(self) -> str: ...
+
+    async def host(self) -> Host: ...
+
+    async def domains(self) -> list[Domain]:
+        """Every domain that the host knows, running or only defined."""
+
+    async def look(self, domain: UUID) -> Domain:
+        """State, reason, job and mark of one domain, ABSENT if unknown. Answers also while all of libvirt's ordinary
+        workers are busy, then with job OTHER."""
+
+    async def definition(self, domain: UUID) -> str:
+        """The guest's migratable XML (live where it runs)."""
+
+    async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
+        """Define (persistent, no autostart) and start. Twice is harmless: running already is success. Raises
+        Incompatible or Refused with libvirt's text; then nothing runs, and nothing that this call defined stays."""
+
+    async def power_off(self, domain: UUID) -> None:
+        """Press the ACPI power button; returns at once."""
+
+    async def destroy(self, domain: UUID) -> None:
+        """Stop without asking the guest. Twice is harmless: inactive already is success."""
+
+    async def suspend(self, domain: UUID) -> None: ...
+
+    async def resume(self, domain: UUID) -> None: ...
+
+    async def undefine(self, domain: UUID) -> None:
+        """Forget an inactive domain, keeping NVRAM and TPM; snapshots' and checkpoints' metadata go. Absent is success.
+        Raises Refused for an active one."""
+
+    async def set_autostart(self, domain: UUID, on: bool) -> None: ...
+
+    async def mark(self, domain: UUID, mark: Mark) -> None:
+        """Write Drover's metadata, live and persistent. Never during a job: that blocks and fails (Busy)."""
+
+    async def migrate(self, domain: UUID, to: Destination) -> None:
+        """
+        Move a running guest: peer to peer, live, PERSIST_DEST, never UNDEFINE_SOURCE. Blocks until it is over, on a
+        connection of its own; if this process dies the migration goes on.
+
+        On return it runs on the destination and is SHUTOFF/MIGRATED here. On Aborted it runs here and is gone there.
+        On Incompatible nothing has moved. On MigrationFailed or Unreachable nobody knows: ask both hosts.
+        Raises Busy when another migration of the guest is under way.
+        """
+
+    async def progress(self, domain: UUID) -> Progress | None:
+        """None while no migration of the domain is under way."""
+
+    async def completed(self, domain: UUID) -> Completed | None:
+        """Statistics of the last migration, while libvirt keeps them."""
+
+    async def steer(self, domain: UUID, steer: Steer) -> None:
+        """Raises Refused when there is no such job."""
+
+    def lifecycle(self) -> AsyncIterator[Lifecycle]:
+        """Events from now on, the last one DISCONNECTED. Subscribed before the first `await` of the iterator returns."""
+
+    async def close(self) -> None:
+        """Twice is harmless. Does not disturb any guest or job."""
+
+
+class Hypervisors(Protocol):
+    """Opens connections; wiring chooses the driver by the URI's scheme."""
+
+    async def connect(self, uri: str) -> Hypervisor:
+        """Raises Unreachable, with libvirt's text, within its deadline."""
+
+    async def close(self) -> None: ...

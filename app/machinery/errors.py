@@ -1,0 +1,105 @@
+"""What an API says no with: the ApiError family, and FieldError for one wrong field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.machinery.objects import Document
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field: its path (`spec.disks[0].name`), the cause's reason, and the text after the path."""
+
+    path: str
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def required(path: str, detail: str = "") -> FieldError:
+    return FieldError(path, "FieldValueRequired", "Required value" + (f": {detail}" if detail else ""))
+
+
+def invalid(path: str, value: Any, detail: str) -> FieldError:
+    return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {detail}")
+
+
+def unsupported(path: str, value: Any, supported: Sequence[str]) -> FieldError:
+    listed = ", ".join(f'"{s}"' for s in supported)
+    return FieldError(path, "FieldValueNotSupported", f"Unsupported value: {_shown(value)}: supported values: {listed}")
+
+
+def forbidden(path: str, detail: str) -> FieldError:
+    return FieldError(path, "FieldValueForbidden", f"Forbidden: {detail}")
+
+
+def duplicate(path: str, value: Any) -> FieldError:
+    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+
+
+def too_long(path: str, limit: int) -> FieldError:
+    return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
+
+
+def too_many(path: str, count: int, limit: int) -> FieldError:
+    return FieldError(path, "FieldValueTooMany", f"Too many: {count}: must have at most {limit} items")
+
+
+class ApiError(Exception):
+    """An answer other than success, in the form of metav1.Status. Sections 2 and 3 of the API conventions give the texts."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: Document | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.headers = headers or {}
+
+    def status(self) -> Document:
+        """The metav1.Status document."""
+        body: Document = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+        }
+        if self.reason:
+            body["reason"] = self.reason
+        if self.details:
+            body["details"] = self.details
+        body["code"] = self.code
+        return body
+
+
+def invalid_object(kind: str, group: str, name: str, errors: Iterable[FieldError]) -> ApiError:
+    """422 with every wrong field, as kube-apiserver words it: one error bare, several in brackets."""
+    listed = list(errors)
+    text = str(listed[0]) if len(listed) == 1 else "[" + ", ".join(map(str, listed)) + "]"
+    qualified = f"{kind}.{group}" if group else kind
+    details: Document = {
+        "name": name,
+        "kind": kind,
+        "causes": [{"reason": e.reason, "message": e.message, "field": e.path} for e in listed],
+    }
+    if group:
+        details["group"] = group
+    return ApiError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)

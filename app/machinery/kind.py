@@ -1,0 +1,135 @@
+"""How a resource is declared, and under which group versions it is served. The machinery does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from pydantic import BaseModel
+
+from app.machinery.errors import FieldError
+from app.machinery.objects import Document, Object, ObjectMeta, SpecT, StatusT
+
+
+@dataclass(frozen=True, slots=True)
+class GroupVersion:
+    """A group and a version; the core group is the empty string."""
+
+    group: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def path(self) -> str:
+        """The URL prefix: /api/v1 or /apis/<group>/<version>."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+
+CORE = GroupVersion("", "v1")
+KUBEVIRT = GroupVersion("kubevirt.io", "v1alpha1")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`. `source` is a dotted path, or a function of the document for what a path cannot say."""
+
+    name: str
+    source: str | Callable[[Document], Any]
+    type: str = "string"
+    """string, integer, number, boolean or date; a date is shown as an age."""
+    priority: int = 0
+    """0 is always shown; 1 only by `-o wide`."""
+    description: str = ""
+    format: str = ""
+
+
+AGE = Column(
+    "Age",
+    "metadata.creationTimestamp",
+    type="date",
+    description="Time since the object was created, as the server's clock counts.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """A further path below an item, such as `pods/log`. Its handler is bound in wiring, by this name."""
+
+    name: str
+    verbs: tuple[str, ...]
+    kind: str
+    """The kind of its body or answer, e.g. Eviction; for `log` the parent's own kind, as in Kubernetes."""
+    group_version: GroupVersion | None = None
+
+
+def nothing_wrong(_: Document) -> Iterator[FieldError]:
+    return iter(())
+
+
+def any_update(_old: Document, _new: Document) -> Iterator[FieldError]:
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[SpecT, StatusT]):
+    """A resource. What is not said has Kubernetes' default, so a declaration holds only what is particular to it."""
+
+    name: str
+    plural: str
+    served: tuple[GroupVersion, ...]
+    """The first is what is stored; under the others the same objects are served with another apiVersion and selfLink."""
+    spec: type[SpecT]
+    status: type[StatusT]
+    body: type[BaseModel] | None = None
+    """For kinds without spec and status (Event): every top-level field beside apiVersion, kind and metadata."""
+    description: str = ""
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    """Announced under the first served group version only."""
+    categories: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = (AGE,)
+    """After Name, which every kind has."""
+    selectable: tuple[str, ...] = ()
+    """Dotted paths that field selectors may name, beside metadata.name and metadata.namespace."""
+    typed: bool = False
+    """Core semantics: unconditional PUT, strategic merge patch, kind and apiVersion defaulted. Otherwise a custom resource's."""
+    dns_label: bool = False
+    """Names are DNS-1123 labels of at most 63 characters; otherwise subdomains of at most 253."""
+    finalizers: tuple[str, ...] = ()
+    """Put on every new object by the API, so that no object can vanish before its owner acted."""
+    default: Callable[[Document], None] | None = None
+    """Fills defaults that the schema cannot express, in place, before validation."""
+    check_create: Callable[[Document], Iterator[FieldError]] = nothing_wrong
+    check_update: Callable[[Document, Document], Iterator[FieldError]] = any_update
+    """(old, new): also called when only metadata or status changes."""
+    subresources: tuple[Subresource, ...] = ()
+    has_status: bool = True
+
+    @property
+    def group_version(self) -> GroupVersion:
+        return self.served[0]
+
+    @property
+    def resource(self) -> str:
+        """`migrations.kubevirt.io`, or `pods` for the core group: the store's and the error messages' word for it."""
+        group = self.group_version.group
+        return f"{self.plural}.{group}" if group else self.plural
+
+    @property
+    def singular(self) -> str:
+        return self.name.lower()
+
+    @property
+    def list_name(self) -> str:
+        return f"{self.name}List"
+
+    def read(self, document: Document) -> Object[SpecT, StatusT]:
+        """The typed view of a stored document."""
+        return Object(
+            ObjectMeta.model_validate(document.get("metadata") or {}),
+            self.spec.model_validate(document.get("spec") or {}),
+            self.status.model_validate(document.get("status") or {}),
+        )

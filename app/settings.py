@@ -1,0 +1,68 @@
+"""Every setting: type, unit, default, and why that default. Read once, at the door, and passed on as values."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data_dir() -> Path:
+    """`/var/lib/drover` as root, else `$XDG_STATE_HOME/drover`."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/drover")
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "drover"
+
+
+class Settings(BaseSettings):
+    """`DROVER_*` variables; flags of the same names override them."""
+
+    model_config = SettingsConfigDict(env_prefix="DROVER_", extra="ignore")
+
+    database_url: SecretStr | None = None
+    """postgresql://… ; unset means the embedded PostgreSQL in `data_dir`. A secret: only a variable, never a flag."""
+    database_url_file: Path | None = None
+    """A file that holds the URL, for orchestrators that mount secrets."""
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Where the embedded PostgreSQL keeps its data; shared by every process that names it."""
+    lab_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / f"drover-lab-{os.geteuid()}")
+    """Where `drover lab` keeps its hosts. Short: a unix socket's path has at most 107 bytes."""
+    bind: str = "127.0.0.1"
+    """Loopback: without authentication nobody else may reach it."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """8080 without TLS. 0 takes a free one and prints it."""
+    workers: bool = True
+    """Run controllers and workers in this process too."""
+    migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
+    """KubeVirt's default parallelMigrationsPerCluster."""
+    migrations_outbound_per_node: Annotated[int, Field(ge=1)] = 2
+    """KubeVirt's default; more streams out of one host slow each other down."""
+    migrations_inbound_per_node: Annotated[int, Field(ge=1)] = 2
+    """As many as outbound: the receiving side works as hard."""
+    unschedulable_timeout_s: Annotated[float, Field(gt=0)] = 300
+    """How long a Migration waits in Scheduling for a node that fits."""
+    queue_timeout_s: Annotated[float, Field(gt=0)] = 3600
+    """How long a Migration waits in Pending for a slot."""
+    cpu_allocation_ratio: Annotated[float, Field(gt=0)] = 10
+    """Virtual CPUs per physical one in a Node's allocatable."""
+    lease_s: Annotated[float, Field(ge=3)] = 15
+    """How long a silent worker keeps its runs and hosts. Renewed at a third of it."""
+    heartbeat_s: Annotated[float, Field(gt=0)] = 5
+    """How often each host is asked whether it is well; Ready is told within three of them."""
+    log_retention_s: Annotated[float, Field(ge=60)] = 600
+    """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
+    allowed_paths: tuple[str, ...] = ()
+    """Prefixes of host paths that domains may use (disks, kernels, serial files). Empty: none."""
+    allowed_bridges: tuple[str, ...] = ()
+    """Host bridges and libvirt networks that domains may use."""
+    allowed_emulators: tuple[str, ...] = ()
+    """Emulator binaries that domains may name. Empty: the host's own default only."""
+    drain_s: Annotated[float, Field(gt=0)] = 25
+    """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
+    log_format: str = "console"
+    """`console` for people, `json` for machines."""

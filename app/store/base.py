@@ -1,0 +1,337 @@
+"""The store's port: objects with one ordered log of their changes, runs, leases and pod logs; and transactions over them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Protocol
+from uuid import UUID
+
+import orjson
+
+from app.machinery.objects import Document
+
+Revision = int
+"""The store's one counter: a later commit has a larger one. It is every object's resourceVersion."""
+
+
+class StoreError(Exception):
+    """What the store says no with. The API's edge translates these; nobody reads their text to decide."""
+
+
+class NotFound(StoreError):
+    """No such object."""
+
+
+class AlreadyExists(StoreError):
+    """The key is taken."""
+
+
+class Conflict(StoreError):
+    """Somebody else wrote first: read again, then decide again."""
+
+
+class Gone(StoreError):
+    """The log no longer reaches back that far, or the watcher was too slow: list again."""
+
+
+class TooNew(StoreError):
+    """A revision that the store has not reached yet."""
+
+
+class LeaseLost(StoreError):
+    """Somebody else holds it now: stop at once, write nothing."""
+
+
+class Unavailable(StoreError):
+    """PostgreSQL cannot be reached or refused for a reason that may pass. The write may or may not have happened."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Names one object. `resource` is the kind's own word (`migrations.kubevirt.io`); cluster-scoped: namespace ""."""
+
+    resource: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is listed or watched: a resource, perhaps in one namespace. resource None watches everything."""
+
+    resource: str | None
+    namespace: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One version of one object. `body` is its JSON, encoded once, with resourceVersion inside."""
+
+    key: Key
+    revision: Revision
+    body: bytes
+
+    @cached_property
+    def document(self) -> Document:
+        """Decoded once and shared by everybody: copy (`copy.deepcopy`) before changing."""
+        decoded: Document = orjson.loads(self.body)
+        return decoded
+
+
+class EventType(StrEnum):
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change. For DELETED `object` is the last version under the revision of the deletion."""
+
+    type: EventType
+    revision: Revision
+    object: Stored
+    previous: Stored | None
+    """The version before, for selectors that an object enters or leaves; None for ADDED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A consistent snapshot, in key order (namespace, then name, byte order)."""
+
+    items: Sequence[Stored]
+    revision: Revision
+    remaining: int
+    """How many more there are after a limit; 0 when this is all."""
+
+
+class Watch(Protocol):
+    """An open watch: `async for event in watch`; leaving the `async with` ends it."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def next(self, timeout_s: float | None = None) -> Event | None:
+        """The next event, or None when the timeout passes first. Raises Gone for a watcher that fell too far behind."""
+
+    def ready(self) -> list[Event]:
+        """What has arrived and not been taken, without waiting: lets a stream be flushed once for many events."""
+
+    @property
+    def revision(self) -> Revision:
+        """Every change up to here has been handed out or does not concern this watch: what a bookmark says."""
+
+
+class Reader(Protocol):
+    """Reads. Each method raises Unavailable."""
+
+    async def get(self, key: Key) -> Stored:
+        """Raises NotFound."""
+
+    async def list(
+        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+    ) -> Listing:
+        """At the newest revision, or exactly `at`. Raises Gone when `at` is compacted, TooNew when it is not reached."""
+
+
+class Objects(Reader, Protocol):
+    """Documents under optimistic concurrency, and the one ordered log of their changes.
+
+    Every write fills metadata.resourceVersion (and nothing else), is grouped with what else waits, and is durable on
+    return. A replace whose document equals the stored one, resourceVersion aside, writes nothing and returns the stored.
+    """
+
+    async def create(self, key: Key, document: Document) -> Stored:
+        """Raises AlreadyExists, Unavailable."""
+
+    async def replace(self, key: Key, document: Document) -> Stored:
+        """Raises NotFound; Conflict unless the document carries the stored resourceVersion; Unavailable."""
+
+    async def delete(self, key: Key, *, revision: Revision | None = None, document: Document | None = None) -> Stored:
+        """The last version under the deletion's revision. Raises NotFound; Conflict when a revision is given and is
+        not the stored one; Unavailable. `document` is the last version to tell watchers, if it differs from the stored."""
+
+    async def revision(self) -> Revision:
+        """The newest committed revision."""
+
+    def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
+        """Every later change in the scope, once, in revision order. Raises Gone where the log is compacted."""
+
+
+class RunState(StrEnum):
+    """WAITING for a worker; HELD by one under a lease (which may have lapsed); FINISHED with an exit code."""
+
+    WAITING = "waiting"
+    HELD = "held"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt of a migration: its row and, while held, its process. Holds a slot until it is finished."""
+
+    id: UUID
+    migration: Key
+    migration_uid: UUID
+    domain: UUID
+    """libvirt's UUID of the guest."""
+    source: str
+    target: str
+    attempt: int
+    plan: Document
+    """What the process needs and may not change: URIs, destination XML, options, pods. Resolved when it was started."""
+    state: RunState = RunState.WAITING
+    holder: str = ""
+    token: int = 0
+    """Grows with each claim: 1 is the first holder, more means that it was taken over."""
+    lease_until: datetime | None = None
+    former_lease_until: datetime | None = None
+    """When the lease of the holder before this one ended: verbs that start or end a guest wait 40 s from there."""
+    cancelled: bool = False
+    exit_code: int | None = None
+    result: Document = field(default_factory=dict)
+    """What the process learned: error code and text, downtime, who has the guest and the evidence."""
+    memory: int = 0
+    """Bytes of the guest, reserved on the target while unfinished."""
+
+
+class Runs(Protocol):
+    """Runs are rows, and the table is the queue. All times are the database's clock."""
+
+    async def claim(self, holder: str, lease: timedelta, limit: int) -> Sequence[Run]:
+        """Take up to `limit` runs that wait or whose lease has lapsed, oldest first, in one statement (SKIP LOCKED)."""
+
+    async def extend(self, run: UUID, token: int, lease: timedelta) -> Run:
+        """Renew early; the answer says whether it was cancelled meanwhile. Raises LeaseLost."""
+
+    async def of(self, migration_uid: UUID) -> Sequence[Run]:
+        """Every run of a migration, by attempt."""
+
+    async def unfinished(self) -> Sequence[Run]:
+        """All runs that hold a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may act for something that must have one owner, such as a host."""
+
+    name: str
+    holder: str
+    token: int
+    until: datetime
+
+
+class Leases(Protocol):
+    """Named leases. All times are the database's clock."""
+
+    async def acquire(self, names: Sequence[str], holder: str, ttl: timedelta) -> Sequence[Lease]:
+        """Take or renew each of the names that is free, lapsed or ours; the answer has those that we hold now.
+        The token grows when the holder changes."""
+
+    async def release(self, names: Sequence[str], holder: str) -> None: ...
+
+    async def held(self) -> Sequence[Lease]:
+        """Every lease that has not lapsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    seq: int
+    at: datetime
+    text: str
+
+
+class Logs(Protocol):
+    """What the processes of pods said, by the pod's uid. Lines outlive the process and go with the pod."""
+
+    async def append(self, pod: UUID, lines: Sequence[tuple[datetime, str]]) -> None: ...
+
+    async def read(
+        self, pod: UUID, *, after: int = 0, tail: int | None = None, limit: int = 1000
+    ) -> Sequence[LogLine]: ...
+
+
+class Transaction(Reader, Protocol):
+    """One reconcile's writes: all of them or none. Reads are immediate; writes are applied at the end, in order.
+
+    Leaving the block raises AlreadyExists, NotFound or Conflict where a write lost, LeaseLost where a fence did, and
+    then nothing has been written.
+    """
+
+    def create(self, key: Key, document: Document) -> None: ...
+
+    def replace(self, key: Key, document: Document) -> None: ...
+
+    def delete(self, key: Key, *, revision: Revision | None = None, document: Document | None = None) -> None: ...
+
+    def start_run(self, run: Run) -> None: ...
+
+    def cancel_run(self, run: UUID) -> None: ...
+
+    def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
+        """Conditional on the token. Frees the slot."""
+
+    def fence_run(self, run: UUID, token: int) -> None:
+        """Nothing of this transaction happens unless that run is still held under that token."""
+
+    def fence_lease(self, name: str, token: int) -> None:
+        """Nothing of this transaction happens unless that lease is still held under that token."""
+
+    async def runs_of(self, migration_uid: UUID) -> Sequence[Run]: ...
+
+    async def unfinished_runs(self) -> Sequence[Run]: ...
+
+
+class Store(Protocol):
+    """Everything that is kept. Opened and closed by wiring; both may be called twice."""
+
+    @property
+    def objects(self) -> Objects: ...
+
+    @property
+    def runs(self) -> Runs: ...
+
+    @property
+    def leases(self) -> Leases: ...
+
+    @property
+    def logs(self) -> Logs: ...
+
+    def transaction(self, *, serial: bool = False) -> AbstractAsyncContextManager[Transaction]:
+        """`serial` takes the revision counter first: what is read then cannot change before the commit. For limits."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def compact(self, *, older_than: timedelta, keep: int) -> int:
+        """Drop log entries older than that but for the newest `keep`; how many went."""
+
+
+async def edit(
+    objects: Objects,
+    key: Key,
+    change: Callable[[Document], Document | Awaitable[Document | None] | None],
+    *,
+    attempts: int = 10,
+) -> Stored:
+    """Read, change, replace; again from a fresh copy when somebody else wins. `change` gets a copy of its own; None
+    leaves the object alone. Raises NotFound, and Conflict after the last attempt."""
+    for attempt in range(attempts):
+        stored = await objects.get(key)
+        changed = change(orjson.loads(stored.body))
+        if isinstance(changed, Awaitable):
+            changed = await changed
+        if changed is None:
+            return stored
+        try:
+            return await objects.replace(key, changed)
+        except Conflict:
+            if attempt == attempts - 1:
+                raise
+    raise AssertionError("BUG: edit with no attempts")
