@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from pydantic import BaseModel
 
-from app.machinery.errors import FieldError
+from app.machinery.errors import ApiError, FieldError
 from app.machinery.objects import Document, Object, ObjectMeta, SpecT, StatusT
 
 
@@ -105,6 +105,8 @@ class Kind(Generic[SpecT, StatusT]):
     check_create: Callable[[Document], Iterator[FieldError]] = nothing_wrong
     check_update: Callable[[Document, Document], Iterator[FieldError]] = any_update
     """(old, new): also called when only metadata or status changes."""
+    check_delete: Callable[[Document], ApiError | None] | None = None
+    """Judged in the deleting transaction; an ApiError refuses. For pods whose guest runs (403)."""
     subresources: tuple[Subresource, ...] = ()
     has_status: bool = True
 
