@@ -108,7 +108,7 @@ class LabHost:
         self._reap()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        user = None if self._account.is_me else self._account
+        drop = None if self._account.is_me else self._account
         folders = {f"XDG_{what}_HOME": str(self.directory / what.lower()) for what in ("CONFIG", "CACHE", "DATA")}
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -122,7 +122,7 @@ class LabHost:
                 [program("libvirtd"), "-f", str(self.directory / "libvirtd.conf")],
                 cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, umask=0o077,
-                user=user and user.uid, group=user and user.gid, extra_groups=user and [],
+                user=drop.uid if drop else None, group=drop.gid if drop else None, extra_groups=[] if drop else None,
             )  # fmt: skip
 
     def _furnish(self) -> None:
