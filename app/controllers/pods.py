@@ -1,0 +1,128 @@
+"""The pods that Drover makes: a VirtualMachine's launcher pod, a migration's target pod, and its migration pod."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from app.controllers.birth import Birth
+from app.controllers.placement import HOSTNAME, Need, overhead
+from app.controllers.quantity import cpu_text, memory_text
+from app.kinds import POD
+from app.machinery.objects import Document
+
+APP = "kubevirt.io"
+DOMAIN = "kubevirt.io/domain"
+VM_UID = "kubevirt.io/vmUID"
+NODE_NAME = "kubevirt.io/nodeName"
+MIGRATION = "kubevirt.io/migration"
+MIGRATION_UID = "kubevirt.io/migrationUID"
+
+LAUNCHER = "virt-launcher"
+LAUNCHER_CONTAINER = "compute"
+MIGRATION_CONTAINER = "migration"
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_FINISHED = ("Succeeded", "Failed")
+
+
+def guest_need(memory: int, vcpus: int, vm: Document, **more: Any) -> Need:
+    """What a guest of that many bytes and virtual CPUs asks of a node, with the VM's own selector and affinity."""
+    spec = vm["spec"]
+    return Need(
+        **{
+            "memory": memory + overhead(memory, vcpus),
+            "cpu_milli": vcpus * 1000,
+            "node_selector": spec.get("nodeSelector") or {},
+            "affinity": node_affinity(vm),
+            **more,
+        }
+    )
+
+
+def node_affinity(vm: Document) -> Document:
+    """A VM's (or pod's) own nodeAffinity, {} if it has none."""
+    affinity: Document = (vm["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    return affinity
+
+
+def launcher_pod(birth: Birth, vm: Document, node: str, need: Need) -> Document:
+    """The pod of a VM, bound to that node: it reserves what the guest needs there until it is finished or deleted."""
+    return _launcher(birth, vm, node, need, {}, need.affinity)
+
+
+def target_pod(birth: Birth, vm: Document, migration: Document, node: str, need: Need) -> Document:
+    """A launcher pod on the node that the guest moves to. `need` has the merged selector, the VM's affinity and the source."""
+    labels = migration_labels(migration)
+    affinity = away_from(need.affinity, need.source) if need.source is not None else need.affinity
+    return _launcher(birth, vm, node, need, labels, affinity)
+
+
+def migration_pod(birth: Birth, vm: Document, migration: Document) -> Document:
+    """The pod whose process runs one attempt. It has no node: the process runs where a worker claims it."""
+    return birth.document(
+        POD,
+        migration["metadata"]["namespace"],
+        f"virt-migration-{birth.suffix()}",
+        labels={APP: "migration", DOMAIN: vm["metadata"]["name"], **migration_labels(migration)},
+        owner=migration,
+        spec={"containers": [{"name": MIGRATION_CONTAINER}], "restartPolicy": "Never"},
+        status={"phase": "Pending"},
+    )
+
+
+def migration_labels(migration: Document) -> dict[str, str]:
+    """By which a migration's pods are found."""
+    return {MIGRATION: migration["metadata"]["name"], MIGRATION_UID: migration["metadata"]["uid"]}
+
+
+def away_from(affinity: Document, source: str) -> Document:
+    """The node affinity with `hostname NotIn [source]` appended to every required term; a term is made when there is none."""
+    away = copy.deepcopy(affinity)
+    terms = away.setdefault(_REQUIRED, {}).setdefault("nodeSelectorTerms", []) or [{}]
+    for term in terms:
+        expression = {"key": HOSTNAME, "operator": "NotIn", "values": [source]}
+        term["matchExpressions"] = [*(term.get("matchExpressions") or []), expression]
+    away[_REQUIRED]["nodeSelectorTerms"] = terms
+    return away
+
+
+def is_launcher_of(pod: Document, vm_uid: str) -> bool:
+    """Whether it is a launcher or target pod of that VM."""
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(APP) == LAUNCHER and labels.get(VM_UID) == vm_uid
+
+
+def is_finished(pod: Document) -> bool:
+    return (pod.get("status") or {}).get("phase") in _FINISHED
+
+
+def is_leaving(document: Document) -> bool:
+    """Its deletion has begun."""
+    return bool(document["metadata"].get("deletionTimestamp"))
+
+
+def _launcher(
+    birth: Birth, vm: Document, node: str, need: Need, labels: dict[str, str], affinity: Document
+) -> Document:
+    metadata = vm["metadata"]
+    requests = {"memory": memory_text(need.memory), "cpu": cpu_text(need.cpu_milli)}
+    spec: Document = {
+        "containers": [{"name": LAUNCHER_CONTAINER, "resources": {"requests": requests}}],
+        "nodeName": node,
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": vm["spec"].get("terminationGracePeriodSeconds", 30),
+    }
+    if need.node_selector:
+        spec["nodeSelector"] = dict(need.node_selector)
+    if affinity:
+        spec["affinity"] = {"nodeAffinity": copy.deepcopy(affinity)}
+    return birth.document(
+        POD,
+        metadata["namespace"],
+        f"{LAUNCHER}-{metadata['name']}-{birth.suffix()}",
+        labels={APP: LAUNCHER, DOMAIN: metadata["name"], VM_UID: metadata["uid"], **labels},
+        owner=vm,
+        spec=spec,
+        status={"phase": "Pending"},
+    )
