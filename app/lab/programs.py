@@ -17,8 +17,11 @@ PACKAGES = {
     "as": "binutils",
     "ld": "binutils",
     "gcc": "gcc",
+    "gzip": "gzip",
     "apt-get": "apt",
+    "apt-cache": "apt",
     "dpkg": "dpkg",
+    "zstd": "zstd",
 }
 DRIVER = Path("lib/libvirt/connection-driver/libvirt_driver_qemu.so")
 """libvirt's QEMU driver, a package of its own: below /usr, in the architecture's folder or not."""
