@@ -103,3 +103,40 @@ def invalid_object(kind: str, group: str, name: str, errors: Iterable[FieldError
     if group:
         details["group"] = group
     return ApiError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)
+
+
+def resource_details(plural: str, group: str, name: str) -> Document:
+    """The details of an error about a stored object: its kind is the lower-case resource there."""
+    details: Document = {"name": name}
+    if group:
+        details["group"] = group
+    details["kind"] = plural
+    return details
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message)
+
+
+def not_found(plural: str, group: str, name: str) -> ApiError:
+    details = resource_details(plural, group, name)
+    return ApiError(404, "NotFound", f'{_qualified(plural, group)} "{name}" not found', details)
+
+
+def already_exists(plural: str, group: str, name: str, *, being_deleted: bool = False) -> ApiError:
+    deleted = "object is being deleted: " if being_deleted else ""
+    message = f'{deleted}{_qualified(plural, group)} "{name}" already exists'
+    return ApiError(409, "AlreadyExists", message, resource_details(plural, group, name))
+
+
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+def conflict(plural: str, group: str, name: str, why: str = MODIFIED) -> ApiError:
+    """409; `plural` is the Kind where a precondition of a delete fails."""
+    message = f'Operation cannot be fulfilled on {_qualified(plural, group)} "{name}": {why}'
+    return ApiError(409, "Conflict", message, resource_details(plural, group, name))
+
+
+def _qualified(plural: str, group: str) -> str:
+    return f"{plural}.{group}" if group else plural

@@ -73,9 +73,12 @@ def any_update(_old: Document, _new: Document) -> Iterator[FieldError]:
     return iter(())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind(Generic[SpecT, StatusT]):
-    """A resource. What is not said has Kubernetes' default, so a declaration holds only what is particular to it."""
+    """A resource. What is not said has Kubernetes' default, so a declaration holds only what is particular to it.
+
+    A kind is itself and no other (it has no equality of its own), so that what is derived from it is cheaply cached.
+    """
 
     name: str
     plural: str

@@ -16,7 +16,9 @@ Document = dict[str, Any]
 class Wire(BaseModel):
     """A shape on the wire: camelCase outside, snake_case inside. Unknown fields are ignored when read for a decision."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     @classmethod
     def read(cls, document: Document) -> Self:
@@ -32,30 +34,61 @@ class OwnerReference(Wire):
     """Who an object belongs to: it goes when its owner goes."""
 
     api_version: str
+    """API version of the owner."""
     kind: str
+    """Kind of the owner."""
     name: str
+    """Name of the owner."""
     uid: str
+    """UID of the owner: another object of the same name is another owner."""
     controller: bool | None = None
+    """If true, this reference points to the managing controller; at most one does."""
     block_owner_deletion: bool | None = None
+    """If true and the owner is deleted in the foreground, it waits for this object to go first."""
 
 
 class ObjectMeta(Wire):
     """Metadata that every stored object carries."""
 
     name: str = ""
+    """Name must be unique within a namespace. Cannot be updated."""
     generate_name: str | None = None
+    """A prefix, used by the server to make a unique name only if name is not given."""
     namespace: str = ""
+    """Namespace within which the name must be unique. Cannot be updated."""
     self_link: str | None = None
+    """The path of this object. Filled in by the server, read-only."""
     uid: str = ""
+    """Unique in time and space. Filled in by the server, read-only."""
     resource_version: str = ""
+    """Grows with every change of the object; for optimistic concurrency and for watches. Read-only."""
     generation: int | None = None
+    """Counts the changes of the desired state. Filled in by the server, read-only."""
     creation_timestamp: str | None = None
+    """When the object was created, RFC 3339 in UTC. Filled in by the server, read-only."""
     deletion_timestamp: str | None = None
+    """When deletion was asked for; the object goes once its finalizers are gone. Read-only."""
     deletion_grace_period_seconds: int | None = None
+    """Seconds allowed for a graceful end before the object goes. Read-only."""
     labels: dict[str, str] = Field(default_factory=dict)
+    """Keys and values that selectors match."""
     annotations: dict[str, str] = Field(default_factory=dict)
-    owner_references: list[OwnerReference] = Field(default_factory=list)
-    finalizers: list[str] = Field(default_factory=list)
+    """Keys and values for tools and people; nothing selects by them."""
+    owner_references: list[OwnerReference] = Field(
+        default_factory=list,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["uid"],
+            "x-kubernetes-patch-merge-key": "uid",
+            "x-kubernetes-patch-strategy": "merge",
+        },
+    )
+    """Objects that this one depends on: when all of them are gone, it is deleted too."""
+    finalizers: list[str] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "set", "x-kubernetes-patch-strategy": "merge"},
+    )
+    """Must be empty before the object is removed; each is the name of who still has something to do."""
 
 
 class Condition(Wire):

@@ -1,0 +1,299 @@
+"""What create, update and delete do to an object: default, prepare, validate, in this order and in no other place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from app.machinery.errors import (
+    ApiError,
+    FieldError,
+    bad_request,
+    conflict,
+    invalid,
+    invalid_object,
+)
+from app.machinery.kind import GroupVersion, Kind
+from app.machinery.metadata import metadata_of, undecodable, validate_metadata, validate_metadata_update
+from app.machinery.names import generated, self_link
+from app.machinery.objects import Document
+from app.machinery.schema import schema_of, type_name
+
+__all__ = [
+    "check_preconditions",
+    "is_finished_deleting",
+    "prepare_create",
+    "prepare_delete",
+    "prepare_update",
+    "served_as",
+    "validate_create",
+    "validate_metadata",
+    "validate_update",
+]
+
+AnyKind = Kind[Any, Any]
+
+_ONLY_THE_SERVER_SAYS = (
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "generation",
+)
+
+
+def prepare_create(
+    kind: AnyKind,
+    group_version: GroupVersion,
+    document: Document,
+    *,
+    namespace: str,
+    now: str,
+    uid: str,
+    suffix: str,
+) -> Document:
+    """The object as it will be stored (under the kind's first group version), with defaults. Raises ApiError."""
+    _ensure_identity(kind, group_version, document)
+    metadata = metadata_of(kind, group_version, document)
+    if metadata.get("resourceVersion"):
+        raise bad_request("resourceVersion should not be set on objects to be created")
+    _ensure_namespace(metadata, namespace)
+    for name in _ONLY_THE_SERVER_SAYS:
+        metadata.pop(name, None)
+    if "name" not in metadata and metadata.get("generateName"):
+        metadata["name"] = generated(metadata["generateName"], suffix)
+    if kind.namespaced:
+        metadata["namespace"] = namespace
+    metadata |= {"uid": uid, "creationTimestamp": now}
+    if kind.body is None:
+        metadata["generation"] = 1
+    finalizers = [
+        *metadata.get("finalizers", ()),
+        *(f for f in kind.finalizers if f not in metadata.get("finalizers", ())),
+    ]
+    if finalizers:
+        metadata["finalizers"] = finalizers
+    metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
+    body = {name: value for name, value in document.items() if not (name == "status" and kind.body is None)}
+    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata})
+
+
+def prepare_update(
+    kind: AnyKind,
+    group_version: GroupVersion,
+    old: Document,
+    new: Document,
+    *,
+    subresource: str | None = None,
+    now: str = "",
+    patched: bool = False,
+) -> Document:
+    """The object as it will be stored, resourceVersion that of `old`; equal to `old` when nothing changes.
+
+    `patched` says that `new` was made from `old` by the server: what a patch may not change is then 422, not 409.
+    Raises ApiError.
+    """
+    _ensure_identity(kind, group_version, new)
+    metadata, before = metadata_of(kind, group_version, new), old["metadata"]
+    _ensure_same_object(kind, before, metadata, patched=patched)
+    metadata = _restored(before, metadata)
+    if subresource == "status":
+        changed = {**_copy(old), "status": new.get("status")}
+        if changed["status"] is None:
+            del changed["status"]
+        return _defaulted(kind, changed)
+    changed = {**new, **_identity(kind), "metadata": metadata}
+    if kind.body is None and kind.has_status:
+        changed.pop("status", None)
+        if "status" in old:
+            changed["status"] = _copy(old["status"])
+    changed = _defaulted(kind, changed)
+    if kind.body is None and _desired(changed) != _desired(old):
+        changed["metadata"]["generation"] = before.get("generation", 0) + 1
+    return changed
+
+
+def prepare_delete(kind: AnyKind, document: Document, options: Document | None, *, now: str) -> Document | None:
+    """None: remove it at once. Otherwise the object marked as being deleted, which waits for its finalizers.
+
+    Propagation adds no finalizers: the server deletes dependents itself, by their owner references.
+    Raises ApiError when a precondition does not hold.
+    """
+    check_preconditions(kind, document, options or {})
+    metadata = document["metadata"]
+    if not metadata.get("finalizers"):
+        return None
+    if metadata.get("deletionTimestamp"):
+        return document
+    marked = {**metadata, "deletionTimestamp": now, "deletionGracePeriodSeconds": 0}
+    if "generation" in metadata:
+        marked["generation"] = metadata["generation"] + 1
+    return {**document, "metadata": marked}
+
+
+def is_finished_deleting(document: Document) -> bool:
+    """Deletion was asked for, and nobody has anything left to do."""
+    metadata = document["metadata"]
+    return bool(metadata.get("deletionTimestamp")) and not metadata.get("finalizers")
+
+
+def check_preconditions(kind: AnyKind, document: Document, options: Document) -> None:
+    """Raises ApiError 409 when a DeleteOptions' preconditions name another object or another version."""
+    wanted, metadata = options.get("preconditions") or {}, document["metadata"]
+    uid, version = wanted.get("uid"), wanted.get("resourceVersion")
+    if uid is not None and uid != metadata.get("uid"):
+        raise _precondition_failed(
+            kind,
+            metadata,
+            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata.get('uid')}). "
+            "The object might have been deleted and then recreated",
+        )
+    if version is not None and version != metadata.get("resourceVersion"):
+        raise _precondition_failed(
+            kind,
+            metadata,
+            f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
+            f"({metadata.get('resourceVersion')}). The object might have been modified",
+        )
+
+
+def validate_create(kind: AnyKind, document: Document) -> list[FieldError]:
+    """Shape, metadata, then the kind's own checks, which only see documents of the right shape."""
+    errors = [*schema_of(kind).check(document).errors, *validate_metadata(kind, document)]
+    return errors or list(kind.check_create(document))
+
+
+def validate_update(kind: AnyKind, old: Document, new: Document) -> list[FieldError]:
+    """As for create, and what may not change."""
+    errors = [
+        *schema_of(kind).check(new).errors,
+        *validate_metadata(kind, new),
+        *validate_metadata_update(old, new),
+    ]
+    return errors or list(kind.check_update(old, new))
+
+
+def served_as(kind: AnyKind, group_version: GroupVersion, document: Document) -> Document:
+    """The stored object as another group version serves it: apiVersion and selfLink differ, nothing else."""
+    if group_version == kind.group_version:
+        return document
+    metadata = document["metadata"]
+    link = self_link(kind, group_version, metadata.get("namespace", ""), metadata["name"])
+    return {**document, "apiVersion": str(group_version), "metadata": {**metadata, "selfLink": link}}
+
+
+def _identity(kind: AnyKind) -> Document:
+    return {"apiVersion": str(kind.group_version), "kind": kind.name}
+
+
+def _ensure_identity(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
+    """Is this the kind that is served here? Core kinds may leave it unsaid."""
+    version, name = document.get("apiVersion"), document.get("kind")
+    for said, field in ((version, "apiVersion"), (name, "kind")):
+        if said is not None and not isinstance(said, str):
+            raise undecodable(kind, group_version, type_name(said), f"TypeMeta.{field}", "string")
+    if not kind.typed:
+        for said, word in ((name, "Kind"), (version, "apiVersion")):
+            if not said:
+                raise _unrecognized(
+                    kind, f"Object '{word}' is missing in '{orjson.dumps(document).decode()}'", document
+                )
+    if version and version != str(group_version):
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version ({group_version})"
+        )
+    if name and name != kind.name:
+        raise _other_kind(kind, group_version, document, name)
+
+
+def _unrecognized(kind: AnyKind, why: str, document: Document) -> ApiError:
+    shown = orjson.dumps(document).decode()
+    shown = shown if len(shown) <= 30 else shown[:30] + " ..."
+    return bad_request(f"the object provided is unrecognized (must be of type {kind.name}): {why} ({shown})")
+
+
+def _other_kind(kind: AnyKind, group_version: GroupVersion, document: Document, name: str) -> ApiError:
+    if kind.typed:
+        return bad_request(
+            f'{name} in version "{group_version.version}" cannot be handled as a {kind.name}: '
+            f"converting ({group_version.version}.{name}) to ({kind.name}): unknown conversion"
+        )
+    metadata = document.get("metadata")
+    called = metadata.get("name", "") if isinstance(metadata, dict) else ""
+    error = invalid("kind", name, f"must be {kind.name}")
+    return invalid_object(name, group_version.group, str(called), [error])
+
+
+def _ensure_namespace(metadata: Document, namespace: str) -> None:
+    said = metadata.get("namespace", "")
+    if said and said != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def _ensure_same_object(kind: AnyKind, before: Document, after: Document, *, patched: bool) -> None:
+    """Name, namespace, version and uid of an update are those of the object that it names."""
+    name, group = before["name"], kind.group_version.group
+    if not after.get("name"):
+        raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if after["name"] != name:
+        raise bad_request(f"the name of the object ({after['name']}) does not match the name on the URL ({name})")
+    here, said = before.get("namespace", ""), after.get("namespace", "")
+    if said and said != here:
+        raise bad_request(f"the namespace of the object ({said}) does not match the namespace on the request ({here})")
+    if after.get("uid") and after["uid"] != before["uid"] and not patched:
+        raise conflict(
+            kind.plural,
+            group,
+            name,
+            f"StorageError: invalid object, Code: 4, Key: /{kind.resource}/{here}/{name}, ResourceVersion: 0, "
+            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {after['uid']}, "
+            f"UID in object meta: {before['uid']}",
+        )
+    version = after.get("resourceVersion")
+    if version is None and not kind.typed:
+        must = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise _invalid_resource(kind, name, must)
+    if version is not None and version != before.get("resourceVersion"):
+        raise conflict(kind.plural, group, name)
+
+
+def _invalid_resource(kind: AnyKind, name: str, error: FieldError) -> ApiError:
+    """Storage says this of the resource, where validation says it of the Kind."""
+    return invalid_object(kind.plural, kind.group_version.group, name, [error])
+
+
+def _restored(before: Document, after: Document) -> Document:
+    """The new metadata with what only the server says put back; a changed uid or deletion stays, for validation."""
+    restored = dict(after)
+    for name in ("namespace", "resourceVersion", "creationTimestamp", "generation", "selfLink"):
+        restored.pop(name, None)
+        if name in before:
+            restored[name] = before[name]
+    for name in ("uid", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        if name in before:
+            restored.setdefault(name, before[name])
+    return restored
+
+
+def _copy(document: Document) -> Document:
+    """Stored documents are shared; what is filled in must not show there."""
+    copied: Document = orjson.loads(orjson.dumps(document))
+    return copied
+
+
+def _desired(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name not in ("metadata", "status")}
+
+
+def _defaulted(kind: AnyKind, document: Document) -> Document:
+    schema_of(kind).default(document)
+    if kind.default is not None:
+        kind.default(document)
+    return document
+
+
+def _precondition_failed(kind: AnyKind, metadata: Document, why: str) -> ApiError:
+    return conflict(kind.name, kind.group_version.group, metadata["name"], why)

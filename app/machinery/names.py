@@ -1,0 +1,99 @@
+"""Names: what may be called what, and where an object is found. The texts are kube-apiserver's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from app.machinery.kind import GroupVersion, Kind
+
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""What generated names end in: no vowels, so no words; no digits that look like letters."""
+SUFFIX_LENGTH = 5
+LONGEST_BASE = 58
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+
+_LABEL_TEXT = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+_SUBDOMAIN_TEXT = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_QUALIFIED_TEXT = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_VALUE_TEXT = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+
+
+def dns_label(name: str) -> Iterator[str]:
+    """What is wrong with it as a DNS-1123 label."""
+    if len(name.encode()) > 63:
+        yield "must be no more than 63 bytes"
+    if not _LABEL.fullmatch(name):
+        yield _LABEL_TEXT
+
+
+def dns_subdomain(name: str) -> Iterator[str]:
+    """What is wrong with it as a DNS-1123 subdomain."""
+    if len(name.encode()) > 253:
+        yield "must be no more than 253 bytes"
+    if not _SUBDOMAIN.fullmatch(name):
+        yield _SUBDOMAIN_TEXT
+
+
+def qualified_name(name: str) -> Iterator[str]:
+    """What is wrong with it as `[prefix/]name`: the key of a label, an annotation or a finalizer."""
+    prefix, slash, last = name.rpartition("/")
+    if "/" in prefix:
+        yield (
+            f"a qualified name {_QUALIFIED_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        )
+        return
+    if slash and not prefix:
+        yield "prefix part must be non-empty"
+    elif slash:
+        yield from (f"prefix part {problem}" for problem in dns_subdomain(prefix))
+    if not last:
+        yield "name part must be non-empty"
+    elif len(last.encode()) > 63:
+        yield "name part must be no more than 63 bytes"
+    if not _QUALIFIED.fullmatch(last):
+        yield f"name part {_QUALIFIED_TEXT}"
+
+
+def label_value(value: str) -> Iterator[str]:
+    """What is wrong with it as the value of a label."""
+    if len(value.encode()) > 63:
+        yield "must be no more than 63 bytes"
+    if value and not _QUALIFIED.fullmatch(value):
+        yield _VALUE_TEXT
+
+
+def object_name(kind: Kind[Any, Any], name: str) -> Iterator[str]:
+    """What is wrong with it as the name of such an object."""
+    return dns_label(name) if kind.dns_label else dns_subdomain(name)
+
+
+def generated(base: str, suffix: str) -> str:
+    """The name that generateName makes, never longer than a label."""
+    return base[:LONGEST_BASE] + suffix
+
+
+def self_link(kind: Kind[Any, Any], group_version: GroupVersion, namespace: str, name: str = "") -> str:
+    """The path of an object, or of a collection when the name is empty."""
+    where = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
+    return f"{group_version.path}{where}/{kind.plural}" + (f"/{name}" if name else "")

@@ -1,0 +1,305 @@
+"""Patches: a document and a patch in, another document out. The given document is never changed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from app.machinery.errors import ApiError, bad_request
+from app.machinery.objects import Document
+from app.machinery.schema import Schema, type_name
+
+MOST_OPERATIONS = 10_000
+
+
+def rejected() -> ApiError:
+    """422 as kube-apiserver says it: without saying what was wrong."""
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
+
+
+def undecodable_patch(why: str) -> ApiError:
+    return bad_request(f"error decoding patch: {why}")
+
+
+# RFC 6902
+
+
+def json_patch(document: Document, operations: Any) -> Document:
+    """Raises ApiError: 400 for what is no list of operations, 413 for too many, 422 when one does not apply."""
+    if not isinstance(operations, list):
+        raise _wrong_type(operations, "[]handlers.jsonPatchOp")
+    if len(operations) > MOST_OPERATIONS:
+        raise ApiError(
+            413,
+            "RequestEntityTooLarge",
+            "Request entity too large: The allowed maximum operations in a JSON patch is "
+            f"{MOST_OPERATIONS}, got {len(operations)}",
+        )
+    patched: Any = copy.deepcopy(document)
+    for operation in operations:
+        if not isinstance(operation, dict):
+            raise _wrong_type(operation, "handlers.jsonPatchOp")
+        patched = _applied(patched, operation)
+    if not isinstance(patched, dict):
+        raise rejected()
+    return patched
+
+
+def _applied(root: Any, operation: Document) -> Any:
+    path = _steps(operation.get("path"))
+    match operation.get("op"):
+        case "add":
+            return _put(root, path, _value(operation), insert=True)
+        case "replace":
+            return _put(root, path, _value(operation), insert=False)
+        case "remove":
+            return _without(root, path)
+        case "test":
+            if not _same(_found(root, path, missing=None), operation.get("value")):
+                raise rejected()
+            return root
+        case "copy":
+            return _put(root, path, copy.deepcopy(_found(root, _steps(operation.get("from")))), insert=True)
+        case "move":
+            source = _steps(operation.get("from"))
+            if path[: len(source)] == source and len(path) > len(source):
+                raise rejected()
+            moved = _found(root, source)
+            return _put(_without(root, source), path, moved, insert=True)
+        case _:
+            raise rejected()
+
+
+def _value(operation: Document) -> Any:
+    if "value" not in operation:
+        raise rejected()
+    return copy.deepcopy(operation["value"])
+
+
+def _steps(pointer: Any) -> list[str]:
+    """A JSON pointer's reference tokens."""
+    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+        raise rejected()
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+_REQUIRED = object()
+
+
+def _found(root: Any, path: list[str], missing: Any = _REQUIRED) -> Any:
+    """What the path leads to; `missing` stands in for an absent member of an object that is there."""
+    value = root
+    for depth, step in enumerate(path):
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list):
+            value = value[_index(step, len(value) - 1)]
+        elif isinstance(value, dict) and missing is not _REQUIRED and depth == len(path) - 1:
+            return missing
+        else:
+            raise rejected()
+    return value
+
+
+def _put(root: Any, path: list[str], value: Any, *, insert: bool) -> Any:
+    """Set a member or an item. Replacing an absent member of an object adds it, as kube-apiserver's library does."""
+    if not path:
+        return value
+    parent, last = _found(root, path[:-1]), path[-1]
+    if isinstance(parent, dict):
+        parent[last] = value
+    elif isinstance(parent, list) and insert:
+        parent.insert(len(parent) if last == "-" else _index(last, len(parent)), value)
+    elif isinstance(parent, list):
+        parent[_index(last, len(parent) - 1)] = value
+    else:
+        raise rejected()
+    return root
+
+
+def _without(root: Any, path: list[str]) -> Any:
+    if not path:
+        raise rejected()
+    parent, last = _found(root, path[:-1]), path[-1]
+    if isinstance(parent, dict) and last in parent:
+        del parent[last]
+    elif isinstance(parent, list):
+        del parent[_index(last, len(parent) - 1)]
+    else:
+        raise rejected()
+    return root
+
+
+def _index(step: str, highest: int) -> int:
+    canonical = step.isascii() and step.isdigit() and (step == "0" or not step.startswith("0"))
+    if not canonical or int(step) > highest:
+        raise rejected()
+    return int(step)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality of JSON values: true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _wrong_type(value: Any, go_type: str) -> ApiError:
+    said = {"integer": "number", "boolean": "bool"}.get(type_name(value), type_name(value))
+    return undecodable_patch(f"json: cannot unmarshal {said} into Go value of type {go_type}")
+
+
+# RFC 7386
+
+
+def merge_patch(document: Document, patch: Any) -> Document:
+    """Raises ApiError 400 when the patch is no object."""
+    return _merged(document, _object(patch))
+
+
+def _object(patch: Any) -> Document:
+    if patch is None:
+        return {}
+    if not isinstance(patch, dict):
+        raise _wrong_type(patch, "map[string]interface {}")
+    return patch
+
+
+def _merged(target: Any, patch: Document) -> Document:
+    merged: Document = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            merged[name] = _merged(merged.get(name), value)
+        else:
+            merged[name] = copy.deepcopy(value)
+    return merged
+
+
+# Strategic merge
+
+
+def strategic_merge_patch(document: Document, patch: Any, schema: Schema) -> Document:
+    """Merge with lists merged by key where the schema names one. Raises ApiError: 400 for what is no object or has
+    directives of a wrong form, 422 for an unknown $patch."""
+    return _strategic(document, _object(patch), schema.openapi)
+
+
+_ORDER = "$setElementOrder/"
+_DELETE = "$deleteFromPrimitiveList/"
+
+
+def _strategic(target: Document, patch: Document, schema: Document) -> Document:
+    match patch.get("$patch", "merge"):
+        case "replace":
+            return {name: copy.deepcopy(value) for name, value in patch.items() if name != "$patch"}
+        case "delete":
+            return {}
+        case "merge":
+            pass
+        case _:
+            raise rejected()
+    merged = _retained(target, patch.get("$retainKeys"))
+    for name, value in patch.items():
+        if name.startswith(_DELETE):
+            _delete_items(merged, name.removeprefix(_DELETE), value)
+        elif name.startswith("$"):
+            continue
+        elif value is None:
+            merged.pop(name, None)
+        else:
+            order = patch.get(_ORDER + name)
+            merged[name] = _strategic_value(merged.get(name), value, _below(schema, name), order)
+    for name in patch:
+        field = name.removeprefix(_ORDER)
+        if name.startswith(_ORDER) and field not in patch and isinstance(merged.get(field), list):
+            merged[field] = _in_order(merged[field], patch[name], _merge_key(_below(schema, field)))
+    return merged
+
+
+def _retained(target: Document, keys: Any) -> Document:
+    """The object without what a union's other members left behind."""
+    if keys is None:
+        return dict(target)
+    if not isinstance(keys, list):
+        raise bad_request("invalid patch format of retainKeys")
+    return {name: value for name, value in target.items() if name in keys}
+
+
+def _delete_items(merged: Document, name: str, gone: Any) -> None:
+    if not isinstance(gone, list):
+        raise bad_request("invalid patch format of primitive list")
+    if isinstance(merged.get(name), list):
+        merged[name] = [item for item in merged[name] if item not in gone]
+
+
+def _strategic_value(current: Any, value: Any, schema: Document, order: Any) -> Any:
+    if isinstance(value, dict):
+        return _strategic(current if isinstance(current, dict) else {}, value, schema)
+    if not isinstance(value, list):
+        return value
+    key = _merge_key(schema)
+    before = current if isinstance(current, list) else []
+    if key:
+        merged = _merged_by_key(before, value, key, schema.get("items", {}))
+    elif "merge" in _strategies(schema):
+        merged = [*before, *(copy.deepcopy(item) for item in value if item not in before)]
+    else:
+        return copy.deepcopy(value)
+    return _in_order(merged, order, key) if order is not None else merged
+
+
+def _merged_by_key(before: list[Any], patch: list[Any], key: str, schema: Document) -> list[Any]:
+    """Items of the same key are merged, others appended; `$patch: replace` alone in an item replaces the list."""
+    if any(isinstance(item, dict) and item.get("$patch") == "replace" and key not in item for item in patch):
+        return [copy.deepcopy(item) for item in patch if "$patch" not in item]
+    merged = list(before)
+    for item in patch:
+        if not isinstance(item, dict) or key not in item:
+            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
+        at = next((index for index, old in enumerate(merged) if old.get(key) == item[key]), None)
+        if item.get("$patch") == "delete":
+            merged = [old for old in merged if old.get(key) != item[key]]
+        elif at is None:
+            merged.append(_strategic({}, item, schema))
+        else:
+            merged[at] = _strategic(merged[at], item, schema)
+    return merged
+
+
+def _in_order(items: list[Any], order: Any, key: str) -> list[Any]:
+    """The items in the patch's order; one that the patch does not name stays behind the one that it followed."""
+    if not isinstance(order, list):
+        raise bad_request("invalid patch format of setElementOrder list")
+    places = [entry.get(key) if key and isinstance(entry, dict) else entry for entry in order]
+    named = [item for item in items if _identity(item, key) in places]
+    ordered = sorted(named, key=lambda item: places.index(_identity(item, key)))
+    for index, item in enumerate(items):
+        if _identity(item, key) not in places:
+            ordered.insert(ordered.index(items[index - 1]) + 1 if index else 0, item)
+    return ordered
+
+
+def _identity(item: Any, key: str) -> Any:
+    return item.get(key) if key and isinstance(item, dict) else item
+
+
+def _below(schema: Document, name: str) -> Document:
+    found = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+    return found if isinstance(found, dict) else {}
+
+
+def _strategies(schema: Document) -> list[str]:
+    return str(schema.get("x-kubernetes-patch-strategy", "")).split(",")
+
+
+def _merge_key(schema: Document) -> str:
+    """By what its items are merged: the declared key, or the only key of a list of type map; empty for none."""
+    declared = schema.get("x-kubernetes-patch-merge-key")
+    if declared:
+        return str(declared)
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    return str(keys[0]) if schema.get("x-kubernetes-list-type") == "map" and len(keys) == 1 else ""

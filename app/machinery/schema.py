@@ -1,0 +1,426 @@
+"""The schema of a kind: is a document of the right shape, which of its fields are unknown, what are its defaults."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from app.machinery.errors import FieldError, duplicate, invalid, required, too_long, too_many, unsupported
+from app.machinery.kind import Kind
+from app.machinery.objects import Document, ObjectMeta
+from app.machinery.structural import FREE_FORM, structural
+
+Fits = Callable[[Any], bool]
+"""True when there is nothing to say about a value: no error, no unknown field, no null. False means: look closer."""
+
+_FREE = "x-kubernetes-preserve-unknown-fields"
+_INT_OR_STRING = "x-kubernetes-int-or-string"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong with a document: every error with its path, and the paths of fields that the schema does not know."""
+
+    errors: list[FieldError] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+class Schema:
+    """A structural OpenAPI schema, compiled: a well-formed document costs one pass of closures and nothing else."""
+
+    def __init__(self, openapi: Document) -> None:
+        self.openapi = openapi
+        self._fits = _fits(openapi)
+        self._default = _default(openapi)
+
+    def check(self, document: Any) -> Checked:
+        """Every error in kube-apiserver's words, and the unknown fields."""
+        checked = Checked()
+        if not self._fits(document):
+            checked.errors.extend(_errors(self.openapi, document, ""))
+            checked.unknown.extend(_unknown(self.openapi, document, ""))
+        return checked
+
+    def prune(self, document: Document) -> list[str]:
+        """Remove unknown fields in place; their paths."""
+        if self._fits(document):
+            return []
+        unknown: list[str] = []
+        _prune(self.openapi, document, "", unknown)
+        return unknown
+
+    def default(self, document: Document) -> None:
+        """Drop nulls (they mean unset), then fill in defaults, in place."""
+        if not self._fits(document):
+            _drop_nulls(self.openapi, document)
+        if self._default is not None:
+            self._default(document)
+
+    def at(self, path: str) -> Document | None:
+        """The schema of a dotted path; None where it does not lead anywhere."""
+        found: Document | None = self.openapi
+        for step in path.split(".") if path else ():
+            if found is None:
+                return None
+            found = _below(found, step)
+        return found
+
+
+@lru_cache(maxsize=256)
+def schema_of(kind: Kind[Any, Any]) -> Schema:
+    """The compiled schema of a kind, built once."""
+    return Schema(object_schema(kind))
+
+
+@lru_cache(maxsize=1)
+def metadata_schema() -> Schema:
+    """The compiled schema of metadata, which every kind shares."""
+    return Schema(_object_meta())
+
+
+def object_schema(kind: Kind[Any, Any]) -> Document:
+    """The whole object: apiVersion, kind, metadata, and spec and status or the kind's own body."""
+    properties: Document = {
+        "apiVersion": {"type": "string", "description": API_VERSION_TEXT},
+        "kind": {"type": "string", "description": KIND_TEXT},
+        "metadata": _object_meta(),
+    }
+    schema: Document = {"type": "object", "description": kind.description, "properties": properties}
+    if kind.body is not None:
+        body = structural(kind.body)
+        properties |= body.get("properties", {})
+        schema["required"] = body.get("required", [])
+    else:
+        properties["spec"] = structural(kind.spec)
+        schema["required"] = ["spec"] if properties["spec"].get("required") else []
+        if kind.has_status:
+            properties["status"] = structural(kind.status)
+    if not schema["required"]:
+        del schema["required"]
+    return schema
+
+
+API_VERSION_TEXT = (
+    "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized "
+    "schemas to the latest internal value, and may reject unrecognized values."
+)
+KIND_TEXT = (
+    "Kind is a string value representing the REST resource this object represents. Servers may infer this from the "
+    "endpoint the client submits requests to. Cannot be updated. In CamelCase."
+)
+
+
+def _object_meta() -> Document:
+    schema = structural(ObjectMeta)
+    schema["properties"]["managedFields"] = {
+        "type": "array",
+        "items": {"type": "object", **FREE_FORM},
+        "description": "Accepted and not kept: this server does not track who owns which field.",
+    }
+    return schema
+
+
+def _below(schema: Document, step: str) -> Document | None:
+    """One step down, through the items of a list where there is one."""
+    if schema.get("type") == "array":
+        schema = schema.get("items", {})
+    known: Document | None = schema.get("properties", {}).get(step)
+    if known is not None:
+        return known
+    if isinstance(schema.get("additionalProperties"), dict):
+        values: Document = schema["additionalProperties"]
+        return values
+    return dict(FREE_FORM) if schema.get(_FREE) else None
+
+
+# The quick pass
+
+
+def _fits(schema: Document) -> Fits:
+    """Compile the test that nearly every document passes."""
+    if schema.get(_INT_OR_STRING):
+        return lambda value: type(value) is int or type(value) is str
+    match schema.get("type"):
+        case "object":
+            return _object_fits(schema)
+        case "array":
+            return _array_fits(schema)
+        case "string":
+            return _string_fits(schema)
+        case "integer":
+            return _number_fits(schema, (int,))
+        case "number":
+            return _number_fits(schema, (int, float))
+        case "boolean":
+            return lambda value: value is True or value is False
+        case _:
+            return lambda value: True
+
+
+def _string_fits(schema: Document) -> Fits:
+    if not schema.keys() & {"enum", "pattern", "minLength", "maxLength", "format"}:
+        return lambda value: type(value) is str
+    return lambda value: type(value) is str and not any(_string_errors(schema, value, ""))
+
+
+def _number_fits(schema: Document, types: tuple[type, ...]) -> Fits:
+    if not schema.keys() & {"enum", "minimum", "maximum", "multipleOf"}:
+        return lambda value: type(value) in types
+    return lambda value: type(value) in types and not any(_number_errors(schema, value, ""))
+
+
+def _array_fits(schema: Document) -> Fits:
+    item_fits = _fits(schema.get("items", {}))
+    bounded = bool(schema.keys() & {"minItems", "maxItems"} or schema.get("x-kubernetes-list-type") in ("map", "set"))
+
+    def fits(value: Any) -> bool:
+        if type(value) is not list or not all(map(item_fits, value)):
+            return False
+        return not bounded or not any(_list_errors(schema, value, ""))
+
+    return fits
+
+
+def _object_fits(schema: Document) -> Fits:
+    known = {name: _fits(below) for name, below in schema.get("properties", {}).items()}
+    needed = tuple(schema.get("required", ()))
+    values = schema.get("additionalProperties")
+    value_fits = _fits(values) if isinstance(values, dict) else None
+    free = bool(schema.get(_FREE))
+
+    def fits(value: Any) -> bool:
+        if type(value) is not dict:
+            return False
+        for name, below in value.items():
+            test = known.get(name, value_fits)
+            if test is None:
+                if not free:
+                    return False
+            elif not test(below):
+                return False
+        return all(name in value for name in needed)
+
+    return fits
+
+
+# The closer look
+
+
+def _errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
+    """Every error below, depth first, a type error hiding what is under it."""
+    if schema.get(_INT_OR_STRING):
+        if type(value) not in (int, str):
+            yield type_invalid(path, "integer,string", type_name(value))
+        return
+    expected = schema.get("type")
+    if expected is None:
+        return
+    if not _is_a(expected, value):
+        yield type_invalid(path, expected, type_name(value))
+    elif expected == "object":
+        yield from _object_errors(schema, value, path)
+    elif expected == "array":
+        yield from _list_errors(schema, value, path)
+        for index, item in enumerate(value):
+            yield from _errors(schema.get("items", {}), item, f"{path}[{index}]")
+    elif expected == "string":
+        yield from _string_errors(schema, value, path)
+    elif expected in ("integer", "number"):
+        yield from _number_errors(schema, value, path)
+
+
+def _object_errors(schema: Document, value: Document, path: str) -> Iterator[FieldError]:
+    known = schema.get("properties", {})
+    values = schema.get("additionalProperties")
+    for name, item in value.items():
+        below = known.get(name, values)
+        if isinstance(below, dict):
+            yield from _errors(below, item, child(path, name))
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield required(child(path, name))
+
+
+def _list_errors(schema: Document, value: list[Any], path: str) -> Iterator[FieldError]:
+    if "maxItems" in schema and len(value) > schema["maxItems"]:
+        yield too_many(path, len(value), schema["maxItems"])
+    if "minItems" in schema and len(value) < schema["minItems"]:
+        yield invalid(path, len(value), f"{path} in body should have at least {schema['minItems']} items")
+    identities = _identities(schema, value)
+    seen = set()
+    for index, identity in identities:
+        if identity in seen:
+            yield duplicate(f"{path}[{index}]", orjson.loads(identity))
+        seen.add(identity)
+
+
+def _identities(schema: Document, value: list[Any]) -> Iterator[tuple[int, bytes]]:
+    """What must be unique in a list of type set or map: the item, or its keys."""
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    for index, item in enumerate(value):
+        if schema.get("x-kubernetes-list-type") == "set":
+            yield index, orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+        elif schema.get("x-kubernetes-list-type") == "map" and isinstance(item, dict):
+            defaults = schema.get("items", {}).get("properties", {})
+            named = {key: item.get(key, defaults.get(key, {}).get("default")) for key in keys}
+            yield index, orjson.dumps(named)
+
+
+def _string_errors(schema: Document, value: str, path: str) -> Iterator[FieldError]:
+    if "enum" in schema and value not in schema["enum"]:
+        yield unsupported(path, value, [str(choice) for choice in schema["enum"]])
+    if "maxLength" in schema and len(value) > schema["maxLength"]:
+        yield too_long(path, schema["maxLength"])
+    if "minLength" in schema and len(value) < schema["minLength"]:
+        yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
+    if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
+        yield invalid(path, value, f"{path} in body should match '{schema['pattern']}'")
+    if "format" in schema and not _has_format(schema["format"], value):
+        yield type_invalid(path, schema["format"], value)
+
+
+def _number_errors(schema: Document, value: float, path: str) -> Iterator[FieldError]:
+    if "enum" in schema and value not in schema["enum"]:
+        yield unsupported(path, value, [str(choice) for choice in schema["enum"]])
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and (value <= low if schema.get("exclusiveMinimum") else value < low):
+        than = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
+        yield invalid(path, value, f"{path} in body should be {than} {low}")
+    if high is not None and (value >= high if schema.get("exclusiveMaximum") else value > high):
+        than = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
+        yield invalid(path, value, f"{path} in body should be {than} {high}")
+    step = schema.get("multipleOf")
+    if step and value % step:
+        yield invalid(path, value, f"{path} in body should be a multiple of {step}")
+
+
+def type_invalid(path: str, expected: str, actual: str) -> FieldError:
+    """A wrong type in the words of kube-apiserver's schema validation, which names the type twice."""
+    quoted = orjson.dumps(actual).decode()
+    message = f"Invalid value: {quoted}: {path} in body must be of type {expected}: {quoted}"
+    return FieldError(path or "<nil>", "FieldValueTypeInvalid", message)
+
+
+def type_name(value: Any) -> str:
+    """JSON's word for the type of a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    return {str: "string", int: "integer", float: "number", list: "array", dict: "object"}[type(value)]
+
+
+def _is_a(expected: str, value: Any) -> bool:
+    actual = type_name(value)
+    if expected == "number":
+        return actual in ("integer", "number")
+    if expected == "integer" and actual == "number":
+        return float(value).is_integer()
+    return actual == expected
+
+
+@lru_cache(maxsize=1024)
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+_FORMATS = {
+    "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"),
+    "uuid": re.compile(r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"),
+}
+
+
+def _has_format(name: str, value: str) -> bool:
+    pattern = _FORMATS.get(name)
+    return pattern is None or pattern.fullmatch(value) is not None
+
+
+def child(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+# Unknown fields, nulls, defaults
+
+
+def _inside(schema: Document, value: Any, path: str) -> Iterator[tuple[Document, Any, str]]:
+    """The values directly below that the schema describes, each with its schema and path."""
+    if isinstance(value, dict):
+        known, values = schema.get("properties", {}), schema.get("additionalProperties")
+        for name, item in value.items():
+            below = known.get(name, values)
+            if isinstance(below, dict):
+                yield below, item, child(path, name)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, item in enumerate(value):
+            yield schema["items"], item, f"{path}[{index}]"
+
+
+def _strangers(schema: Document, value: Any) -> list[str]:
+    """The names of an object that the schema does not know."""
+    known = schema.get("properties")
+    if not isinstance(value, dict) or known is None or schema.get(_FREE) or "additionalProperties" in schema:
+        return []
+    return [name for name in value if name not in known]
+
+
+def _unknown(schema: Document, value: Any, path: str) -> Iterator[str]:
+    yield from (child(path, name) for name in _strangers(schema, value))
+    for below, item, where in _inside(schema, value, path):
+        yield from _unknown(below, item, where)
+
+
+def _prune(schema: Document, value: Any, path: str, unknown: list[str]) -> None:
+    for name in _strangers(schema, value):
+        del value[name]
+        unknown.append(child(path, name))
+    for below, item, where in _inside(schema, value, path):
+        _prune(below, item, where, unknown)
+
+
+def _drop_nulls(schema: Document, value: Any) -> None:
+    if isinstance(value, dict):
+        for name in [name for name in schema.get("properties", {}) if name in value and value[name] is None]:
+            del value[name]
+    for below, item, _ in _inside(schema, value, ""):
+        _drop_nulls(below, item)
+
+
+def _default(schema: Document) -> Callable[[Any], None] | None:
+    """Compile what fills in defaults; None where there are none below, so that whole branches are skipped."""
+    item_default = _default(schema["items"]) if isinstance(schema.get("items"), dict) else None
+    values = schema.get("additionalProperties")
+    value_default = _default(values) if isinstance(values, dict) else None
+    own = {name: below["default"] for name, below in schema.get("properties", {}).items() if "default" in below}
+    nested = dict(_with_defaults(schema.get("properties", {}).items()))
+    if not own and not nested and item_default is None and value_default is None:
+        return None
+
+    def fill(value: Any) -> None:
+        if isinstance(value, dict):
+            for name, default in own.items():
+                if name not in value:
+                    value[name] = copy.deepcopy(default)
+            for name, deeper in nested.items():
+                if name in value:
+                    deeper(value[name])
+            if value_default is not None:
+                for item in value.values():
+                    value_default(item)
+        elif isinstance(value, list) and item_default is not None:
+            for item in value:
+                item_default(item)
+
+    return fill
+
+
+def _with_defaults(properties: Iterable[tuple[str, Document]]) -> Iterator[tuple[str, Callable[[Any], None]]]:
+    for name, below in properties:
+        deeper = _default(below)
+        if deeper is not None:
+            yield name, deeper
