@@ -1,1 +1,17 @@
 """What we serve: one file a kind, declarative: schema, validation, columns. No I/O, no decisions about the world."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.kinds.event import EVENT
+from app.kinds.migration import MIGRATION
+from app.kinds.namespace import NAMESPACE
+from app.kinds.node import NODE
+from app.kinds.pod import POD
+from app.kinds.virtualmachine import VIRTUAL_MACHINE
+from app.machinery.kind import Kind
+
+ALL: tuple[Kind[Any, Any], ...] = (MIGRATION, VIRTUAL_MACHINE, NODE, POD, NAMESPACE, EVENT)
+
+__all__ = ["ALL", "EVENT", "MIGRATION", "NAMESPACE", "NODE", "POD", "VIRTUAL_MACHINE"]

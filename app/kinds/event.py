@@ -1,0 +1,155 @@
+"""Event: something that happened to another object, told to people. Repeated ones are counted together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.kinds.shape import Nothing, Shape, Time
+from app.machinery.errors import FieldError, invalid, required
+from app.machinery.kind import CORE, Column, Kind
+from app.machinery.objects import Document
+
+
+class ObjectReference(Shape):
+    """Names another object."""
+
+    api_version: str | None = None
+    """Its group and version."""
+    kind: str | None = None
+    """Its kind."""
+    namespace: str | None = None
+    """Its namespace."""
+    name: str | None = None
+    """Its name."""
+    uid: str | None = None
+    """Its uid."""
+    resource_version: str | None = None
+    """The version that it had."""
+    field_path: str | None = None
+    """Which part of it."""
+
+
+class EventSource(Shape):
+    """Who told it."""
+
+    component: str | None = None
+    """The program."""
+    host: str | None = None
+    """The node on which it runs."""
+
+
+class EventSeries(Shape):
+    """How often it was observed again."""
+
+    count: int | None = None
+    """How often."""
+    last_observed_time: Time | None = None
+    """When last."""
+
+
+class EventBody(Shape):
+    """What happened."""
+
+    involved_object: ObjectReference
+    """To which object it happened."""
+    reason: str | None = None
+    """What, in one CamelCase word for programs."""
+    message: str | None = None
+    """What, in a sentence for people."""
+    source: EventSource | None = None
+    """Who told it."""
+    first_timestamp: Time | None = None
+    """When it was first observed."""
+    last_timestamp: Time | None = None
+    """When it was last observed."""
+    count: int | None = None
+    """How often it was observed."""
+    type: str | None = None
+    """Normal or Warning."""
+    event_time: Time | None = None
+    """When it was first observed, to the microsecond."""
+    series: EventSeries | None = None
+    """How often it was observed again."""
+    action: str | None = None
+    """What was done about it."""
+    related: ObjectReference | None = None
+    """Another object that it concerns."""
+    reporting_component: str | None = None
+    """Which controller told it."""
+    reporting_instance: str | None = None
+    """Which of the controller's instances."""
+
+
+def _check_create(document: Document) -> Iterator[FieldError]:
+    involved = document.get("involvedObject") or {}
+    namespace = (document.get("metadata") or {}).get("namespace")
+    if not involved:
+        yield required("involvedObject")
+    elif involved.get("namespace", "") != namespace and not (not involved.get("namespace") and namespace == "default"):
+        yield invalid("involvedObject.namespace", involved.get("namespace", ""), "does not match event.namespace")
+
+
+def _last_seen(document: Document) -> str | None:
+    series = document.get("series") or {}
+    times = (series.get("lastObservedTime"), document.get("lastTimestamp"), document.get("eventTime"))
+    return next((time for time in times if time), document.get("firstTimestamp"))
+
+
+def _first_seen(document: Document) -> str | None:
+    first = document.get("firstTimestamp") or document.get("eventTime")
+    return str(first) if first else None
+
+
+def _count(document: Document) -> int:
+    return int((document.get("series") or {}).get("count") or document.get("count") or 1)
+
+
+def _object(document: Document) -> str:
+    involved = document.get("involvedObject") or {}
+    return f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}"
+
+
+def _source(document: Document) -> str:
+    source = document.get("source") or {}
+    told = [source.get("component") or document.get("reportingComponent"), source.get("host")]
+    return ", ".join(part for part in told if part)
+
+
+EVENT: Kind[Nothing, Nothing] = Kind(
+    name="Event",
+    plural="events",
+    served=(CORE,),
+    spec=Nothing,
+    status=Nothing,
+    body=EventBody,
+    description="Event is a report of something that happened to another object.",
+    short_names=("ev",),
+    typed=True,
+    columns=(
+        Column("Last Seen", _last_seen, type="date", description="When it was last observed."),
+        Column("Type", "type", description="Normal or Warning."),
+        Column("Reason", "reason", description="What happened, in a word."),
+        Column("Object", _object, description="To which object."),
+        Column("Subobject", "involvedObject.fieldPath", priority=1, description="To which part of it."),
+        Column("Source", _source, priority=1, description="Who told it."),
+        Column("Message", "message", description="What happened."),
+        Column("First Seen", _first_seen, type="date", priority=1, description="When it was first observed."),
+        Column("Count", _count, type="integer", priority=1, description="How often."),
+        Column("Name", "metadata.name", priority=1, description="The event's own name."),
+    ),
+    selectable=(
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ),
+    check_create=_check_create,
+    has_status=False,
+)

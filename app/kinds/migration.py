@@ -1,0 +1,351 @@
+"""Migration: the request to move one running VirtualMachine to another node, and the record of how that went.
+
+    "" ──▶ Pending ──▶ Scheduling ──▶ Running ──▶ Succeeded
+                │            │           │
+                └────────────┴───────────┴──────▶ Failed
+
+A phase never goes back; Succeeded and Failed are final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from app.kinds import names, quantity
+from app.kinds.shape import MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
+from app.machinery.errors import FieldError, invalid
+from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
+from app.machinery.objects import Document
+
+
+class Phase(StrEnum):
+    """How far a Migration is."""
+
+    NEW = ""
+    """Drover has not looked at it yet. If it stays so, no worker runs: start `drover work`."""
+    PENDING = "Pending"
+    """It waits for one of the migrations that may run at once, in the cluster or out of its source. It starts by
+    itself, oldest first; a higher limit or fewer migrations help."""
+    SCHEDULING = "Scheduling"
+    """No node fits yet, or those that fit receive as many guests as they may. The condition Scheduled says which node
+    is out and why: uncordon or add one, or relax a selector."""
+    RUNNING = "Running"
+    """A target is reserved and the guest's memory is being copied. status.progress tells how far; deleting the
+    Migration stops it and leaves the guest where it is."""
+    SUCCEEDED = "Succeeded"
+    """The guest runs on the target. Final."""
+    FAILED = "Failed"
+    """The guest was not moved: it is where it was. The condition Failed says why. Final: create another Migration."""
+
+
+FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+
+
+class ConditionType(StrEnum):
+    """What conditions of a Migration observe."""
+
+    SCHEDULED = "Scheduled"
+    """Whether a target has been chosen; False carries the reason and every node that is out."""
+    SUCCEEDED = "Succeeded"
+    """True once the guest runs on the target: `kubectl wait --for=condition=Succeeded`."""
+    FAILED = "Failed"
+    """True once the Migration has failed, with the reason."""
+    HELD = "Held"
+    """True while nobody can know where the guest is because a host does not answer. Bring that host back: nothing is
+    started, resumed or ended before."""
+
+
+class Reason(StrEnum):
+    """Why a condition of a Migration is as it is, and why it failed."""
+
+    VM_NOT_FOUND = "VMNotFound"
+    """There is no VirtualMachine of that name in the Migration's namespace. Check spec.selector.name."""
+    VM_NOT_RUNNING = "VMNotRunning"
+    """The VirtualMachine has no running guest to move. Wait until its phase is Running."""
+    MIGRATION_IN_PROGRESS = "MigrationInProgress"
+    """Another Migration of the same VirtualMachine is unfinished. Wait for it or delete it."""
+    NODE_SELECTOR_CONFLICT = "NodeSelectorConflict"
+    """Migration and VirtualMachine want different values of one label. Change the VirtualMachine's nodeSelector, or
+    create a Migration without that key."""
+    WAITING_FOR_SLOT = "WaitingForSlot"
+    """As many migrations run as may, in the cluster, out of the source or into every node that fits. It waits its turn."""
+    QUEUE_TIMEOUT = "QueueTimeout"
+    """It waited for its turn for longer than the queue's limit. Create it again, or raise the limits."""
+    UNSCHEDULABLE = "Unschedulable"
+    """No node fits; the message counts the nodes by what excludes them. Failed with this reason after the limit."""
+    NODE_FOUND = "NodeFound"
+    """A target is chosen and its memory and CPU are reserved."""
+    CANCELLED = "Cancelled"
+    """It was deleted before the guest had moved: the guest runs on its source."""
+    TARGET_REFUSED = "TargetRefused"
+    """The target cannot take this guest; the message has libvirt's words. Exclude that node with a nodeSelector."""
+    MIGRATION_FAILED = "MigrationFailed"
+    """The copy ended with an error and the guest stayed on its source; the message has libvirt's words."""
+    GUEST_STOPPED = "GuestStopped"
+    """The guest ended on its source while it was being moved: there is nothing left to move."""
+    TARGET_UNREACHABLE = "TargetUnreachable"
+    """The target, or the way from the source to it, did not answer. The guest stayed on its source."""
+    HOST_UNREACHABLE = "HostUnreachable"
+    """A host that must be asked where the guest is does not answer. Nothing is done until it does."""
+    LOST = "Lost"
+    """Neither host knows the guest any more: it ended, and nobody saw how."""
+    MOVED = "Moved"
+    """The guest runs on the target."""
+
+
+class Mode(StrEnum):
+    """How the guest's memory is moved."""
+
+    PRE_COPY = "PreCopy"
+    """The guest runs on the source while its memory is copied."""
+    POST_COPY = "PostCopy"
+    """The guest runs on the target while the rest of its memory follows."""
+    PAUSED = "Paused"
+    """The guest is stopped while the rest of its memory is copied."""
+
+
+class AbortStatus(StrEnum):
+    """What became of the wish to cancel."""
+
+    ABORTING = "Aborting"
+    """The copy is being stopped."""
+    SUCCEEDED = "Succeeded"
+    """The guest stayed on its source."""
+    FAILED = "Failed"
+    """It came too late: the guest has moved."""
+
+
+class VMSelector(Shape):
+    """Which VirtualMachine is moved."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    """Name of the VirtualMachine, in the Migration's own namespace."""
+
+
+class MigrationOptions(Shape):
+    """How the guest is moved."""
+
+    bandwidth_per_migration: Annotated[str, Field(pattern=quantity.PATTERN)] | None = None
+    """At most so many bytes per second, such as 64Mi; rounded to whole MiB. Unset: no limit."""
+
+
+class MigrationSpec(Shape):
+    """Which VirtualMachine is moved, whereto, and how. Cannot be changed."""
+
+    selector: VMSelector
+    """Selects the VirtualMachine to move."""
+    node_selector: Annotated[LabelMap, MAP_ATOMIC] = Field(default_factory=dict)
+    """Labels that the target must carry, in addition to the VirtualMachine's own nodeSelector. A key that both name with
+    different values fails the Migration."""
+    options: MigrationOptions | None = None
+    """How the guest is moved."""
+
+
+class MigrationCondition(DescribedCondition):
+    """One observation about a Migration."""
+
+    type: ConditionType
+    """Scheduled, Succeeded, Failed or Held."""
+
+
+class PhaseTransition(Shape):
+    """When a phase began."""
+
+    phase: Phase
+    """The phase that began."""
+    phase_transition_timestamp: Time
+    """When it began."""
+
+
+class MigrationConfiguration(Shape):
+    """The options as they were resolved when the migration started."""
+
+    bandwidth_per_migration: str | None = None
+    """At most so many bytes per second; unset is no limit."""
+
+
+class MigrationState(Shape):
+    """What is known about the move itself."""
+
+    source_node: str | None = None
+    """Where the guest came from."""
+    target_node: str | None = None
+    """Where it goes."""
+    source_pod: str | None = None
+    """The guest's pod on the source."""
+    target_pod: str | None = None
+    """The guest's pod on the target: the reservation of memory and CPU there."""
+    migration_pod: str | None = None
+    """The pod whose process moves the guest; `kubectl logs` shows its output."""
+    start_timestamp: Time | None = None
+    """When the target was reserved and the process ordered."""
+    end_timestamp: Time | None = None
+    """When the outcome was known."""
+    target_node_domain_ready_timestamp: Time | None = None
+    """When the guest began to run on the target."""
+    mode: Mode | None = None
+    """PreCopy, PostCopy or Paused."""
+    completed: bool = False
+    """The move is over, whatever its outcome."""
+    failed: bool = False
+    """The guest was not moved."""
+    abort_requested: bool = False
+    """Somebody deleted the Migration before it was over."""
+    abort_status: AbortStatus | None = None
+    """What became of that wish: Aborting, Succeeded, or Failed when it came too late."""
+    failure_reason: str | None = None
+    """Why it failed: the reason and libvirt's own words."""
+    migration_uid: str | None = None
+    """The Migration's uid, as it stands in the guest's metadata on both hosts."""
+    attempt: int | None = None
+    """Which attempt this is, from 1."""
+    downtime_ms: int | None = None
+    """How long the guest was stopped for the switch-over, as libvirt measured it."""
+    migration_configuration: MigrationConfiguration | None = None
+    """The options as they were resolved."""
+
+
+class MigrationProgress(Shape):
+    """How far the copy is; renewed at least once a second while it runs. Bytes, and bytes per second."""
+
+    percent: Annotated[int, Field(ge=0, le=100)] = 0
+    """Share of the data that need not be sent any more; never goes down."""
+    data_total_bytes: int = 0
+    """What the guest's memory and copied disks amount to."""
+    data_processed_bytes: int = 0
+    """What was sent so far, pages that were sent again included."""
+    data_remaining_bytes: int = 0
+    """What is still to be sent, as far as the guest does not write on."""
+    memory_bytes_per_second: int = 0
+    """How fast memory is sent."""
+    dirty_bytes_per_second: int = 0
+    """How fast the guest writes to memory that must then be sent again."""
+    iteration: int = 0
+    """How often the guest's memory has been gone through."""
+    elapsed_ms: int = 0
+    """Since the copy began."""
+    eta_seconds: int | None = None
+    """How long it will take at this rate; unset while that cannot be said."""
+
+
+class MigrationStatus(Shape):
+    """How the move goes."""
+
+    phase: Phase = Phase.NEW
+    """Empty, Pending, Scheduling, Running, Succeeded or Failed."""
+    instance: str | None = None
+    """uid of the VirtualMachine that is moved."""
+    conditions: Annotated[list[MigrationCondition], map_by("type")] = Field(default_factory=list)
+    """What was observed, with reasons."""
+    phase_transition_timestamps: Annotated[list[PhaseTransition], map_by("phase")] = Field(default_factory=list)
+    """When each phase began."""
+    migration_state: MigrationState | None = None
+    """What is known about the move itself; from the moment that a target was reserved, or it failed."""
+    progress: MigrationProgress | None = None
+    """How far the copy is."""
+
+
+def _dig(document: Document, *path: str) -> Any:
+    value: Any = document
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _percent(document: Document) -> str | None:
+    percent = _dig(document, "status", "progress", "percent")
+    return None if percent is None else f"{percent}%"
+
+
+def _downtime(document: Document) -> str | None:
+    downtime = _dig(document, "status", "migrationState", "downtimeMs")
+    return None if downtime is None else f"{downtime}ms"
+
+
+def _duration(document: Document) -> str | None:
+    """Known only at the end: a column sees the object, not the clock."""
+    start = _dig(document, "status", "migrationState", "startTimestamp")
+    end = _dig(document, "status", "migrationState", "endTimestamp")
+    if not start or not end:
+        return None
+    return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.1f}s"
+
+
+def _reason(document: Document) -> str | None:
+    """Why it failed; before that, why it waits."""
+    conditions = _dig(document, "status", "conditions") or []
+    said = {condition.get("type"): condition for condition in conditions}
+    for type_, status in (
+        (ConditionType.FAILED, "True"),
+        (ConditionType.HELD, "True"),
+        (ConditionType.SCHEDULED, "False"),
+    ):
+        condition = said.get(type_)
+        if condition and condition.get("status") == status:
+            return str(condition.get("reason") or "") or None
+    return None
+
+
+def _check_create(document: Document) -> Iterator[FieldError]:
+    yield from label_problems("spec.nodeSelector", _dig(document, "spec", "nodeSelector"))
+    options = _dig(document, "spec", "options") or {}
+    bandwidth = options.get("bandwidthPerMigration")
+    if bandwidth is None:
+        return
+    try:
+        rate = quantity.whole(bandwidth)
+    except quantity.NotAQuantity as wrong:
+        yield invalid("spec.options.bandwidthPerMigration", bandwidth, str(wrong))
+        return
+    if rate < 2**20:
+        yield invalid(
+            "spec.options.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s"
+        )
+
+
+def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
+    before, after = old.get("spec") or {}, new.get("spec") or {}
+    for field in ("selector", "nodeSelector", "options"):
+        if before.get(field) != after.get(field):
+            help_ = "field is immutable: delete this Migration and create another"
+            yield invalid(f"spec.{field}", after.get(field), help_)
+
+
+MIGRATION: Kind[MigrationSpec, MigrationStatus] = Kind(
+    name="Migration",
+    plural="migrations",
+    served=(KUBEVIRT,),
+    spec=MigrationSpec,
+    status=MigrationStatus,
+    description="A Migration is a job that moves a running VirtualMachine from one node to another.",
+    short_names=("mig",),
+    dns_label=True,
+    columns=(
+        Column("VM", "spec.selector.name", description="The VirtualMachine that is moved."),
+        Column("Phase", "status.phase", description="How far it is."),
+        Column("Source", "status.migrationState.sourceNode", description="Where the guest came from."),
+        Column("Target", "status.migrationState.targetNode", description="Where it goes."),
+        Column("Progress", _percent, description="Share of the data that need not be sent any more."),
+        AGE,
+        Column("Mode", "status.migrationState.mode", priority=1, description="How the memory is moved."),
+        Column(
+            "Downtime", _downtime, priority=1, description="How long the guest was stopped, as libvirt measured it."
+        ),
+        Column("Duration", _duration, priority=1, description="From the start to the outcome."),
+        Column("Reason", _reason, priority=1, description="Why it failed, or why it waits."),
+    ),
+    selectable=(
+        "spec.selector.name",
+        "status.phase",
+        "status.migrationState.sourceNode",
+        "status.migrationState.targetNode",
+    ),
+    finalizers=(names.MIGRATION_FINALIZER,),
+    check_create=_check_create,
+    check_update=_check_update,
+)

@@ -1,0 +1,46 @@
+"""Names that objects carry: labels, annotations, finalizers. Each is defined here and nowhere else."""
+
+from __future__ import annotations
+
+# Labels of ours.
+APP = "kubevirt.io"
+"""On pods: `virt-launcher` for a guest's pod, `migration` for a migration's."""
+APP_LAUNCHER = "virt-launcher"
+APP_MIGRATION = "migration"
+DOMAIN = "kubevirt.io/domain"
+"""On pods: the VirtualMachine's name."""
+VM_UID = "kubevirt.io/vmUID"
+"""On launcher pods: the VirtualMachine's uid."""
+NODE_NAME = "kubevirt.io/nodeName"
+"""On VirtualMachines: the node where the guest runs."""
+MIGRATION_NAME = "kubevirt.io/migration"
+"""On the target pod and the migration pod: the Migration's name."""
+MIGRATION_UID = "kubevirt.io/migrationUID"
+"""On the target pod and the migration pod: the Migration's uid."""
+
+# Labels of Kubernetes' own, on Nodes.
+HOSTNAME = "kubernetes.io/hostname"
+"""The Node's name, whatever the host calls itself."""
+OS = "kubernetes.io/os"
+ARCH = "kubernetes.io/arch"
+ROLE_PREFIX = "node-role.kubernetes.io/"
+CPU_MODEL_PREFIX = "cpu-model.node.kubevirt.io/"
+"""Followed by the host's CPU model; the value is `true`."""
+MACHINE_TYPE_PREFIX = "machine-type.node.kubevirt.io/"
+"""Followed by a machine type that the host's emulator offers; the value is `true`."""
+
+# Annotations on Nodes, read by Drover and set by the operator.
+MIGRATION_URI = "kubevirt.io/migration-uri"
+"""Where guests' memory is sent to reach this host: tcp://…, unix://…; unset lets libvirt choose."""
+PEER_URI = "kubevirt.io/peer-uri"
+"""This host's libvirt URI as the other hosts reach it, where it differs from spec.providerID."""
+SHARED_PATHS = "kubevirt.io/shared-paths"
+"""Prefixes of paths, separated by commas, that this host shares with others that declare them too."""
+ALLOCATABLE_MEMORY = "kubevirt.io/allocatable-memory"
+"""Caps the memory that this Node offers to guests; a quantity."""
+ALLOCATABLE_CPU = "kubevirt.io/allocatable-cpu"
+"""Caps the CPU that this Node offers to guests; a quantity."""
+
+# Finalizers.
+MIGRATION_FINALIZER = "kubevirt.io/migration"
+VIRTUAL_MACHINE_FINALIZER = "kubevirt.io/virtualmachine"

@@ -1,0 +1,279 @@
+"""Node: a libvirt host. Stored as core v1, and served under kubevirt.io too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import Field
+
+from app.kinds import names, quantity
+from app.kinds.shape import ATOMIC, DescribedCondition, Shape, Time, map_by
+from app.machinery.errors import FieldError, invalid, required
+from app.machinery.kind import AGE, CORE, KUBEVIRT, Column, Kind
+from app.machinery.objects import Document
+
+
+class TaintEffect(StrEnum):
+    """What a taint keeps away."""
+
+    NO_SCHEDULE = "NoSchedule"
+    """No further guests."""
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    """No further guests while another node fits."""
+    NO_EXECUTE = "NoExecute"
+    """No further guests, and those that are here should go."""
+
+
+class ConditionType(StrEnum):
+    """What conditions of a Node observe."""
+
+    READY = "Ready"
+    """Whether the host answers; Unknown when nobody has asked it for a while. Only Ready nodes get guests."""
+
+
+class Reason(StrEnum):
+    """Why a condition of a Node is as it is."""
+
+    HOST_READY = "HostReady"
+    """libvirt answers."""
+    HOST_UNREACHABLE = "HostUnreachable"
+    """libvirt does not answer; the message has its words. Check the host, and spec.providerID."""
+    HEARTBEAT_MISSED = "HeartbeatMissed"
+    """No worker has asked the host for a while. Check that `drover work` runs."""
+    DUPLICATE_HOST = "DuplicateHost"
+    """Another Node is the same libvirt host: delete one of them."""
+
+
+class AddressType(StrEnum):
+    """What kind of address it is."""
+
+    HOSTNAME = "Hostname"
+    """A name."""
+    INTERNAL_IP = "InternalIP"
+    """An address by which other hosts reach it."""
+    EXTERNAL_IP = "ExternalIP"
+    """An address by which everybody reaches it."""
+    INTERNAL_DNS = "InternalDNS"
+    """A DNS name that resolves to the internal address."""
+    EXTERNAL_DNS = "ExternalDNS"
+    """A DNS name that resolves to the external address."""
+
+
+class Taint(Shape):
+    """Keeps guests away."""
+
+    key: Annotated[str, Field(min_length=1)]
+    """The taint's key."""
+    value: str | None = None
+    """The taint's value."""
+    effect: TaintEffect
+    """NoSchedule, PreferNoSchedule or NoExecute."""
+    time_added: Time | None = None
+    """When a NoExecute taint was added."""
+
+
+class NodeSpec(Shape):
+    """Which host it is, and whether it takes guests."""
+
+    provider_id: str = Field(default="", alias="providerID")
+    """The host's libvirt URI: qemu+tls://host/system, qemu+ssh://…, qemu+unix:///session?socket=…"""
+    unschedulable: bool | None = None
+    """True keeps further guests away: `kubectl cordon`."""
+    taints: Annotated[list[Taint], ATOMIC] = Field(default_factory=list)
+    """Keep guests away."""
+
+
+class NodeCondition(DescribedCondition):
+    """One observation about a Node."""
+
+    type: ConditionType
+    """Ready."""
+    last_heartbeat_time: Time | None = None
+    """When it was last observed."""
+
+
+class NodeAddress(Shape):
+    """An address of the host."""
+
+    type: AddressType
+    """What kind of address it is."""
+    address: str
+    """The address."""
+
+
+class NodeSystemInfo(Shape):
+    """What the host is."""
+
+    machine_id: str = Field(default="", alias="machineID")
+    """libvirt's UUID of the host."""
+    system_uuid: str = Field(default="", alias="systemUUID")
+    """libvirt's UUID of the host."""
+    boot_id: str = Field(default="", alias="bootID")
+    """Empty: libvirt does not tell."""
+    kernel_version: str = ""
+    """The host's kernel."""
+    os_image: str = ""
+    """The host's operating system."""
+    container_runtime_version: str = ""
+    """The hypervisor and its version: qemu://7.2.0."""
+    kubelet_version: str = ""
+    """libvirt's version: what manages the guests here."""
+    kube_proxy_version: str = ""
+    """Empty: there is none."""
+    operating_system: str = ""
+    """linux."""
+    architecture: str = ""
+    """amd64, arm64, …"""
+
+
+class NodeStatus(Shape):
+    """What the host offers, and how it is."""
+
+    capacity: dict[str, str] = Field(default_factory=dict)
+    """What the host has: cpu and memory."""
+    allocatable: dict[str, str] = Field(default_factory=dict)
+    """What of it guests may have: cpu times the allocation ratio, and memory."""
+    conditions: Annotated[list[NodeCondition], map_by("type")] = Field(default_factory=list)
+    """What was observed, with reasons."""
+    addresses: Annotated[list[NodeAddress], map_by("type")] = Field(default_factory=list)
+    """How it is reached."""
+    node_info: NodeSystemInfo | None = None
+    """What the host is."""
+
+
+DRIVERS = ("qemu", "fake")
+"""`fake` is the simulated host of tests and demonstrations."""
+TRANSPORTS = ("", "unix", "tls", "tcp", "ssh", "libssh", "libssh2")
+"""libvirt's, but for `ext`, which runs a program that the URI names."""
+URI_PARAMETERS = frozenset(
+    {"socket", "mode", "name", "no_verify", "no_tty", "no_sanity", "keyfile", "known_hosts", "known_hosts_verify"}
+    | {"sshauth", "pkipath", "proxy", "tls_priority"}
+)
+"""libvirt's, but for `command` and `netcat`, which name programs."""
+
+
+def _uri_problems(path: str, uri: str) -> Iterator[FieldError]:
+    """libvirt runs what some URIs name, here or on another host: only what cannot do so passes."""
+    try:
+        parts = urlsplit(uri)
+        host, user = parts.hostname or "", parts.username or ""
+    except ValueError as wrong:
+        yield invalid(path, uri, str(wrong))
+        return
+    driver, _, transport = parts.scheme.partition("+")
+    if driver not in DRIVERS or transport not in TRANSPORTS:
+        yield invalid(
+            path, uri, f"must be a libvirt URI qemu+<transport>://… with a transport of {', '.join(TRANSPORTS[1:])}"
+        )
+    if host.startswith("-") or user.startswith("-"):
+        yield invalid(path, uri, "host and user may not begin with '-'")
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in URI_PARAMETERS and driver != "fake":
+            yield invalid(path, uri, f"parameter {name!r} is not allowed: use {', '.join(sorted(URI_PARAMETERS))}")
+
+
+def _migration_uri_problems(path: str, uri: str) -> Iterator[FieldError]:
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError as wrong:
+        yield invalid(path, uri, str(wrong))
+        return
+    if scheme not in ("tcp", "unix", "rdma"):
+        yield invalid(path, uri, "must begin with tcp://, unix:// or rdma://")
+
+
+def _check(document: Document) -> Iterator[FieldError]:
+    spec, metadata = document.get("spec") or {}, document.get("metadata") or {}
+    provider = spec.get("providerID")
+    if not provider:
+        yield required("spec.providerID", "the host's libvirt URI, such as qemu+tls://host/system")
+    else:
+        yield from _uri_problems("spec.providerID", provider)
+    hostname = (metadata.get("labels") or {}).get(names.HOSTNAME)
+    if hostname != metadata.get("name"):
+        yield invalid(f"metadata.labels[{names.HOSTNAME}]", hostname, "must be the Node's name")
+    yield from _annotation_problems(metadata.get("annotations") or {})
+
+
+def _annotation_problems(annotations: dict[str, str]) -> Iterator[FieldError]:
+    def at(name: str) -> str:
+        return f"metadata.annotations[{name}]"
+
+    if peer := annotations.get(names.PEER_URI):
+        yield from _uri_problems(at(names.PEER_URI), peer)
+    if uri := annotations.get(names.MIGRATION_URI):
+        yield from _migration_uri_problems(at(names.MIGRATION_URI), uri)
+    for name in (names.ALLOCATABLE_MEMORY, names.ALLOCATABLE_CPU):
+        if name in annotations:
+            try:
+                quantity.parse(annotations[name])
+            except quantity.NotAQuantity as wrong:
+                yield invalid(at(name), annotations[name], str(wrong))
+
+
+def _check_update(_old: Document, new: Document) -> Iterator[FieldError]:
+    return _check(new)
+
+
+def _default(document: Document) -> None:
+    metadata = document.setdefault("metadata", {})
+    if not metadata.get("labels"):
+        metadata["labels"] = {}
+    if metadata.get("name"):
+        metadata["labels"].setdefault(names.HOSTNAME, metadata["name"])
+
+
+def _state(document: Document) -> str:
+    """As kubectl words it: Ready, NotReady or Unknown, and SchedulingDisabled."""
+    conditions = (document.get("status") or {}).get("conditions") or []
+    ready = next((c.get("status") for c in conditions if c.get("type") == ConditionType.READY), None)
+    words = [{"True": "Ready", "False": "NotReady"}.get(ready or "", "Unknown" if ready is None else "NotReady")]
+    if (document.get("spec") or {}).get("unschedulable"):
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(document: Document) -> str:
+    labels = (document.get("metadata") or {}).get("labels") or {}
+    roles = sorted(key.removeprefix(names.ROLE_PREFIX) for key in labels if key.startswith(names.ROLE_PREFIX))
+    return ",".join(roles) or "<none>"
+
+
+def _address(document: Document) -> str:
+    addresses = (document.get("status") or {}).get("addresses") or []
+    internal = (a.get("address") for a in addresses if a.get("type") == AddressType.INTERNAL_IP)
+    return str(next(internal, "<none>"))
+
+
+NODE: Kind[NodeSpec, NodeStatus] = Kind(
+    name="Node",
+    plural="nodes",
+    served=(CORE, KUBEVIRT),
+    spec=NodeSpec,
+    status=NodeStatus,
+    description="Node is a libvirt host on which guests run.",
+    namespaced=False,
+    short_names=("no",),
+    typed=True,
+    dns_label=True,
+    columns=(
+        Column("Status", _state, description="Whether the host answers and takes guests."),
+        Column("Roles", _roles, description="From the labels node-role.kubernetes.io/."),
+        AGE,
+        Column("Version", "status.nodeInfo.kubeletVersion", description="libvirt's version."),
+        Column("Internal-IP", _address, priority=1, description="An address by which other hosts reach it."),
+        Column("CPU", "status.allocatable.cpu", priority=1, description="CPU that guests may have."),
+        Column("Memory", "status.allocatable.memory", priority=1, description="Memory that guests may have."),
+        Column("OS-Image", "status.nodeInfo.osImage", priority=1, description="The host's operating system."),
+        Column("Kernel-Version", "status.nodeInfo.kernelVersion", priority=1, description="The host's kernel."),
+        Column("Hypervisor", "status.nodeInfo.containerRuntimeVersion", priority=1, description="The hypervisor."),
+        Column("URI", "spec.providerID", priority=1, description="The host's libvirt URI."),
+    ),
+    selectable=("spec.unschedulable",),
+    default=_default,
+    check_create=_check,
+    check_update=_check_update,
+)

@@ -1,0 +1,232 @@
+"""VirtualMachine: one guest, and the rules by which its node is chosen.
+
+    "" ──▶ Pending ──▶ Scheduling ──▶ Scheduled ──▶ Running ◀──▶ Migrating
+                                          │            │
+                                          └────────────┴──▶ Succeeded | Failed        Unknown ◀──▶ any that has a node
+
+Succeeded and Failed are final: a guest is started once for each object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from app.kinds import affinity, names
+from app.kinds.affinity import Affinity
+from app.kinds.domain import DomainSpec
+from app.kinds.shape import ATOMIC, MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
+from app.machinery.errors import FieldError, forbidden, invalid, required
+from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
+from app.machinery.objects import Document
+
+MAX_DOMAIN_XML = 256 * 1024
+"""Characters. A large guest's XML has some 20,000."""
+
+
+class Phase(StrEnum):
+    """How far a VirtualMachine is."""
+
+    NEW = ""
+    """Drover has not looked at it yet. If it stays so, no worker runs: start `drover work`."""
+    PENDING = "Pending"
+    """Drover has taken it on."""
+    SCHEDULING = "Scheduling"
+    """No node fits yet. The condition Ready says which node is out and why: uncordon or add one, or relax a selector."""
+    SCHEDULED = "Scheduled"
+    """A node is chosen and reserved, and starts the guest. The condition Synchronized has libvirt's words when it refuses."""
+    RUNNING = "Running"
+    """The guest runs on status.nodeName. A paused guest is Running too, with the condition Paused."""
+    MIGRATING = "Migrating"
+    """The guest is being moved to status.migrationNodeName; until that is over status.nodeName has it."""
+    SUCCEEDED = "Succeeded"
+    """The guest powered itself off. Final: delete the object and create it again to start it again."""
+    FAILED = "Failed"
+    """The guest could not start, crashed, was destroyed, or its host was restarted; the condition Ready says which. Final."""
+    UNKNOWN = "Unknown"
+    """The guest's host does not answer, so nobody can know. The guest is not started elsewhere: bring the host back."""
+
+
+FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+
+
+class ConditionType(StrEnum):
+    """What conditions of a VirtualMachine observe."""
+
+    READY = "Ready"
+    """The guest runs."""
+    SYNCHRONIZED = "Synchronized"
+    """The host has taken the guest's definition; False carries libvirt's own message."""
+    LIVE_MIGRATABLE = "LiveMigratable"
+    """The guest can be moved while it runs; False carries what prevents it."""
+    PAUSED = "Paused"
+    """The guest's CPUs are stopped. It may be moved, and stays paused."""
+
+
+class Reason(StrEnum):
+    """Why a condition of a VirtualMachine is as it is."""
+
+    GUEST_RUNNING = "GuestRunning"
+    """The guest runs."""
+    GUEST_NOT_RUNNING = "GuestNotRunning"
+    """The guest does not run yet."""
+    UNSCHEDULABLE = "Unschedulable"
+    """No node fits; the message counts the nodes by what excludes them."""
+    STARTED = "Started"
+    """The host has taken the guest's definition and started it."""
+    DOMAIN_REFUSED = "DomainRefused"
+    """libvirt refuses the definition; the message has its words. Delete the object and create a better one."""
+    HOST_INCOMPATIBLE = "HostIncompatible"
+    """This host can never run this definition; the message has libvirt's words. Choose another node by its labels."""
+    NODE_UNREACHABLE = "NodeUnreachable"
+    """The guest's host does not answer, since when the condition changed. Bring the host back."""
+    GUEST_SHUT_DOWN = "GuestShutDown"
+    """The guest powered itself off."""
+    GUEST_CRASHED = "GuestCrashed"
+    """The guest or its emulator crashed. The host's log of the domain may tell why."""
+    GUEST_DESTROYED = "GuestDestroyed"
+    """Somebody ended the guest on the host, past Drover."""
+    GUEST_VANISHED = "GuestVanished"
+    """The host answers and does not run the guest any more: it was restarted, or the definition was removed."""
+    GUEST_PAUSED = "GuestPaused"
+    """Somebody suspended the guest on the host."""
+    MIGRATABLE = "Migratable"
+    """Nothing is known that would prevent a move."""
+    HOST_DEVICES = "HostDevices"
+    """The guest holds devices of its host."""
+    LOCAL_STORAGE = "LocalStorage"
+    """The guest writes to a disk that only its host can reach."""
+    BEING_DELETED = "BeingDeleted"
+    """The object was deleted: the guest is being shut down."""
+
+
+class VMSpec(Shape):
+    """The guest, and where it may run."""
+
+    domain: DomainSpec | None = None
+    """The guest, in the JSON form of libvirt's domain XML. Either this or domainXML; cannot be changed."""
+    domain_xml: Annotated[str, Field(min_length=1, max_length=MAX_DOMAIN_XML)] | None = Field(
+        default=None, alias="domainXML"
+    )
+    """The guest as libvirt domain XML. Name, uuid and Drover's metadata are set by Drover. Cannot be changed."""
+    node_selector: Annotated[LabelMap, MAP_ATOMIC] = Field(default_factory=dict)
+    """Labels that a node must carry. Changing it moves nothing: the next Migration uses it."""
+    affinity: Affinity | None = None
+    """Rules about nodes. Changing them moves nothing: the next Migration uses them."""
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = 30
+    """How long the guest has to shut down before it is ended."""
+
+
+class VMCondition(DescribedCondition):
+    """One observation about a VirtualMachine."""
+
+    type: ConditionType
+    """Ready, Synchronized, LiveMigratable or Paused."""
+    last_probe_time: Time | None = None
+    """When it was last observed."""
+
+
+class VMGraphics(Shape):
+    """A graphical console."""
+
+    type: str
+    """vnc or spice."""
+    host: str
+    """Where it listens."""
+    port: int
+    """Its port."""
+
+
+class VMStatus(Shape):
+    """How the guest is, and where."""
+
+    phase: Phase = Phase.NEW
+    """Empty, Pending, Scheduling, Scheduled, Running, Migrating, Succeeded, Failed or Unknown."""
+    node_name: str | None = None
+    """Where the guest runs."""
+    migration_node_name: str | None = None
+    """Where it is being moved to."""
+    conditions: Annotated[list[VMCondition], map_by("type")] = Field(default_factory=list)
+    """What was observed, with reasons."""
+    graphics: Annotated[list[VMGraphics], ATOMIC] = Field(default_factory=list)
+    """Its graphical consoles."""
+
+
+DomainCheck = Callable[[Document], Iterator[FieldError]]
+"""The VM's spec in, everything that is wrong with its guest out; the paths begin with `spec.`."""
+
+
+def _check_create(document: Document) -> Iterator[FieldError]:
+    spec = document.get("spec") or {}
+    has_domain, has_xml = spec.get("domain") is not None, spec.get("domainXML") is not None
+    if not has_domain and not has_xml:
+        yield required("spec.domain", "one of domain and domainXML")
+    if has_domain and has_xml:
+        yield forbidden("spec.domainXML", "may not be specified beside domain")
+    yield from _scheduling_problems(spec)
+
+
+def _scheduling_problems(spec: Document) -> Iterator[FieldError]:
+    yield from label_problems("spec.nodeSelector", spec.get("nodeSelector"))
+    if spec.get("affinity"):
+        yield from affinity.problems("spec.affinity", Affinity.read(spec["affinity"]))
+
+
+def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
+    before, after = old.get("spec") or {}, new.get("spec") or {}
+    for field in ("domain", "domainXML"):
+        if before.get(field) != after.get(field):
+            yield invalid(f"spec.{field}", "…", "field is immutable: a running guest keeps its definition")
+    yield from _scheduling_problems(after)
+
+
+def _ready(document: Document) -> str | None:
+    conditions = (document.get("status") or {}).get("conditions") or []
+    return next((str(c.get("status")) for c in conditions if c.get("type") == ConditionType.READY), None)
+
+
+def _reason(document: Document) -> str | None:
+    """Why it is not ready."""
+    conditions = (document.get("status") or {}).get("conditions") or []
+    wrong = (c for c in conditions if c.get("type") == ConditionType.READY and c.get("status") != "True")
+    return next((str(c.get("reason")) for c in wrong if c.get("reason")), None)
+
+
+VIRTUAL_MACHINE: Kind[VMSpec, VMStatus] = Kind(
+    name="VirtualMachine",
+    plural="virtualmachines",
+    served=(KUBEVIRT,),
+    spec=VMSpec,
+    status=VMStatus,
+    description="VirtualMachine is one guest, and the rules by which its node is chosen.",
+    short_names=("vm", "vms"),
+    categories=("all",),
+    dns_label=True,
+    columns=(
+        Column("Phase", "status.phase", description="How far it is."),
+        Column("Node", "status.nodeName", description="Where the guest runs."),
+        Column("Ready", _ready, description="Whether the guest runs."),
+        AGE,
+        Column("Target", "status.migrationNodeName", priority=1, description="Where it is being moved to."),
+        Column("Reason", _reason, priority=1, description="Why it is not ready."),
+        Column("UID", "metadata.uid", priority=1, description="Also the guest's libvirt UUID."),
+    ),
+    selectable=("status.phase", "status.nodeName", "status.migrationNodeName"),
+    finalizers=(names.VIRTUAL_MACHINE_FINALIZER,),
+    check_create=_check_create,
+    check_update=_check_update,
+)
+
+
+def with_domain_check(check: DomainCheck) -> Kind[VMSpec, VMStatus]:
+    """The kind with the operator's rules for domains: a create is judged by `check` too, once its form is right."""
+
+    def check_create(document: Document) -> Iterator[FieldError]:
+        wrong = list(_check_create(document))
+        yield from wrong or check(document.get("spec") or {})
+
+    return replace(VIRTUAL_MACHINE, check_create=check_create)
