@@ -1,0 +1,38 @@
+# Every word installs what it needs first; `make demo` and `make test` are all a new user has to type.
+PYTHON = .venv/bin/python
+
+.PHONY: demo run test test-full lint bench openapi setup lock clean
+
+demo: setup          ## move a running guest between three local libvirt hosts, and show it
+	$(PYTHON) -m app.lab.demo
+
+run: setup           ## leave three hosts, PostgreSQL, the API and its workers running; Ctrl-C stops it all
+	exec .venv/bin/drover run --nodes 3
+
+test: setup          ## the tests; as root also the lab's once more as an ordinary user
+	sh tools/test.sh
+
+test-full: setup     ## everything, the long ones too
+	sh tools/test.sh --full
+
+lint: setup          ## ruff, mypy --strict, and the walls between the rooms
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: setup         ## figures, as ratios measured side by side
+	$(PYTHON) -m benchmarks.migration
+
+openapi: setup       ## write openapi/ anew from the declared kinds
+	.venv/bin/drover openapi --write openapi
+
+setup:
+	@sh tools/setup.sh
+
+lock:                ## write requirements.lock anew
+	.venv/bin/pip-compile -q --extra dev --strip-extras --no-emit-index-url --no-emit-find-links \
+	  --generate-hashes --allow-unsafe -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,195 @@
+"""The drover command: what a person types, and what it answers. Every refusal is one clear line and exit status 2."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+import uvloop
+from pydantic import ValidationError
+
+from app.server import first, listen, listening, stop_signals
+from app.settings import Settings
+from app.telemetry import configure_logging
+from app.wiring import Misconfigured, Service, openapi_documents, running
+
+drover = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+lab = typer.Typer(no_args_is_help=True, help="Local libvirt hosts on this machine, for trying Drover out.")
+drover.add_typer(lab, name="lab")
+
+Bind = Annotated[str | None, typer.Option(help="Address to listen on (DROVER_BIND, 127.0.0.1).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one (DROVER_PORT, 8080).")]
+DataDir = Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL keeps its data (DROVER_DATA_DIR).")]
+LabDir = Annotated[Path | None, typer.Option(help="Where the lab keeps its hosts (DROVER_LAB_DIR).")]
+Server = Annotated[str | None, typer.Option(help="Drover's URL (default: http://<bind>:<port> of the settings).")]
+Nodes = Annotated[int, typer.Option(min=1, max=16, help="How many local libvirt hosts.")]
+
+
+def refuse(message: str) -> NoReturn:
+    """One line, exit status 2."""
+    print(f"drover: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def settings_of(**flags: object) -> Settings:
+    """Variables, overridden by the flags that were given."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        refuse(f"DROVER_{name}: {first['msg']} (got {first['input']!r})")
+
+
+@drover.command()
+def serve(
+    bind: Bind = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    lab_dir: LabDir = None,
+    workers: Annotated[bool | None, typer.Option(help="Run controllers and workers in this process too.")] = None,
+) -> None:
+    """The API, with its controllers and workers unless --no-workers."""
+    settings = settings_of(bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, workers=workers)
+    _to_the_end(_serve(settings), settings)
+
+
+@drover.command()
+def work(data_dir: DataDir = None) -> None:
+    """Controllers and workers only, for a PostgreSQL that other processes share."""
+    settings = settings_of(data_dir=data_dir)
+    if settings.database_url is None and settings.database_url_file is None:
+        refuse(
+            "work needs DROVER_DATABASE_URL (or DROVER_DATABASE_URL_FILE): an empty store of its own would have nothing to do"
+        )
+    _to_the_end(_work(settings), settings)
+
+
+@drover.command()
+def run(
+    nodes: Nodes = 3, bind: Bind = None, port: Port = None, data_dir: DataDir = None, lab_dir: LabDir = None
+) -> None:
+    """Everything on this machine: local libvirt hosts, PostgreSQL, the API and its workers, until Ctrl-C."""
+    settings = settings_of(bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir)
+    _to_the_end(_serve(settings, lab_nodes=nodes), settings)
+
+
+@lab.command("up")
+def lab_up(nodes: Nodes = 3, lab_dir: LabDir = None, server: Server = None) -> None:
+    """Start local libvirt hosts and register them as Nodes through the API."""
+    from app.lab.errors import LabError
+    from app.lab.lab import up
+
+    settings = settings_of(lab_dir=lab_dir)
+    try:
+        asyncio.run(up(settings.lab_dir, nodes, server or _server(settings)))
+    except LabError as error:
+        refuse(str(error))
+
+
+@lab.command("down")
+def lab_down(lab_dir: LabDir = None, server: Server = None) -> None:
+    """Stop the local hosts and everything that runs on them; leaves nothing, also after a kill -9."""
+    from app.lab.errors import LabError
+    from app.lab.lab import down
+
+    settings = settings_of(lab_dir=lab_dir)
+    try:
+        asyncio.run(down(settings.lab_dir, server or _server(settings)))
+    except LabError as error:
+        refuse(str(error))
+
+
+@drover.command()
+def openapi(write: Annotated[Path | None, typer.Option(help="Write the documents into this folder.")] = None) -> None:
+    """The OpenAPI documents of the declared kinds."""
+    documents = openapi_documents()
+    if write is None:
+        print(orjson.dumps(documents["swagger.json"], option=orjson.OPT_INDENT_2).decode())
+        return
+    for name, document in documents.items():
+        path = write / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+@drover.command()
+def kubeconfig(server: Server = None) -> None:
+    """A kubeconfig for kubectl, on standard output."""
+    print(_kubeconfig(server or _server(settings_of())), end="")
+
+
+def _server(settings: Settings) -> str:
+    return f"http://{settings.bind}:{settings.port}"
+
+
+def _kubeconfig(server: str) -> str:
+    return f"""\
+apiVersion: v1
+kind: Config
+clusters:
+- name: drover
+  cluster: {{server: "{server}"}}
+contexts:
+- name: drover
+  context: {{cluster: drover, user: drover, namespace: default}}
+current-context: drover
+users:
+- name: drover
+  user: {{}}
+"""
+
+
+def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
+    """Runs a service until a signal; its failures to start are one line each."""
+    from app.lab.errors import LabError
+    from app.store.base import StoreError
+    from app.store.embedded import EmbeddedPostgresError
+
+    configure_logging(settings.log_format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            status = runner.run(main)
+    except (Misconfigured, EmbeddedPostgresError, LabError, StoreError) as error:
+        refuse(str(error))
+    raise typer.Exit(status)
+
+
+async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
+    listener = listen(settings.bind, settings.port)
+    server = f"http://{settings.bind}:{listener.getsockname()[1]}"
+    with stop_signals() as stop:
+        async with running(settings, workers=settings.workers) as service, listening(service, listener) as serving:
+            path = settings.data_dir / "kubeconfig"
+            path.write_text(_kubeconfig(server))
+            print(f"Drover serves {server}\nexport KUBECONFIG={path}", flush=True)
+            if lab_nodes:
+                await _lab_until(stop, service, settings, lab_nodes, server)
+            else:
+                await first(stop, service.failed)
+            stopped_by_itself = service.failed.is_set() or serving.done()
+    return 1 if stopped_by_itself else 0
+
+
+async def _lab_until(stop: asyncio.Event, service: Service, settings: Settings, nodes: int, server: str) -> None:
+    from app.lab.lab import down, up
+
+    try:
+        await up(settings.lab_dir, nodes, server)
+        print(f"{nodes} local hosts are up; try: kubectl get nodes", flush=True)
+        await first(stop, service.failed)
+    finally:
+        await down(settings.lab_dir, server)
+
+
+async def _work(settings: Settings) -> int:
+    with stop_signals() as stop:
+        async with running(settings, workers=True) as service:
+            print("Drover works", flush=True)
+            await first(stop, service.failed)
+    return 1 if service.failed.is_set() else 0

@@ -1,0 +1,114 @@
+"""The process: a listener on a socket of our own, and an end that every signal leads to once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import structlog
+import uvicorn
+
+from app.wiring import Misconfigured, Service
+
+log = structlog.get_logger()
+
+SHUTDOWN_S = 5.0
+"""How long open requests may take to finish once the listener closes; watches are ended first."""
+
+
+def listen(bind: str, port: int) -> socket.socket:
+    """A listening socket, or Misconfigured with what to do."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((bind, port))
+    except OSError as error:
+        listener.close()
+        raise Misconfigured(
+            f"cannot listen on {bind} port {port}: {error.strerror}; "
+            "choose another with --port or DROVER_PORT (0 takes a free one)"
+        ) from error
+    listener.listen(1024)
+    listener.setblocking(False)
+    return listener
+
+
+class _Listener(uvicorn.Server):
+    """uvicorn without its own signal handlers (signals belong to the whole process), telling when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def listening(service: Service, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+    """Serves on the socket inside the block; on the way out ends watches, lets requests finish, and closes."""
+    server = _Listener(
+        uvicorn.Config(
+            service.api,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            loop="none",
+            http="httptools",
+            ws="none",
+            server_header=False,
+            date_header=True,
+            timeout_graceful_shutdown=int(SHUTDOWN_S),
+            backlog=1024,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="listener")
+    try:
+        async with asyncio.timeout(SHUTDOWN_S):
+            await server.listens.wait()
+        yield serving
+    finally:
+        service.end_watches()
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_signal(name: str) -> None:
+        if not stop.is_set():
+            log.info("stopping", signal=name)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number.name)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def first(*events: asyncio.Event) -> None:
+    """Returns when one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""What measures: each prints a table and, with --json FILE, the same figures."""
