@@ -49,7 +49,7 @@ class Birth:
         }
         if kind.namespaced:
             metadata["namespace"] = namespace
-        if kind.has_status:
+        if kind.body is None:
             metadata["generation"] = 1
         if labels:
             metadata["labels"] = dict(labels)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from app.controllers.quantity import bytes_of, milli_of
+from app.kinds import quantity
+from app.kinds.names import HOSTNAME
 from app.machinery.objects import Document
 
-HOSTNAME = "kubernetes.io/hostname"
 _FINISHED = ("Succeeded", "Failed")
 _REPELLING = ("NoSchedule", "NoExecute")
 _MIB = 2**20
@@ -193,8 +193,8 @@ def requests_of(pod: Document) -> Requests:
         for container in (pod.get("spec") or {}).get("containers") or ()
     ]
     return Requests(
-        sum(bytes_of(requests.get("memory", 0)) for requests in listed),
-        sum(milli_of(requests.get("cpu", 0)) for requests in listed),
+        sum(quantity.whole(requests.get("memory", "0")) for requests in listed),
+        sum(quantity.milli(requests.get("cpu", "0")) for requests in listed),
     )
 
 
@@ -217,8 +217,8 @@ def _view(node: Document, memory: Mapping[str, int], cpu_milli: Mapping[str, int
             Taint(taint.get("key", ""), taint.get("value") or "", taint.get("effect", ""))
             for taint in spec.get("taints") or ()
         ),
-        memory=bytes_of(allocatable.get("memory", 0)),
-        cpu_milli=milli_of(allocatable.get("cpu", 0)),
+        memory=quantity.whole(allocatable.get("memory", "0")),
+        cpu_milli=quantity.milli(allocatable.get("cpu", "0")),
         memory_reserved=memory.get(name, 0),
         cpu_milli_reserved=cpu_milli.get(name, 0),
     )

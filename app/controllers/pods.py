@@ -6,24 +6,16 @@ import copy
 from typing import Any
 
 from app.controllers.birth import Birth
-from app.controllers.placement import HOSTNAME, Need, overhead
-from app.controllers.quantity import cpu_text, memory_text
-from app.kinds import POD
+from app.controllers.placement import Need, overhead
+from app.kinds import POD, names, quantity
+from app.kinds.pod import Phase
 from app.machinery.objects import Document
 
-APP = "kubevirt.io"
-DOMAIN = "kubevirt.io/domain"
-VM_UID = "kubevirt.io/vmUID"
-NODE_NAME = "kubevirt.io/nodeName"
-MIGRATION = "kubevirt.io/migration"
-MIGRATION_UID = "kubevirt.io/migrationUID"
-
-LAUNCHER = "virt-launcher"
 LAUNCHER_CONTAINER = "compute"
 MIGRATION_CONTAINER = "migration"
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-_FINISHED = ("Succeeded", "Failed")
+_FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
 
 
 def guest_need(memory: int, vcpus: int, vm: Document, **more: Any) -> Need:
@@ -64,16 +56,16 @@ def migration_pod(birth: Birth, vm: Document, migration: Document) -> Document:
         POD,
         migration["metadata"]["namespace"],
         f"virt-migration-{birth.suffix()}",
-        labels={APP: "migration", DOMAIN: vm["metadata"]["name"], **migration_labels(migration)},
+        labels={names.APP: names.APP_MIGRATION, names.DOMAIN: vm["metadata"]["name"], **migration_labels(migration)},
         owner=migration,
         spec={"containers": [{"name": MIGRATION_CONTAINER}], "restartPolicy": "Never"},
-        status={"phase": "Pending"},
+        status={"phase": Phase.PENDING.value},
     )
 
 
 def migration_labels(migration: Document) -> dict[str, str]:
     """By which a migration's pods are found."""
-    return {MIGRATION: migration["metadata"]["name"], MIGRATION_UID: migration["metadata"]["uid"]}
+    return {names.MIGRATION_NAME: migration["metadata"]["name"], names.MIGRATION_UID: migration["metadata"]["uid"]}
 
 
 def away_from(affinity: Document, source: str) -> Document:
@@ -81,7 +73,7 @@ def away_from(affinity: Document, source: str) -> Document:
     away = copy.deepcopy(affinity)
     terms = away.setdefault(_REQUIRED, {}).setdefault("nodeSelectorTerms", []) or [{}]
     for term in terms:
-        expression = {"key": HOSTNAME, "operator": "NotIn", "values": [source]}
+        expression = {"key": names.HOSTNAME, "operator": "NotIn", "values": [source]}
         term["matchExpressions"] = [*(term.get("matchExpressions") or []), expression]
     away[_REQUIRED]["nodeSelectorTerms"] = terms
     return away
@@ -90,7 +82,7 @@ def away_from(affinity: Document, source: str) -> Document:
 def is_launcher_of(pod: Document, vm_uid: str) -> bool:
     """Whether it is a launcher or target pod of that VM."""
     labels = pod["metadata"].get("labels") or {}
-    return labels.get(APP) == LAUNCHER and labels.get(VM_UID) == vm_uid
+    return labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.VM_UID) == vm_uid
 
 
 def is_finished(pod: Document) -> bool:
@@ -106,7 +98,7 @@ def _launcher(
     birth: Birth, vm: Document, node: str, need: Need, labels: dict[str, str], affinity: Document
 ) -> Document:
     metadata = vm["metadata"]
-    requests = {"memory": memory_text(need.memory), "cpu": cpu_text(need.cpu_milli)}
+    requests = {"memory": quantity.binary(need.memory), "cpu": quantity.millis(need.cpu_milli)}
     spec: Document = {
         "containers": [{"name": LAUNCHER_CONTAINER, "resources": {"requests": requests}}],
         "nodeName": node,
@@ -120,9 +112,9 @@ def _launcher(
     return birth.document(
         POD,
         metadata["namespace"],
-        f"{LAUNCHER}-{metadata['name']}-{birth.suffix()}",
-        labels={APP: LAUNCHER, DOMAIN: metadata["name"], VM_UID: metadata["uid"], **labels},
+        f"{names.APP_LAUNCHER}-{metadata['name']}-{birth.suffix()}",
+        labels={names.APP: names.APP_LAUNCHER, names.DOMAIN: metadata["name"], names.VM_UID: metadata["uid"], **labels},
         owner=vm,
         spec=spec,
-        status={"phase": "Pending"},
+        status={"phase": Phase.PENDING.value},
     )
