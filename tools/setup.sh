@@ -110,9 +110,11 @@ make_venv() {
   pip="env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 .venv/bin/python -m pip install --progress-bar off"
   {
     $pip --require-hashes -r requirements.lock </dev/null 2>&1 && : >.venv/.installed
-  } | sed -n 's/^Collecting \([^ ]*\).*/setup:   \1/p; /^Building\|^Installing\|rror/p'
+  } | sed -n 's/^Collecting \([^ ]*\).*/setup:   \1/p; s/^Building .*/setup:   compiling libvirt-python/p
+    s/^Installing .*/setup:   installing them/p; /rror/p'
   rm .venv/.installed 2>/dev/null || fail "pip could not install requirements.lock: see above"
-  $pip -q --no-deps --no-build-isolation -e . </dev/null || fail "the project itself could not be installed: see above"
+  said=$($pip -q --no-deps --no-build-isolation -e . </dev/null 2>&1) ||
+    fail "the project itself could not be installed: $said"
   echo "$stamp" >.venv/.stamp
   say "ready"
 }

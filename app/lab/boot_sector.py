@@ -50,15 +50,16 @@ def build_boot_sector(image: Path, *, dirty_mib: int = 32, mib_per_second: float
 
 
 def boot_sector_xml(name: str, uuid: str, image: Path, *, memory_mib: int = 64, console: Path | None = None) -> str:
-    """Its libvirt definition; `console` is a file that goes on growing after a move."""
+    """Its libvirt definition; `console` is a file that goes on growing after a move. Without a UUID one is given to it."""
     kind = accelerator()
+    identity = f"<uuid>{uuid}</uuid>" if uuid else ""
     serial = ""
     if console is not None:
         serial = f"<serial type='file'><source path={quoteattr(str(console))} append='on'/><target port='0'/></serial>"
     return f"""\
 <domain type='{kind}'>
   <name>{name}</name>
-  <uuid>{uuid}</uuid>
+  {identity}
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>1</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os>

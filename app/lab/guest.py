@@ -45,13 +45,14 @@ def linux_xml(
 ) -> str:
     """
     Its libvirt definition. It writes to `dirty_mib` of its memory, over and over, at that rate, and appends
-    `tick N` to the console file every 100 ms, on whichever host it is.
+    `tick N` to the console file every 100 ms, on whichever host it is. Without a UUID one is given to it.
     """
+    identity = f"<uuid>{uuid}</uuid>" if uuid else ""
     command_line = f"{COMMAND_LINE} dirty_mib={dirty_mib} mib_per_second={mib_per_second}"
     return f"""\
 <domain type='{accelerator()}'>
   <name>{escape(name)}</name>
-  <uuid>{uuid}</uuid>
+  {identity}
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>1</vcpu>
   <os>

@@ -61,6 +61,7 @@ class Meter:
         self._tick_s = tick_s
         self._arrivals: list[Arrival] = []
         self._changed = threading.Condition()
+        self._listening = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"meter of {console.name}", daemon=True)
 
@@ -73,6 +74,10 @@ class Meter:
     ) -> None:
         self._over.set()
         self._thread.join()
+
+    def wait_until_listening(self, timeout_s: float) -> bool:
+        """Whether the console was there in time; what is written from now on is heard."""
+        return self._listening.wait(timeout_s)
 
     def read(self) -> Silence:
         """So far."""
@@ -94,6 +99,7 @@ class Meter:
         descriptor = os.open(self._console, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             os.lseek(descriptor, 0, os.SEEK_END)
+            self._listening.set()
             self._read(descriptor)
         finally:
             os.close(descriptor)

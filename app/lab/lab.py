@@ -1,0 +1,45 @@
+"""A lab: local hosts, registered as Nodes of a Drover, and taken away again without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from app.lab.errors import LabError
+from app.lab.hosts import LabHosts
+from app.lab.registration import Silent, registration
+
+__all__ = ["LabError", "down", "up"]
+
+
+async def up(directory: Path, nodes: int, server: str) -> LabHosts:
+    """node0, node1, …: started, or brought back where they died, and registered. Twice is harmless."""
+    standing = {host.name for host in LabHosts.of(directory)}
+    names = sorted(standing | {f"node{number}" for number in range(nodes)}, key=lambda name: (len(name), name))
+    hosts = LabHosts(directory, names)
+    await asyncio.to_thread(hosts.start)
+    async with registration(hosts, server) as drover:
+        await drover.register()
+    return hosts
+
+
+async def down(directory: Path, server: str | None) -> None:
+    """
+    The guests go through Drover's API while it answers, then Nodes, processes and files. No process and no file is left,
+    whatever died before; a LabError afterwards says what Drover would not let go.
+    """
+    hosts = LabHosts.of(directory)
+    try:
+        if server is not None:
+            with suppress(Silent):
+                await _withdraw(hosts, server)
+    finally:
+        await asyncio.to_thread(hosts.remove)
+
+
+async def _withdraw(hosts: LabHosts, server: str) -> None:
+    async with registration(hosts, server) as drover:
+        if await drover.knows_us():
+            await asyncio.to_thread(hosts.start)
+            await drover.withdraw()

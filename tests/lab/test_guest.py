@@ -1,0 +1,58 @@
+"""The Linux guest ticks, moves, and obeys its power button; the meter hears how long it was silent."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from app.lab.hosts import LabHosts
+from app.lab.meter import Meter
+from app.lab.processes import wait_until
+from tests.lab.virsh import move, start_linux, virsh
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.lab]
+
+
+def test_a_guest_suspended_for_two_seconds_was_silent_for_two_seconds(hosts: LabHosts) -> None:
+    start_linux(hosts, hosts["node0"])
+    with Meter(hosts.consoles / "testvm.log") as meter:
+        assert meter.wait_for_ticks(5, 60)
+
+        virsh(hosts["node0"], "suspend", "testvm")
+        suspended = time.monotonic()
+        wait_until(lambda: time.monotonic() - suspended >= 2, 3)
+        virsh(hosts["node0"], "resume", "testvm")
+        assert meter.wait_for_ticks(5, 30)
+
+        heard = meter.read()
+    assert heard.longest_s == pytest.approx(2, abs=0.2)
+    assert heard.unbroken
+
+
+def test_a_moved_guest_loses_and_repeats_no_tick(hosts: LabHosts) -> None:
+    start_linux(hosts, hosts["node0"])
+    with Meter(hosts.consoles / "testvm.log") as meter:
+        assert meter.wait_for_ticks(5, 60)
+
+        move("testvm", hosts["node0"], hosts["node1"])
+        assert meter.wait_for_ticks(5, 30)
+
+        heard = meter.read()
+    print(f"silent for {heard.longest_s * 1000:.0f} ms, {heard.ticks} ticks")
+    assert heard.unbroken
+    assert hosts["node0"].guests() == []
+    assert len(hosts["node1"].guests()) == 1
+
+
+def test_the_power_button_ends_the_guest(hosts: LabHosts) -> None:
+    console = hosts.consoles / "testvm.log"
+    start_linux(hosts, hosts["node0"])
+    with Meter(console) as meter:
+        assert meter.wait_for_ticks(1, 60)
+
+    virsh(hosts["node0"], "shutdown", "testvm", "--mode", "acpi")
+
+    assert wait_until(lambda: hosts["node0"].guests() == [], 20)
+    assert "powering off" in console.read_text()
+    assert virsh(hosts["node0"], "domstate", "testvm", "--reason") == "shut off (shutdown)"
