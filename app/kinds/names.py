@@ -31,7 +31,8 @@ MACHINE_TYPE_PREFIX = "machine-type.node.kubevirt.io/"
 
 # Annotations on Nodes, read by Drover and set by the operator.
 MIGRATION_URI = "kubevirt.io/migration-uri"
-"""Where guests' memory is sent to reach this host: tcp://…, unix://…; unset lets libvirt choose."""
+"""Where guests' memory is sent to reach this host: tcp://…, unix://…; unset lets libvirt choose. A unix URI that ends in
+a slash is a folder: each migration listens at `<its uid>.sock` in it, so that several may arrive at once."""
 PEER_URI = "kubevirt.io/peer-uri"
 """This host's libvirt URI as the other hosts reach it, where it differs from spec.providerID."""
 SHARED_PATHS = "kubevirt.io/shared-paths"
