@@ -24,6 +24,8 @@ def _structural(raw: Document, definitions: Document, above: tuple[str, ...]) ->
     if resolved is None:
         return {"type": "object", **FREE_FORM}
     schema = {key: value for key, value in resolved.items() if key not in _DROPPED}
+    if "description" in schema:
+        schema["description"] = _unwrapped(schema["description"])
     if not schema.get("default"):
         schema.pop("default", None)
     if "const" in schema:
@@ -39,6 +41,11 @@ def _structural(raw: Document, definitions: Document, above: tuple[str, ...]) ->
             name: _structural(value, definitions, above) for name, value in schema["properties"].items()
         }
     return _with_map_values(_typed(schema), definitions, above)
+
+
+def _unwrapped(text: str) -> str:
+    """Paragraphs on one line each: a docstring's line ends mean nothing to who reads `kubectl explain`."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _resolved(raw: Document, definitions: Document, above: tuple[str, ...]) -> tuple[Document | None, tuple[str, ...]]:
