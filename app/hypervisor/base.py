@@ -122,6 +122,7 @@ class Domain:
     memory: int = 0
     """Bytes, maximum."""
     vcpus: int = 0
+    """0 where the host had no worker free to say (job OTHER)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,11 @@ class Hypervisor(Protocol):
     @property
     def uri(self) -> str: ...
 
+    @property
+    def connected(self) -> bool:
+        """False for good once the connection broke, overran a deadline or was closed: every call then raises Unreachable at
+        once. Connect again."""
+
     async def host(self) -> Host: ...
 
     async def domains(self) -> list[Domain]:
@@ -253,14 +259,17 @@ class Hypervisor(Protocol):
         Incompatible or Refused with libvirt's text; then nothing runs, and nothing that this call defined stays."""
 
     async def power_off(self, domain: UUID) -> None:
-        """Press the ACPI power button; returns at once."""
+        """Press the ACPI power button; returns at once. Inactive already is success."""
 
-    async def destroy(self, domain: UUID) -> None:
-        """Stop without asking the guest. Twice is harmless: inactive already is success."""
+    async def destroy(self, domain: UUID, *, unless_running: bool = False) -> None:
+        """Stop without asking the guest. Twice is harmless: inactive already is success. With `unless_running` the state is
+        read on the same connection just before, and Refused raised for a guest whose CPUs may run: for leftover copies."""
 
-    async def suspend(self, domain: UUID) -> None: ...
+    async def suspend(self, domain: UUID) -> None:
+        """Paused already is success. Raises Refused for an inactive domain."""
 
-    async def resume(self, domain: UUID) -> None: ...
+    async def resume(self, domain: UUID) -> None:
+        """Running already is success. Raises Refused for an inactive domain."""
 
     async def undefine(self, domain: UUID) -> None:
         """Forget an inactive domain, keeping NVRAM and TPM; snapshots' and checkpoints' metadata go. Absent is success.

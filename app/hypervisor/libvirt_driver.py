@@ -1,0 +1,793 @@
+"""The only file that imports libvirt: its threads, event loop, numbers and error codes stop here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, TypeVar, assert_never
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from app.hypervisor import domain_mark as marks
+from app.hypervisor.base import (
+    Abort,
+    Aborted,
+    Busy,
+    Change,
+    Completed,
+    Destination,
+    Domain,
+    DomainExists,
+    DomainGone,
+    Host,
+    Hypervisor,
+    HypervisorError,
+    Hypervisors,
+    Incompatible,
+    Job,
+    Lifecycle,
+    Mark,
+    MigrationFailed,
+    Progress,
+    Reason,
+    Refused,
+    SetBandwidth,
+    SetDowntime,
+    State,
+    Steer,
+    Unreachable,
+)
+from app.hypervisor.capabilities import Capabilities, read_capabilities, read_cpu_model
+from app.hypervisor.threads import Lane
+
+T = TypeVar("T")
+Call = Callable[["libvirt.virConnect"], T]
+MIB = 1 << 20
+KIB = 1 << 10
+KEEPALIVE_INTERVAL_S = 3
+KEEPALIVE_COUNT = 3
+"""About 10 s until a silent host is noticed; 5 × 3 took 18 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a host may take. A healthy one answers reads in milliseconds."""
+
+    connect_s: float = 10
+    read_s: float = 10
+    work_s: float = 90
+    """Starting a guest, and destroying one: libvirt itself waits 15 s for QEMU to end."""
+    probe_s: float = 1
+    """For what libvirt answers only when a worker is free; without an answer the job counts as OTHER."""
+
+
+_STATES: Mapping[int, State] = {
+    libvirt.VIR_DOMAIN_NOSTATE: State.RUNNING,
+    libvirt.VIR_DOMAIN_RUNNING: State.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: State.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: State.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: State.SHUTTING_DOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: State.SHUTOFF,
+    libvirt.VIR_DOMAIN_CRASHED: State.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: State.RUNNING,
+}
+"""What may run counts as RUNNING: a guest that sleeps by its own choice wakes up by itself."""
+
+_REASONS: Mapping[tuple[State, int], Reason] = {
+    (State.RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED): Reason.BOOTED,
+    (State.RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED): Reason.MIGRATED,
+    (State.RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATION_CANCELED): Reason.MIGRATION_CANCELED,
+    (State.RUNNING, libvirt.VIR_DOMAIN_RUNNING_UNPAUSED): Reason.USER,
+    (State.RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY): Reason.POSTCOPY,
+    (State.RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED): Reason.POSTCOPY_FAILED,
+    (State.PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION): Reason.MIGRATION,
+    (State.PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP): Reason.STARTING_UP,
+    (State.PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER): Reason.USER,
+    (State.PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY): Reason.POSTCOPY,
+    (State.PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED): Reason.POSTCOPY_FAILED,
+    (State.PAUSED, libvirt.VIR_DOMAIN_PAUSED_CRASHED): Reason.CRASHED,
+    (State.SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN): Reason.SHUTDOWN,
+    (State.SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED): Reason.DESTROYED,
+    (State.SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED): Reason.CRASHED,
+    (State.SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED): Reason.MIGRATED,
+    (State.SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED): Reason.FAILED,
+    (State.CRASHED, libvirt.VIR_DOMAIN_CRASHED_PANICKED): Reason.CRASHED,
+}
+
+_JOBS: Mapping[int, Job] = {
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: Job.MIGRATION_OUT,
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: Job.MIGRATION_IN,
+}
+
+_CHANGES: Mapping[int, Change] = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: Change.DEFINED,
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: Change.UNDEFINED,
+    libvirt.VIR_DOMAIN_EVENT_STARTED: Change.STARTED,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: Change.SUSPENDED,
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: Change.RESUMED,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: Change.STOPPED,
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: Change.SHUTDOWN,
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: Change.SUSPENDED,
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: Change.CRASHED,
+}
+
+_DETAILS: Mapping[tuple[Change, int], str] = {
+    (Change.STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED): "booted",
+    (Change.STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_MIGRATED): "migrated",
+    (Change.SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED): "paused",
+    (Change.SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED): "migrated",
+    (Change.SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY): "postcopy",
+    (Change.SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY_FAILED): "postcopy-failed",
+    (Change.RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED): "unpaused",
+    (Change.RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_MIGRATED): "migrated",
+    (Change.RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_POSTCOPY): "postcopy",
+    (Change.RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_POSTCOPY_FAILED): "postcopy-failed",
+    (Change.STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN): "shutdown",
+    (Change.STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED): "destroyed",
+    (Change.STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED): "crashed",
+    (Change.STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED): "migrated",
+    (Change.STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED): "failed",
+    (Change.CRASHED, libvirt.VIR_DOMAIN_EVENT_CRASHED_PANICKED): "panicked",
+}
+
+Errors = Mapping[int, type[HypervisorError]]
+"""From libvirt's error codes, never from its texts. What is not named is Refused (a migration: MigrationFailed)."""
+
+_ERRORS: Errors = {
+    libvirt.VIR_ERR_NO_DOMAIN: DomainGone,
+    libvirt.VIR_ERR_DOM_EXIST: DomainExists,
+    libvirt.VIR_ERR_OPERATION_TIMEOUT: Busy,
+    libvirt.VIR_ERR_CPU_INCOMPATIBLE: Incompatible,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Incompatible,
+    libvirt.VIR_ERR_NO_SUPPORT: Incompatible,
+    libvirt.VIR_ERR_INVALID_CONN: Unreachable,
+    libvirt.VIR_ERR_NO_CONNECT: Unreachable,
+}
+
+# Asked to define a guest of a type or architecture that it lacks, libvirt calls the argument invalid.
+_DEFINE_ERRORS: Errors = {**_ERRORS, libvirt.VIR_ERR_INVALID_ARG: Incompatible}
+
+_MIGRATION_ERRORS: Errors = {
+    libvirt.VIR_ERR_OPERATION_ABORTED: Aborted,
+    libvirt.VIR_ERR_OPERATION_TIMEOUT: Busy,
+    libvirt.VIR_ERR_OPERATION_INVALID: Refused,
+    libvirt.VIR_ERR_CPU_INCOMPATIBLE: Incompatible,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Incompatible,
+    libvirt.VIR_ERR_MIGRATE_UNSAFE: Incompatible,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: Incompatible,
+}
+
+_ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
+
+_WHOLE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+    | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+)
+"""Never a file: what a guest needs elsewhere must not go with its definition here."""
+
+
+def connect_factory() -> Hypervisors:
+    """For the migration process: named by its path, so that it can be handed to another interpreter."""
+    return LibvirtHypervisors()
+
+
+class LibvirtHypervisors:
+    """Opens connections to libvirtd; each is one host seen by one holder."""
+
+    def __init__(self, deadlines: Deadlines | None = None) -> None:
+        self._deadlines = deadlines or Deadlines()
+        self._opened: set[LibvirtHypervisor] = set()
+
+    async def connect(self, uri: str) -> Hypervisor:
+        """Raises Unreachable, with libvirt's text, within its deadline."""
+        opened = LibvirtHypervisor(uri, await _dial(uri, self._deadlines.connect_s), self._deadlines)
+        self._opened = {one for one in self._opened if one.connected} | {opened}
+        await opened.listen()
+        return opened
+
+    async def close(self) -> None:
+        for opened in self._opened:
+            await opened.close()
+        self._opened = set()
+
+
+class LibvirtHypervisor:
+    """
+    One connection. A call that overruns its deadline breaks it: every later call raises Unreachable at once, listeners hear
+    DISCONNECTED, and its holder connects again.
+
+    libvirtd reads at most four unanswered requests of a connection, so there are four threads: one for what libvirtd
+    answers at any time, one for what needs a free worker there, two for starting and stopping guests. Each running
+    migration has a connection of its own.
+    """
+
+    def __init__(self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines) -> None:
+        self._uri = uri
+        self._connection = connection
+        self._deadlines = deadlines
+        self._loop = asyncio.get_running_loop()
+        self._prompt, self._patient, self._work = Lane("prompt", 1), Lane("patient", 1), Lane("work", 2)
+        self._subscriptions: weakref.WeakSet[_Subscription] = weakref.WeakSet()
+        self._broken: str | None = None
+        self._capabilities: tuple[Capabilities, str] | None = None
+
+    @property
+    def uri(self) -> str:
+        return self._uri
+
+    @property
+    def connected(self) -> bool:
+        return self._broken is None
+
+    async def listen(self) -> None:
+        """Hear libvirtd's events, once, before anybody asks for them."""
+        await self._ask(self._prompt, partial(_listen, heard=self._heard, ended=self._ended))
+
+    async def host(self) -> Host:
+        if self._capabilities is None:
+            self._capabilities = await self._ask(self._patient, _capabilities)
+        return await self._ask(self._prompt, partial(_host, *self._capabilities))
+
+    async def domains(self) -> list[Domain]:
+        return await self._with_jobs(await self._ask(self._prompt, _list_domains))
+
+    async def look(self, domain: UUID) -> Domain:
+        seen = await self._ask(self._prompt, partial(_look, domain))
+        return (await self._with_jobs([seen]))[0]
+
+    async def definition(self, domain: UUID) -> str:
+        return await self._ask(self._patient, partial(_definition, domain))
+
+    async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
+        await self._ask(self._work, partial(_define_and_start, domain_xml, paused), _DEFINE_ERRORS)
+
+    async def power_off(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(_power_off, domain))
+
+    async def destroy(self, domain: UUID, *, unless_running: bool = False) -> None:
+        await self._ask(self._work, partial(_destroy, domain, unless_running))
+
+    async def suspend(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(_suspend, domain))
+
+    async def resume(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(_resume, domain))
+
+    async def undefine(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(_undefine, domain))
+
+    async def set_autostart(self, domain: UUID, on: bool) -> None:
+        await self._ask(self._work, partial(_set_autostart, domain, on))
+
+    async def mark(self, domain: UUID, mark: Mark) -> None:
+        await self._ask(self._work, partial(_write_mark, domain, mark))
+
+    async def migrate(self, domain: UUID, to: Destination) -> None:
+        if self._broken is not None:
+            raise Unreachable(self._broken)
+        connection = await _dial(self._uri, self._deadlines.connect_s)
+        lane = Lane("migrate", 1)
+        try:
+            await lane.run(partial(_migrate, connection, domain, to))
+        finally:
+            # Gives our share back: a call that still blocks in its thread holds the rest of it, and the job goes on.
+            connection.close()
+            lane.end()
+
+    async def progress(self, domain: UUID) -> Progress | None:
+        return await self._ask(self._patient, partial(_progress, domain))
+
+    async def completed(self, domain: UUID) -> Completed | None:
+        return await self._ask(self._patient, partial(_completed, domain))
+
+    async def steer(self, domain: UUID, steer: Steer) -> None:
+        await self._ask(self._patient, partial(_steer, domain, steer))
+
+    def lifecycle(self) -> AsyncIterator[Lifecycle]:
+        subscription = _Subscription()
+        self._subscriptions.add(subscription)
+        if self._broken is not None:
+            subscription.put(_disconnected())
+        return subscription
+
+    async def close(self) -> None:
+        self._break(f"the connection to {self._uri} was closed")
+
+    async def _ask(self, lane: Lane, call: Call[T], errors: Errors = _ERRORS) -> T:
+        deadline_s = self._deadlines.work_s if lane is self._work else self._deadlines.read_s
+        if self._broken is not None:
+            raise Unreachable(self._broken)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await lane.run(partial(_translated, call, self._connection, errors))
+        except TimeoutError:
+            text = f"{self._uri} did not answer within {deadline_s:g} s"
+            self._break(text)
+            raise Unreachable(text) from None
+
+    async def _with_jobs(self, seen: list[Domain]) -> list[Domain]:
+        """Jobs and marks need a free worker in libvirtd. Without one every active domain counts as busy."""
+        if all(domain.state is State.ABSENT for domain in seen):
+            return seen
+        probe = partial(_translated, partial(_probe, seen), self._connection, _ERRORS)
+        try:
+            async with asyncio.timeout(self._deadlines.probe_s):
+                return await self._patient.run(probe)
+        except (TimeoutError, Busy):
+            return [replace(domain, job=Job.OTHER if domain.state in _ACTIVE else Job.NONE) for domain in seen]
+
+    def _heard(self, event: Lifecycle) -> None:
+        """Called in libvirt's thread."""
+        self._post(partial(self._tell, event))
+
+    def _ended(self, reason: int) -> None:
+        """Called in libvirt's thread."""
+        self._post(partial(self._break, f"the connection to {self._uri} ended (libvirt's reason {reason})"))
+
+    def _post(self, call: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(call)
+
+    def _tell(self, event: Lifecycle) -> None:
+        for subscription in tuple(self._subscriptions):
+            subscription.put(event)
+
+    def _break(self, text: str) -> None:
+        """Hanging up has a thread of its own: on a frozen host it blocks, and nobody waits for it."""
+        if self._broken is not None:
+            return
+        self._broken = text
+        self._tell(_disconnected())
+        for lane in (self._prompt, self._patient, self._work):
+            lane.end()
+        threading.Thread(target=_hang_up, args=(self._connection,), name="hang-up", daemon=True).start()
+
+
+class _Subscription(AsyncIterator[Lifecycle]):
+    """Events from its making on; it ends after DISCONNECTED."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[Lifecycle] = asyncio.Queue()
+        self._over = False
+
+    def put(self, event: Lifecycle) -> None:
+        self._events.put_nowait(event)
+
+    async def __anext__(self) -> Lifecycle:
+        if self._over:
+            raise StopAsyncIteration
+        event = await self._events.get()
+        self._over = event.change is Change.DISCONNECTED
+        return event
+
+
+def _disconnected() -> Lifecycle:
+    return Lifecycle(UUID(int=0), Change.DISCONNECTED, at=time.time())
+
+
+# Connections. Everything below runs in the driver's threads.
+
+
+async def _dial(uri: str, deadline_s: float) -> libvirt.virConnect:
+    """Given up, a connection that is made after all is closed where it was made."""
+    lane = Lane("dial", 1)
+    given_up = threading.Event()
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await lane.run(partial(_open, uri, given_up))
+    except TimeoutError:
+        raise Unreachable(f"{uri} did not answer within {deadline_s:g} s") from None
+    finally:
+        given_up.set()
+        lane.end()
+
+
+def _open(uri: str, given_up: threading.Event) -> libvirt.virConnect:
+    _run_event_loop()
+    try:
+        connection = libvirt.open(uri)
+        connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)
+    except libvirt.libvirtError as error:
+        raise Unreachable(error.get_error_message() or str(error), error.get_error_code()) from error
+    if given_up.is_set():
+        connection.close()
+    return connection
+
+
+@cache
+def _run_event_loop() -> None:
+    """Once a process, before the first connection: keepalive, events and libvirtd's own watch over us depend on it."""
+    libvirt.registerErrorHandler(lambda _, __: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_turn_for_ever, name="libvirt-events", daemon=True).start()
+
+
+def _turn_for_ever() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def _listen(connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], ended: Callable[[int], None]) -> None:
+    def on_event(_: object, domain: Any, event: int, detail: int, __: object) -> None:
+        change = _CHANGES.get(event)
+        if change is not None:
+            text = _DETAILS.get((change, detail), "")
+            heard(Lifecycle(UUID(bytes=domain.UUID()), change, text, time.time()))
+
+    def on_close(_: object, reason: int, __: object) -> None:
+        ended(reason)
+
+    connection.registerCloseCallback(on_close, None)
+    connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
+
+
+def _hang_up(connection: libvirt.virConnect) -> None:
+    with contextlib.suppress(libvirt.libvirtError):  # it is broken already
+        connection.unregisterCloseCallback()
+    for callback in tuple(connection.domainEventCallbackID):
+        with contextlib.suppress(libvirt.libvirtError):
+            connection.domainEventDeregisterAny(callback)
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()
+
+
+def _translated(call: Call[T], connection: libvirt.virConnect, errors: Errors) -> T:
+    try:
+        return call(connection)
+    except libvirt.libvirtError as error:
+        raise _port_error(error, connection, errors, Refused) from error
+
+
+def _port_error(
+    error: libvirt.libvirtError, connection: libvirt.virConnect, errors: Errors, otherwise: type[HypervisorError]
+) -> HypervisorError:
+    code = error.get_error_code()
+    # A broken connection has the same codes as many an error on the host: ask the connection.
+    kind = errors.get(code, otherwise) if _alive(connection) else Unreachable
+    return kind(error.get_error_message() or str(error), code)
+
+
+def _alive(connection: libvirt.virConnect) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
+# Looking.
+
+
+def _find(connection: libvirt.virConnect, domain: UUID) -> Any:
+    return connection.lookupByUUID(domain.bytes)
+
+
+def _look(domain: UUID, connection: libvirt.virConnect) -> Domain:
+    try:
+        return _glance(_find(connection, domain))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return Domain(domain, State.ABSENT)
+        raise
+
+
+def _list_domains(connection: libvirt.virConnect) -> list[Domain]:
+    seen = (_look(UUID(bytes=found.UUID()), connection) for found in connection.listAllDomains())
+    return [domain for domain in seen if domain.state is not State.ABSENT]
+
+
+def _glance(found: Any) -> Domain:
+    """Only calls that libvirtd answers while all its ordinary workers are busy."""
+    state, reason = _state(found)
+    persistent = bool(found.isPersistent())
+    return Domain(
+        uuid=UUID(bytes=found.UUID()),
+        state=state,
+        reason=reason,
+        name=found.name(),
+        persistent=persistent,
+        autostart=persistent and bool(found.autostart()),
+        memory=found.maxMemory() * KIB,
+    )
+
+
+def _state(found: Any) -> tuple[State, Reason]:
+    number, detail = found.state()
+    state = _STATES.get(number, State.RUNNING)
+    return state, _REASONS.get((state, detail), Reason.OTHER)
+
+
+def _probe(seen: list[Domain], connection: libvirt.virConnect) -> list[Domain]:
+    return [_probed(domain, connection) for domain in seen]
+
+
+def _probed(domain: Domain, connection: libvirt.virConnect) -> Domain:
+    """The state is read again after the job: a job that has just ended must not leave an older state beside it."""
+    if domain.state is State.ABSENT:
+        return domain
+    try:
+        found = _find(connection, domain.uuid)
+        job, mark, vcpus = _job(found), _read_mark(found), _vcpus(found)
+        return replace(_glance(found), job=job, mark=mark, vcpus=vcpus)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return Domain(domain.uuid, State.ABSENT)
+        raise
+
+
+def _job(found: Any) -> Job:
+    stats = _job_stats(found)
+    if stats is None:
+        return Job.MIGRATION_IN
+    if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
+        return Job.NONE
+    return _JOBS.get(stats.get("operation", 0), Job.OTHER)
+
+
+def _job_stats(found: Any) -> dict[str, Any] | None:
+    """Empty without a job. None for a guest that arrives: libvirt has numbers only where it leaves."""
+    try:
+        stats: dict[str, Any] = found.jobStats()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+            return {}  # it is not running
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+            return None
+        raise
+    return stats
+
+
+def _vcpus(found: Any) -> int:
+    return int(found.vcpusFlags(libvirt.VIR_DOMAIN_VCPU_MAXIMUM))
+
+
+def _read_mark(found: Any) -> Mark | None:
+    try:
+        text = found.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, marks.MARK_NAMESPACE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            return None
+        raise
+    return marks.read_mark(text)
+
+
+def _definition(domain: UUID, connection: libvirt.virConnect) -> str:
+    flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
+    return str(_find(connection, domain).XMLDesc(flags))
+
+
+def _capabilities(connection: libvirt.virConnect) -> tuple[Capabilities, str]:
+    read = read_capabilities(connection.getCapabilities())
+    best = read.domain_types[0] if read.domain_types else None
+    return read, read_cpu_model(connection.getDomainCapabilities(None, read.arch, None, best))
+
+
+def _host(read: Capabilities, cpu_model: str, connection: libvirt.virConnect) -> Host:
+    memory = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    unused = sum(memory.get(part, 0) for part in ("free", "buffers", "cached"))
+    return Host(
+        uuid=read.uuid,
+        hostname=connection.getHostname(),
+        arch=read.arch,
+        cpus=connection.getInfo()[2],
+        memory=memory["total"] * KIB,
+        memory_free=unused * KIB,
+        hypervisor_version=_version(connection.getVersion()),
+        libvirt_version=_version(connection.getLibVersion()),
+        cpu_model=cpu_model,
+        machine_types=read.machine_types,
+        domain_types=read.domain_types,
+    )
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+# Starting and stopping.
+
+
+def _define_and_start(domain_xml: str, paused: bool, connection: libvirt.virConnect) -> None:
+    former = _former(connection, domain_xml)
+    if former is not None and former.isActive():
+        return
+    definition = former.XMLDesc(_WHOLE) if former is not None else None
+    defined = _define(connection, domain_xml)
+    try:
+        if defined.autostart():
+            defined.setAutostart(False)
+        defined.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
+    except libvirt.libvirtError:
+        if _alive(connection) and not defined.isActive():
+            _put_back(connection, defined, definition)
+            raise
+        if not _alive(connection):
+            raise
+
+
+def _former(connection: libvirt.virConnect, domain_xml: str) -> Any | None:
+    """What the host knows under that UUID."""
+    try:
+        uuid = ET.fromstring(domain_xml).findtext("uuid")
+        return _find(connection, UUID(uuid or ""))
+    except (ET.ParseError, ValueError) as error:
+        raise Refused(f"the definition cannot be read, or has no UUID: {error}") from error
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _define(connection: libvirt.virConnect, domain_xml: str) -> Any:
+    try:
+        return connection.defineXML(domain_xml)
+    except libvirt.libvirtError as error:
+        # libvirt has no code of its own for a name that is taken.
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED and _name_taken(connection, domain_xml):
+            raise DomainExists(error.get_error_message() or str(error), error.get_error_code()) from error
+        raise
+
+
+def _name_taken(connection: libvirt.virConnect, domain_xml: str) -> bool:
+    name = ET.fromstring(domain_xml).findtext("name") or ""
+    return any(found.name() == name for found in connection.listAllDomains())
+
+
+def _put_back(connection: libvirt.virConnect, defined: Any, definition: str | None) -> None:
+    if definition is None:
+        defined.undefineFlags(_UNDEFINE)
+    else:
+        connection.defineXML(definition)
+
+
+def _power_off(domain: UUID, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
+    if found.isActive():
+        found.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+
+def _destroy(domain: UUID, unless_running: bool, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
+    if not found.isActive():
+        return
+    if unless_running and _state(found)[0] not in (State.PAUSED, State.CRASHED):
+        raise Refused(f"{found.name()} runs: it is not destroyed")
+    try:
+        found.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_DEFAULT)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:  # it ended in the meantime
+            raise
+
+
+def _suspend(domain: UUID, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
+    if _state(found)[0] is not State.PAUSED:
+        found.suspend()
+
+
+def _resume(domain: UUID, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
+    if _state(found)[0] is not State.RUNNING:
+        found.resume()
+
+
+def _undefine(domain: UUID, connection: libvirt.virConnect) -> None:
+    try:
+        found = _find(connection, domain)
+        # libvirt would make an active one transient: its definition would be lost with its end.
+        if found.isActive():
+            raise Refused(f"{found.name()} is active: only an inactive domain is undefined")
+        found.undefineFlags(_UNDEFINE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+
+
+def _set_autostart(domain: UUID, on: bool, connection: libvirt.virConnect) -> None:
+    _find(connection, domain).setAutostart(on)
+
+
+def _write_mark(domain: UUID, mark: Mark, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
+    if (job := _job(found)) is not Job.NONE:
+        raise Busy(f"{found.name()} has a job ({job.value}): it cannot be marked now")
+    flags = libvirt.VIR_DOMAIN_AFFECT_LIVE if found.isActive() else 0
+    flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG if found.isPersistent() else 0
+    element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+    found.setMetadata(element, marks.mark_xml(mark), marks.MARK_PREFIX, marks.MARK_NAMESPACE, flags)
+
+
+# Migrating.
+
+
+def _migrate(connection: libvirt.virConnect, domain: UUID, to: Destination) -> None:
+    found = _translated(partial(_find, domain=domain), connection, _ERRORS)
+    try:
+        found.migrateToURI3(to.peer_uri, _parameters(to), _flags(to))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and _has_job(found):
+            raise Busy(error.get_error_message() or str(error), error.get_error_code()) from error
+        raise _port_error(error, connection, _MIGRATION_ERRORS, MigrationFailed) from error
+
+
+def _flags(to: Destination) -> int:
+    flags: int = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_PERSIST_DEST
+    return flags | libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else flags
+
+
+def _parameters(to: Destination) -> dict[str, Any]:
+    chosen = {
+        libvirt.VIR_MIGRATE_PARAM_URI: to.migration_uri,
+        libvirt.VIR_MIGRATE_PARAM_DEST_XML: to.domain_xml,
+        libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: to.domain_xml,
+        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: None if to.bandwidth is None else _mib(to.bandwidth),
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _mib(bytes_per_second: int) -> int:
+    """libvirt takes 0 for "no cap"."""
+    return max(1, round(bytes_per_second / MIB))
+
+
+def _has_job(found: Any) -> bool:
+    try:
+        return _job(found) is not Job.NONE
+    except libvirt.libvirtError:
+        return False
+
+
+def _progress(domain: UUID, connection: libvirt.virConnect) -> Progress | None:
+    stats = _job_stats(_find(connection, domain))
+    if not stats or _JOBS.get(stats.get("operation", 0)) is not Job.MIGRATION_OUT:
+        return None
+    return Progress(
+        total=stats.get("data_total", 0),
+        processed=stats.get("data_processed", 0),
+        remaining=stats.get("data_remaining", 0),
+        memory_rate=stats.get("memory_bps", 0),
+        dirty_rate=stats.get("memory_dirty_rate", 0) * stats.get("memory_page_size", 4096),
+        iteration=stats.get("memory_iteration", 0),
+        elapsed_ms=stats.get("time_elapsed", 0),
+        expected_downtime_ms=stats.get("downtime"),
+    )
+
+
+def _completed(domain: UUID, connection: libvirt.virConnect) -> Completed | None:
+    flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
+    stats = _find(connection, domain).jobStats(flags)
+    if stats.get("type") != libvirt.VIR_DOMAIN_JOB_COMPLETED or stats.get("operation") not in _JOBS:
+        return None
+    return Completed(
+        downtime_ms=stats.get("downtime"),
+        elapsed_ms=stats.get("time_elapsed", 0),
+        total=stats.get("data_total", 0),
+        processed=stats.get("data_processed", 0),
+        iterations=stats.get("memory_iteration", 0),
+    )
+
+
+def _steer(domain: UUID, steer: Steer, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
+    if _job(found) is not Job.MIGRATION_OUT:
+        raise Refused(f"{found.name()} is not migrating away from here")
+    match steer:
+        case SetDowntime(ms):
+            found.migrateSetMaxDowntime(ms)
+        case SetBandwidth(bytes_per_second):
+            found.migrateSetMaxSpeed(_mib(bytes_per_second))
+        case Abort():
+            found.abortJob()
+        case _:
+            assert_never(steer)
