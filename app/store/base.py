@@ -117,7 +117,8 @@ class Watch(Protocol):
     def __aiter__(self) -> AsyncIterator[Event]: ...
 
     async def next(self, timeout_s: float | None = None) -> Event | None:
-        """The next event, or None when the timeout passes first. Raises Gone for a watcher that fell too far behind."""
+        """The next event, or None when the timeout passes first. Raises Gone for a watcher that fell too far behind, and
+        Unavailable where the log cannot be read; then the watch is over."""
 
     def ready(self) -> list[Event]:
         """What has arrived and not been taken, without waiting: lets a stream be flushed once for many events."""
@@ -160,7 +161,8 @@ class Objects(Reader, Protocol):
         """The newest committed revision."""
 
     def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
-        """Every later change in the scope, once, in revision order. Raises Gone where the log is compacted."""
+        """Every later change in the scope, once, in revision order. Entering raises Gone where the log is compacted,
+        TooNew for a revision that is not reached, Unavailable."""
 
 
 class RunState(StrEnum):
@@ -249,7 +251,8 @@ class LogLine:
 class Logs(Protocol):
     """What the processes of pods said, by the pod's uid. Lines outlive the process and go with the pod."""
 
-    async def append(self, pod: UUID, lines: Sequence[tuple[datetime, str]]) -> None: ...
+    async def append(self, pod: UUID, lines: Sequence[tuple[datetime, str]]) -> None:
+        """In order, after what is there. Raises Unavailable."""
 
     async def read(
         self, pod: UUID, *, after: int = 0, tail: int | None = None, limit: int = 1000
@@ -291,6 +294,10 @@ class Store(Protocol):
     """Everything that is kept. Opened and closed by wiring; both may be called twice."""
 
     @property
+    def id(self) -> UUID:
+        """Tells this store from others: it stands in the metadata of the guests that this store manages."""
+
+    @property
     def objects(self) -> Objects: ...
 
     @property
@@ -310,7 +317,8 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
     async def compact(self, *, older_than: timedelta, keep: int) -> int:
-        """Drop log entries older than that but for the newest `keep`; how many went."""
+        """Drop log entries older than that but for the newest `keep`; how many went. Finished runs of migrations that
+        are gone, and lines of pods that are gone, go too."""
 
 
 async def edit(

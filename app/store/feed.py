@@ -1,0 +1,305 @@
+"""One LISTEN and one reader of the log a process, fanned out in memory to every watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.address import UNREACHABLE, Limits, listen
+from app.store.base import Event, Gone, Revision, Scope, TooNew, Unavailable
+from app.store.log import read_log
+from app.store.writing import CHANNEL
+
+EVERYTHING = Scope(None)
+
+
+class Recent:
+    """The newest events, so that a watch which was away for a moment needs no query."""
+
+    def __init__(self, position: Revision, limit: int, limit_bytes: int) -> None:
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._events: deque[Event] = deque()
+        self._bytes = 0
+        self.start = position
+        """Every later change is held."""
+
+    def add(self, event: Event) -> None:
+        self._events.append(event)
+        self._bytes += _size(event)
+        while len(self._events) > self._limit or self._bytes > self._limit_bytes:
+            dropped = self._events.popleft()
+            self._bytes -= _size(dropped)
+            self.start = dropped.revision
+
+    def after(self, revision: Revision) -> list[Event]:
+        """Only for a revision that is not before the start."""
+        found = []
+        for event in reversed(self._events):
+            if event.revision <= revision:
+                break
+            found.append(event)
+        found.reverse()
+        return found
+
+    def restart(self, position: Revision) -> None:
+        self._events.clear()
+        self._bytes = 0
+        self.start = position
+
+
+class Feed:
+    """Follows the log for every watch of this process."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        limits: Limits,
+        *,
+        poll_s: float = 1.0,
+        page: int = 500,
+        queue: int = 4096,
+        recent: int = 4096,
+        recent_bytes: int = 32 << 20,
+    ) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._poll_s = poll_s
+        """A wake-up can be lost with its connection, and the connection without notice."""
+        self._page = page
+        self._queue = queue
+        """How far a watch may fall behind, in events, before it is cut off."""
+        self._recent = Recent(0, recent, recent_bytes)
+        self._woken = asyncio.Event()
+        self._watches: defaultdict[str | None, set[FeedWatch]] = defaultdict(set)
+        self.position: Revision = 0
+        """Every change up to here has been handed to the watches."""
+        self.closed = True
+
+    async def open(self) -> None:
+        """From here on nothing is missed. Raises Unavailable."""
+        self.position = (await read_log(self._engine, EVERYTHING, 1 << 62, 1)).upto
+        self._recent.restart(self.position)
+        self.closed = False
+
+    async def run(self) -> None:
+        """Until cancelled; every watch ends then."""
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(self._listen())
+                parts.create_task(self._follow())
+        finally:
+            self.closed = True
+            for watch in self._all():
+                watch.wake()
+
+    @asynccontextmanager
+    async def watch(self, scope: Scope, since: Revision) -> AsyncIterator[FeedWatch]:
+        watch = FeedWatch(self, scope, since)
+        try:
+            await watch.begin()
+            yield watch
+        finally:
+            self._watches[scope.resource].discard(watch)
+
+    def join(self, watch: FeedWatch, scope: Scope, cursor: Revision) -> list[Event] | None:
+        """Hand it everything from here on. The answer has what lies between; None when that must come from the log."""
+        if cursor < self._recent.start:
+            return None
+        self._watches[scope.resource].add(watch)
+        return self._recent.after(cursor)
+
+    async def page(self, scope: Scope, after: Revision) -> tuple[list[Event], Revision]:
+        """The next events from the log, and how far they reach. Raises Gone, TooNew, Unavailable."""
+        page = await read_log(self._engine, scope, after, self._page)
+        if after < page.floor:
+            raise Gone(f"revision {after} is compacted: the log begins after {page.floor}")
+        if after > page.upto:
+            raise TooNew(f"revision {after} is not reached: the newest is {page.upto}")
+        return list(page.events), page.upto
+
+    @property
+    def queue_limit(self) -> int:
+        return self._queue
+
+    async def _follow(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                await self._read_on()
+            except Unavailable:
+                # Nothing is lost: the log is read on from the same place when the database is back.
+                await asyncio.sleep(self._poll_s)
+                continue
+            try:
+                async with asyncio.timeout(self._poll_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _read_on(self) -> None:
+        while True:
+            page = await read_log(self._engine, EVERYTHING, self.position, self._page)
+            if page.floor > self.position:
+                self._cut_all(page.upto)
+                continue
+            for event in page.events:
+                self._hand_out(event)
+            self.position = max(self.position, page.upto)
+            if len(page.events) < self._page:
+                return
+
+    def _hand_out(self, event: Event) -> None:
+        self.position = event.revision
+        self._recent.add(event)
+        for resource in (event.object.key.resource, None):
+            for watch in self._watches.get(resource, ()):
+                watch.take(event)
+
+    def _cut_all(self, position: Revision) -> None:
+        """The log was compacted past us while the database was out of reach: every watch has missed something."""
+        for watch in self._all():
+            watch.cut()
+        self.position = position
+        self._recent.restart(position)
+
+    def _all(self) -> Iterable[FeedWatch]:
+        return [watch for watches in self._watches.values() for watch in watches]
+
+    async def _listen(self) -> None:
+        while True:
+            lost = asyncio.Event()
+            try:
+                connection = await listen(self._engine, self._limits)
+                try:
+                    connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                    await connection.add_listener(CHANNEL, self._wake)
+                    self._woken.set()
+                    await lost.wait()
+                finally:
+                    await _leave(connection)
+            except UNREACHABLE:
+                await asyncio.sleep(self._poll_s)
+
+    def _wake(self, *_: object) -> None:
+        self._woken.set()
+
+
+class FeedWatch:
+    """One open watch: first what the log has since its revision, then what the feed hands out."""
+
+    def __init__(self, feed: Feed, scope: Scope, since: Revision) -> None:
+        self._feed = feed
+        self._scope = scope
+        self._cursor = since
+        """Up to here everything is queued or was handed out."""
+        self._is_live = False
+        self._is_cut = False
+        self._queue: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+
+    async def begin(self) -> None:
+        if self._feed.closed:
+            raise Unavailable("the store is closed")
+        # What lies ahead of this process's reader may still be in the log; only the log can tell.
+        if self._cursor > self._feed.position or not self._join():
+            await self._advance()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events()
+
+    async def next(self, timeout_s: float | None = None) -> Event | None:
+        if self._queue and not self._is_cut:
+            return self._queue.popleft()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._next()
+        except TimeoutError:
+            return None
+
+    def ready(self) -> list[Event]:
+        if self._is_cut:
+            return []
+        events = list(self._queue)
+        self._queue.clear()
+        return events
+
+    @property
+    def revision(self) -> Revision:
+        if self._queue:
+            return self._queue[0].revision - 1
+        return max(self._cursor, self._feed.position) if self._is_live and not self._is_cut else self._cursor
+
+    def take(self, event: Event) -> None:
+        """Called by the feed, in revision order."""
+        if event.revision <= self._cursor or self._is_cut or not self._concerns(event):
+            return
+        if len(self._queue) >= self._feed.queue_limit:
+            self.cut()
+            return
+        self._queue.append(event)
+        self._arrived.set()
+
+    def cut(self) -> None:
+        """It has missed something: it must list again."""
+        self._is_cut = True
+        self._queue.clear()
+        self._arrived.set()
+
+    def wake(self) -> None:
+        self._arrived.set()
+
+    async def _events(self) -> AsyncIterator[Event]:
+        while True:
+            yield await self._next()
+
+    async def _next(self) -> Event:
+        while True:
+            if self._is_cut:
+                raise Gone("the watch fell too far behind")
+            if self._queue:
+                return self._queue.popleft()
+            if self._feed.closed:
+                raise Unavailable("the store is closed")
+            if self._is_live:
+                await self._arrived.wait()
+                self._arrived.clear()
+            elif not self._join():
+                await self._advance()
+
+    def _join(self) -> bool:
+        between = self._feed.join(self, self._scope, self._cursor)
+        if between is None:
+            return False
+        self._is_live = True
+        self._queue.extend(event for event in between if self._concerns(event))
+        return True
+
+    async def _advance(self) -> None:
+        events, self._cursor = await self._feed.page(self._scope, self._cursor)
+        self._queue.extend(events)
+
+    def _concerns(self, event: Event) -> bool:
+        key, scope = event.object.key, self._scope
+        return (
+            scope.resource in (None, key.resource)
+            and scope.namespace in (None, key.namespace)
+            and scope.name in (None, key.name)
+        )
+
+
+async def _leave(connection: asyncpg.Connection) -> None:
+    """A connection that is gone already needs no farewell."""
+    try:
+        await connection.close(timeout=1)
+    except UNREACHABLE:
+        connection.terminate()
+
+
+def _size(event: Event) -> int:
+    return len(event.object.body) + (len(event.previous.body) if event.previous else 0)

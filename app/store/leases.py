@@ -1,0 +1,69 @@
+"""Named leases: who may act for something that has one owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.store.address import translated
+from app.store.base import Lease, LeaseLost
+from app.store.writing import in_transaction
+
+# In the order of the names, so that two who want the same ones cannot wait for each other.
+ACQUIRE = text("""
+INSERT INTO leases AS l (name, holder, token, until)
+SELECT DISTINCT n, :holder, 1, clock_timestamp() + CAST(:ttl AS interval)
+FROM unnest(CAST(:names AS text[])) AS n ORDER BY n
+ON CONFLICT (name) DO UPDATE
+SET holder = excluded.holder, until = clock_timestamp() + CAST(:ttl AS interval),
+    token = CASE WHEN l.holder = excluded.holder THEN l.token ELSE l.token + 1 END
+WHERE l.holder = excluded.holder OR l.until < clock_timestamp()
+RETURNING name, holder, token, until
+""")
+
+# The row stays: the next holder's token must be larger.
+RELEASE = text("""
+UPDATE leases SET holder = '', until = clock_timestamp()
+WHERE name = ANY(CAST(:names AS text[])) AND holder = :holder
+""")
+
+HELD = text(
+    "SELECT name, holder, token, until FROM leases WHERE holder <> '' AND until > clock_timestamp() ORDER BY name"
+)
+
+FENCE = text("SELECT 1 FROM leases WHERE name = :name AND token = :token AND holder <> '' FOR SHARE")
+
+
+class PostgresLeases:
+    """The port's Leases."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def acquire(self, names: Sequence[str], holder: str, ttl: timedelta) -> Sequence[Lease]:
+        async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
+            values = {"names": list(names), "holder": holder, "ttl": ttl}
+            return (await connection.execute(ACQUIRE, values)).mappings().all()
+
+        rows = await in_transaction(self._engine, work)
+        return [Lease(**row) for row in rows]
+
+    async def release(self, names: Sequence[str], holder: str) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(RELEASE, {"names": list(names), "holder": holder})
+
+        await in_transaction(self._engine, work)
+
+    async def held(self) -> Sequence[Lease]:
+        with translated():
+            async with self._engine.connect() as connection:
+                return [Lease(**row) for row in (await connection.execute(HELD)).mappings()]
+
+
+async def fence(connection: AsyncConnection, name: str, token: int) -> None:
+    """Until this transaction ends nobody can take it. Raises LeaseLost."""
+    if (await connection.execute(FENCE, {"name": name, "token": token})).first() is None:
+        raise LeaseLost(f"lease {name} is not held under token {token}")

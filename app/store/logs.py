@@ -1,0 +1,59 @@
+"""The lines that the processes of pods wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.store.address import translated
+from app.store.base import LogLine
+from app.store.writing import in_transaction
+
+# One writer of a pod at a time: a reader that is at line 6 must not meet a line 5 later.
+ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:pod AS text), 0))")
+
+APPEND = text("""
+INSERT INTO log_lines (pod, at, text)
+SELECT :pod, l.at, l.text
+FROM unnest(CAST(:times AS timestamptz[]), CAST(:texts AS text[])) WITH ORDINALITY AS l(at, text, place)
+ORDER BY l.place
+""")
+
+READ = text("""
+SELECT seq, at, text FROM (
+    SELECT seq, at, text FROM log_lines WHERE pod = :pod AND seq > :after ORDER BY seq DESC LIMIT CAST(:tail AS bigint)
+) AS last ORDER BY seq LIMIT :limit
+""")
+
+
+class PostgresLogs:
+    """The port's Logs."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def append(self, pod: UUID, lines: Sequence[tuple[datetime, str]]) -> None:
+        if not lines:
+            return
+        values = {"pod": pod, "times": [at for at, _ in lines], "texts": [_printable(line) for _, line in lines]}
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(ALONE, {"pod": str(pod)})
+            await connection.execute(APPEND, values)
+
+        await in_transaction(self._engine, work)
+
+    async def read(self, pod: UUID, *, after: int = 0, tail: int | None = None, limit: int = 1000) -> Sequence[LogLine]:
+        values = {"pod": pod, "after": after, "tail": tail, "limit": limit}
+        with translated():
+            async with self._engine.connect() as connection:
+                return [LogLine(*row) for row in await connection.execute(READ, values)]
+
+
+def _printable(line: str) -> str:
+    """A process may write anything; PostgreSQL's text takes neither NUL nor half a surrogate pair."""
+    return line.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

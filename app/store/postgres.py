@@ -1,0 +1,158 @@
+"""The store in PostgreSQL: objects, their log, runs, leases and lines behind the port."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.machinery.objects import Document
+from app.store import reading, schema, transaction
+from app.store.address import Limits, connect, translated
+from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
+from app.store.changes import Outcome, Write, creation, deletion, replacement
+from app.store.compaction import compact
+from app.store.feed import Feed
+from app.store.grouping import Grouping
+from app.store.leases import PostgresLeases
+from app.store.logs import PostgresLogs
+from app.store.runs import PostgresRuns
+from app.store.tables import store_identity
+from app.store.writing import in_transaction, write_group
+
+GROUP = 128
+"""Writes in one transaction at most: others wait for the counter meanwhile."""
+
+
+class PostgresObjects:
+    """The port's Objects."""
+
+    def __init__(self, engine: AsyncEngine, feed: Feed) -> None:
+        self._engine = engine
+        self._feed = feed
+        self.writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
+        self.reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
+
+    async def get(self, key: Key) -> Stored:
+        return await self.reads.submit(key)
+
+    async def list(
+        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+    ) -> Listing:
+        with translated():
+            async with self._engine.connect() as connection:
+                return await reading.listing(connection, scope, limit=limit, after=after, at=at)
+
+    async def create(self, key: Key, document: Document) -> Stored:
+        return await self.writes.submit(creation(key, document))
+
+    async def replace(self, key: Key, document: Document) -> Stored:
+        return await self.writes.submit(replacement(key, document))
+
+    async def delete(self, key: Key, *, revision: Revision | None = None, document: Document | None = None) -> Stored:
+        return await self.writes.submit(deletion(key, revision, document))
+
+    async def revision(self) -> Revision:
+        with translated():
+            async with self._engine.connect() as connection:
+                return await reading.revision(connection)
+
+    def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
+        return self._feed.watch(scope, since)
+
+    async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        return await in_transaction(self._engine, lambda connection: write_group(connection, writes))
+
+    async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
+        async def work(connection: AsyncConnection) -> dict[Key, Stored]:
+            return await reading.versions(connection, set(keys))
+
+        found = await in_transaction(self._engine, work)
+        return [found.get(key) or NotFound(key.name) for key in keys]
+
+
+class PostgresStore:
+    """The port's Store, over a pool of connections and one that listens."""
+
+    def __init__(self, url: str, limits: Limits | None = None, *, open_s: float = 15) -> None:
+        self._limits = limits or Limits()
+        self._engine = connect(url, self._limits)
+        self._open_s = open_s
+        """How long to wait for a database that is still starting."""
+        self._feed = Feed(self._engine, self._limits)
+        self._objects = PostgresObjects(self._engine, self._feed)
+        self._runs = PostgresRuns(self._engine)
+        self._leases = PostgresLeases(self._engine)
+        self._logs = PostgresLogs(self._engine)
+        self._id: UUID | None = None
+        self._parts: list[asyncio.Task[None]] = []
+
+    @property
+    def id(self) -> UUID:
+        if self._id is None:
+            raise AssertionError("BUG: the store was never opened")
+        return self._id
+
+    @property
+    def objects(self) -> PostgresObjects:
+        return self._objects
+
+    @property
+    def runs(self) -> PostgresRuns:
+        return self._runs
+
+    @property
+    def leases(self) -> PostgresLeases:
+        return self._leases
+
+    @property
+    def logs(self) -> PostgresLogs:
+        return self._logs
+
+    def transaction(self, *, serial: bool = False) -> AbstractAsyncContextManager[Transaction]:
+        return transaction.serial(self._engine) if serial else transaction.plain(self._engine)
+
+    async def open(self) -> None:
+        """Migrates the schema first. Raises Unavailable, SchemaTooNew."""
+        if self._parts:
+            return
+        await self._migrate()
+        with translated():
+            async with self._engine.connect() as connection:
+                self._id = (await connection.execute(select(store_identity.c.id))).scalar_one()
+        await self._feed.open()
+        self._parts = [
+            asyncio.create_task(self._feed.run(), name="store feed"),
+            asyncio.create_task(self._objects.writes.run(), name="store writes"),
+            asyncio.create_task(self._objects.reads.run(), name="store reads"),
+        ]
+
+    async def close(self) -> None:
+        parts, self._parts = self._parts, []
+        for part in parts:
+            part.cancel()
+        ended = await asyncio.gather(*parts, return_exceptions=True)
+        await self._engine.dispose()
+        for outcome in ended:
+            if outcome is not None and not isinstance(outcome, asyncio.CancelledError):
+                raise outcome
+
+    async def compact(self, *, older_than: timedelta, keep: int) -> int:
+        return await compact(self._engine, older_than, keep)
+
+    async def _migrate(self) -> None:
+        deadline = time.monotonic() + self._open_s
+        while True:
+            try:
+                with translated():
+                    return await schema.upgrade(self._engine)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.2)

@@ -1,0 +1,128 @@
+"""A transaction of several writes: reads are immediate, writes are applied at its end, all or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.machinery.objects import Document
+from app.store import leases, reading, runs
+from app.store.address import translated
+from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
+from app.store.changes import Judge, Write, creation, deletion, replacement
+from app.store.reading import versions
+from app.store.writing import apply, in_transaction, take_counter
+
+Step = Callable[[AsyncConnection], Awaitable[None]]
+
+
+class PendingTransaction:
+    """The port's Transaction: collects what is to be done."""
+
+    def __init__(self, engine: AsyncEngine, own: AsyncConnection | None) -> None:
+        self._engine = engine
+        self._own = own
+        """The connection that holds the counter, in a serial transaction."""
+        self._one_at_a_time = asyncio.Lock()
+        self._fences: list[Step] = []
+        self._steps: list[Step] = []
+        self._writes: list[Write] = []
+
+    async def get(self, key: Key) -> Stored:
+        async with self._reading() as connection:
+            found = await versions(connection, [key])
+        if key not in found:
+            raise NotFound(key.name)
+        return found[key]
+
+    async def list(
+        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+    ) -> Listing:
+        async with self._reading() as connection:
+            return await reading.listing(connection, scope, limit=limit, after=after, at=at)
+
+    async def runs_of(self, migration_uid: UUID) -> Sequence[Run]:
+        async with self._reading() as connection:
+            return await runs.runs_of(connection, migration_uid)
+
+    async def unfinished_runs(self) -> Sequence[Run]:
+        async with self._reading() as connection:
+            return await runs.unfinished_runs(connection)
+
+    def create(self, key: Key, document: Document) -> None:
+        self._writes.append(creation(key, document))
+
+    def replace(self, key: Key, document: Document) -> None:
+        self._writes.append(replacement(key, document))
+
+    def delete(self, key: Key, *, revision: Revision | None = None, document: Document | None = None) -> None:
+        self._writes.append(deletion(key, revision, document))
+
+    def start_run(self, run: Run) -> None:
+        self._steps.append(lambda connection: runs.start(connection, run))
+
+    def cancel_run(self, run: UUID) -> None:
+        self._steps.append(lambda connection: runs.cancel(connection, run))
+
+    def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
+        self._steps.append(lambda connection: runs.finish(connection, run, token, exit_code, result))
+
+    def fence_run(self, run: UUID, token: int) -> None:
+        self._fences.append(lambda connection: runs.fence(connection, run, token))
+
+    def fence_lease(self, name: str, token: int) -> None:
+        self._fences.append(lambda connection: leases.fence(connection, name, token))
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._steps or self._writes)
+
+    async def carry_out(self, connection: AsyncConnection) -> None:
+        """Everything, on top of the counter. Raises what the first write, step or fence that lost says."""
+        judge = Judge({}, await take_counter(connection))
+        for step in (*self._fences, *self._steps):
+            await step(connection)
+        if self._writes:
+            judge = Judge(await versions(connection, {write.key for write in self._writes}), judge.revision)
+        for write in self._writes:
+            outcome = judge.take(write)
+            if isinstance(outcome, StoreError):
+                raise outcome
+        await apply(connection, judge)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with translated():
+            if self._own is not None:
+                # asyncpg carries one statement at a time, and a caller may gather its reads.
+                async with self._one_at_a_time:
+                    yield self._own
+            else:
+                async with self._engine.connect() as connection:
+                    yield connection
+
+
+@asynccontextmanager
+async def plain(engine: AsyncEngine) -> AsyncIterator[PendingTransaction]:
+    """Reads hold no lock; conflicts show by resourceVersion at the end."""
+    pending = PendingTransaction(engine, None)
+    yield pending
+    if pending.has_work:
+        await in_transaction(engine, pending.carry_out)
+
+
+@asynccontextmanager
+async def serial(engine: AsyncEngine) -> AsyncIterator[PendingTransaction]:
+    """Holds the counter from the start: what is read is true until the commit."""
+    with translated():
+        async with engine.connect() as connection:
+            await take_counter(connection)
+            pending = PendingTransaction(engine, connection)
+            yield pending
+            if pending.has_work:
+                await pending.carry_out(connection)
+                await connection.commit()

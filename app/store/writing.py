@@ -1,0 +1,112 @@
+"""Writing a group: take the counter, judge against what is stored, write it all in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.store.address import UNREACHABLE, is_disconnect, translated
+from app.store.base import EventType, Revision
+from app.store.changes import Change, Judge, Outcome, Write, last_of_each
+from app.store.reading import key_columns, versions
+
+CHANNEL = "drover"
+"""What writers notify and feeds listen on: a wake-up; the payload is the newest revision."""
+
+TAKE_COUNTER = text("SELECT revision FROM counter FOR NO KEY UPDATE")
+
+# The parts of one statement see the tables as they were before it, so none disturbs another: an object is either put or gone.
+APPLY = text(f"""
+WITH put AS (
+    INSERT INTO objects (resource, namespace, name, uid, revision, body)
+    SELECT * FROM unnest(CAST(:put_resources AS text[]), CAST(:put_namespaces AS text[]), CAST(:put_names AS text[]),
+                         CAST(:put_uids AS text[]), CAST(:put_revisions AS bigint[]), CAST(:put_bodies AS bytea[]))
+    ON CONFLICT (resource, namespace, name)
+    DO UPDATE SET uid = excluded.uid, revision = excluded.revision, body = excluded.body
+), gone AS (
+    DELETE FROM objects o
+    USING unnest(CAST(:gone_resources AS text[]), CAST(:gone_namespaces AS text[]), CAST(:gone_names AS text[]))
+          AS k(resource, namespace, name)
+    WHERE o.resource = k.resource AND o.namespace = k.namespace AND o.name = k.name
+), logged AS (
+    INSERT INTO changes (resource, namespace, name, type, revision, body, previous_revision, previous_body)
+    SELECT * FROM unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[]),
+                         CAST(:types AS text[]), CAST(:revisions AS bigint[]), CAST(:bodies AS bytea[]),
+                         CAST(:previous_revisions AS bigint[]), CAST(:previous_bodies AS bytea[]))
+), counted AS (
+    UPDATE counter SET revision = :revision
+)
+SELECT pg_notify('{CHANNEL}', CAST(:revision AS text))
+""")
+
+AnswerT = TypeVar("AnswerT")
+
+
+async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[AnswerT]]) -> AnswerT:
+    """Do the work and commit. Raises Unavailable.
+
+    A broken connection is replaced once, and only before the commit is sent: after that nobody knows whether it happened.
+    """
+    for may_repeat in (True, False):
+        committing = False
+        with translated():
+            try:
+                async with engine.connect() as connection:
+                    answer = await work(connection)
+                    committing = True
+                    await connection.commit()
+                    return answer
+            except UNREACHABLE as error:
+                if committing or not may_repeat or not is_disconnect(error):
+                    raise
+    raise AssertionError("BUG: the second attempt neither answered nor raised")
+
+
+async def take_counter(connection: AsyncConnection) -> Revision:
+    """The newest revision, which only this transaction can move now."""
+    found: Revision = (await connection.execute(TAKE_COUNTER)).scalar_one()
+    return found
+
+
+async def write_group(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
+    """Each write's own outcome; what some refuse, others of the group still do."""
+    before = await take_counter(connection)
+    judge = Judge(await versions(connection, {write.key for write in writes}), before)
+    outcomes = [judge.take(write) for write in writes]
+    await apply(connection, judge)
+    return outcomes
+
+
+async def apply(connection: AsyncConnection, judge: Judge) -> None:
+    """Objects, log, counter and wake-up, in one round trip."""
+    if not judge.changes:
+        return
+    last = last_of_each(judge.changes)
+    put = [change for change in last if change.type is not EventType.DELETED]
+    gone = [change for change in last if change.type is EventType.DELETED]
+    await connection.execute(
+        APPLY,
+        {
+            **{f"put_{name}": values for name, values in key_columns([change.stored.key for change in put]).items()},
+            "put_uids": [change.uid for change in put],
+            "put_revisions": [change.stored.revision for change in put],
+            "put_bodies": [change.stored.body for change in put],
+            **{f"gone_{name}": values for name, values in key_columns([change.stored.key for change in gone]).items()},
+            **_log_entries(judge.changes),
+            "revision": judge.revision,
+        },
+    )
+
+
+def _log_entries(changes: Sequence[Change]) -> dict[str, object]:
+    return {
+        **key_columns([change.stored.key for change in changes]),
+        "types": [change.type.value for change in changes],
+        "revisions": [change.stored.revision for change in changes],
+        "bodies": [change.stored.body for change in changes],
+        "previous_revisions": [change.previous and change.previous.revision for change in changes],
+        "previous_bodies": [change.previous and change.previous.body for change in changes],
+    }
