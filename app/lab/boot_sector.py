@@ -58,8 +58,7 @@ def boot_sector_xml(name: str, uuid: str, image: Path, *, memory_mib: int = 64, 
         serial = f"<serial type='file'><source path={quoteattr(str(console))} append='on'/><target port='0'/></serial>"
     return f"""\
 <domain type='{kind}'>
-  <name>{name}</name>
-  {identity}
+  <name>{name}</name>{identity}
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>1</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os>

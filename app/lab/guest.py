@@ -51,8 +51,7 @@ def linux_xml(
     command_line = f"{COMMAND_LINE} dirty_mib={dirty_mib} mib_per_second={mib_per_second}"
     return f"""\
 <domain type='{accelerator()}'>
-  <name>{escape(name)}</name>
-  {identity}
+  <name>{escape(name)}</name>{identity}
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>1</vcpu>
   <os>

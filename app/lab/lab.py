@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ async def up(directory: Path, nodes: int, server: str) -> LabHosts:
     standing = {host.name for host in LabHosts.of(directory)}
     names = sorted(standing | {f"node{number}" for number in range(nodes)}, key=lambda name: (len(name), name))
     hosts = LabHosts(directory, names)
-    await asyncio.to_thread(hosts.start)
+    await _to_its_end(hosts.start)
     async with registration(hosts, server) as drover:
         await drover.register()
     return hosts
@@ -35,11 +36,21 @@ async def down(directory: Path, server: str | None) -> None:
             with suppress(Silent):
                 await _withdraw(hosts, server)
     finally:
-        await asyncio.to_thread(hosts.remove)
+        await _to_its_end(hosts.remove)
 
 
 async def _withdraw(hosts: LabHosts, server: str) -> None:
     async with registration(hosts, server) as drover:
         if await drover.knows_us():
-            await asyncio.to_thread(hosts.start)
+            await _to_its_end(hosts.start)
             await drover.withdraw()
+
+
+async def _to_its_end(work: Callable[[], None]) -> None:
+    """In a thread, and not left half done by a Ctrl-C: a thread cannot be interrupted, so it is waited for."""
+    working = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
