@@ -9,8 +9,7 @@ Succeeded and Failed are final: a guest is started once for each object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -156,10 +155,6 @@ class VMStatus(Shape):
     """Its graphical consoles."""
 
 
-DomainCheck = Callable[[Document], Iterator[FieldError]]
-"""The VM's spec in, everything that is wrong with its guest out; the paths begin with `spec.`."""
-
-
 def _check_create(document: Document) -> Iterator[FieldError]:
     spec = document.get("spec") or {}
     has_domain, has_xml = spec.get("domain") is not None, spec.get("domainXML") is not None
@@ -220,13 +215,3 @@ VIRTUAL_MACHINE: Kind[VMSpec, VMStatus] = Kind(
     check_create=_check_create,
     check_update=_check_update,
 )
-
-
-def with_domain_check(check: DomainCheck) -> Kind[VMSpec, VMStatus]:
-    """The kind with the operator's rules for domains: a create is judged by `check` too, once its form is right."""
-
-    def check_create(document: Document) -> Iterator[FieldError]:
-        wrong = list(_check_create(document))
-        yield from wrong or check(document.get("spec") or {})
-
-    return replace(VIRTUAL_MACHINE, check_create=check_create)

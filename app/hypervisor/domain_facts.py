@@ -1,0 +1,187 @@
+"""What others need to know of a domain, read from its XML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+from xml.etree.ElementTree import Element
+
+from app.hypervisor.base import Mark
+from app.hypervisor.domain_mark import mark_of
+from app.hypervisor.domain_tree import BadXml, parse
+
+_LINES = ("serial", "parallel", "console", "channel")
+_UNITS: dict[str, int] = {"b": 1, "bytes": 1}
+for _power, _letter in enumerate("kmgtpe", start=1):
+    _UNITS |= {_letter: 1024**_power, f"{_letter}ib": 1024**_power, f"{_letter}b": 1000**_power}
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk, as the guest sees it and where its data are."""
+
+    target: str
+    type: str
+    """file, block, network, …"""
+    device: str
+    """disk, cdrom, floppy, lun."""
+    path: str | None
+    """On the host; None for an empty drive or a network disk."""
+    format: str
+    """raw, qcow2, …"""
+    read_only: bool
+    shareable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface."""
+
+    type: str
+    """bridge, network, direct, …"""
+    source: str
+    """The bridge's, network's or host interface's name."""
+    mac: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graphics:
+    """A graphical console. Port is None while it is not known."""
+
+    type: str
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """A domain. Memory in bytes."""
+
+    name: str
+    uuid: UUID | None
+    type: str
+    """kvm or qemu."""
+    arch: str
+    """Empty where the XML leaves it to the host; so is machine."""
+    machine: str
+    memory: int
+    """What the guest may at most have."""
+    vcpus: int
+    disks: tuple[Disk, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    graphics: tuple[Graphics, ...] = ()
+    files: tuple[str, ...] = ()
+    """Host paths beside disks: kernel, initrd, firmware, and where serial ports and consoles write."""
+    host_devices: int = 0
+    cpu_mode: str = ""
+    cpu_model: str = ""
+    mark: Mark | None = None
+
+
+def read(xml: str) -> DomainFacts:
+    """Raises BadXml."""
+    return facts_of(parse(xml))
+
+
+def facts_of(root: Element) -> DomainFacts:
+    """Raises BadXml where name, uuid, memory or vcpu cannot be read."""
+    machine = root.find("os/type")
+    cpu = root.find("cpu")
+    return DomainFacts(
+        name=root.findtext("name", ""),
+        uuid=_uuid(root.findtext("uuid")),
+        type=root.get("type", ""),
+        arch=machine.get("arch", "") if machine is not None else "",
+        machine=machine.get("machine", "") if machine is not None else "",
+        memory=memory_of(root),
+        vcpus=vcpus_of(root),
+        disks=tuple(_disk(disk) for disk in root.findall("devices/disk")),
+        interfaces=tuple(_interface(interface) for interface in root.findall("devices/interface")),
+        graphics=tuple(_graphics(graphics) for graphics in root.findall("devices/graphics")),
+        files=tuple(_files(root)),
+        host_devices=len(root.findall("devices/hostdev")),
+        cpu_mode=cpu.get("mode", "") if cpu is not None else "",
+        cpu_model=root.findtext("cpu/model", "") or "",
+        mark=mark_of(root),
+    )
+
+
+def memory_of(root: Element) -> int:
+    """Bytes. NUMA cells, where there are any, overrule `<memory>` in libvirt: the larger is what may be used."""
+    memory = root.find("memory")
+    if memory is None:
+        raise BadXml("has no <memory>")
+    cells = (_bytes(cell.get("memory", ""), cell.get("unit", "KiB")) for cell in root.findall("cpu/numa/cell"))
+    return max(_bytes(memory.text or "", memory.get("unit", "KiB")), sum(cells))
+
+
+def vcpus_of(root: Element) -> int:
+    """Virtual CPUs at most; 1 where nothing is said."""
+    text = (root.findtext("vcpu") or "1").strip()
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 4096):
+        raise BadXml("has a <vcpu> that is no number from 1 to 4096")
+    return int(text)
+
+
+def _bytes(text: str, unit: str) -> int:
+    text, factor = text.strip(), _UNITS.get(unit.strip().lower())
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadXml("has a memory size that is no whole number")
+    if factor is None:
+        raise BadXml(f"has a memory size in an unknown unit {unit!r}")
+    return int(text) * factor
+
+
+def _uuid(text: str | None) -> UUID | None:
+    if not text:
+        return None
+    try:
+        return UUID(text.strip())
+    except ValueError as wrong:
+        raise BadXml("has a <uuid> that is none") from wrong
+
+
+def _disk(disk: Element) -> Disk:
+    source, driver, target = disk.find("source"), disk.find("driver"), disk.find("target")
+    path = None
+    if source is not None:
+        path = source.get("file") or source.get("dev") or source.get("dir")
+    return Disk(
+        target=target.get("dev", "") if target is not None else "",
+        type=disk.get("type", "file"),
+        device=disk.get("device", "disk"),
+        path=path,
+        format=driver.get("type", "raw") if driver is not None else "raw",
+        read_only=disk.find("readonly") is not None or disk.get("device") == "cdrom",
+        shareable=disk.find("shareable") is not None,
+    )
+
+
+def _interface(interface: Element) -> Interface:
+    source, mac, model = interface.find("source"), interface.find("mac"), interface.find("model")
+    names = source.attrib if source is not None else {}
+    return Interface(
+        type=interface.get("type", ""),
+        source=names.get("bridge") or names.get("network") or names.get("dev") or "",
+        mac=mac.get("address", "") if mac is not None else "",
+        model=model.get("type", "") if model is not None else "",
+    )
+
+
+def _graphics(graphics: Element) -> Graphics:
+    listen = graphics.find("listen")
+    host = graphics.get("listen") or (listen.get("address") if listen is not None else None) or ""
+    port = graphics.get("port", "")
+    return Graphics(
+        graphics.get("type", ""), host, int(port) if port.isascii() and port.isdigit() and port != "0" else None
+    )
+
+
+def _files(root: Element) -> list[str]:
+    texts = [root.findtext(f"os/{name}") for name in ("kernel", "initrd", "dtb", "loader", "nvram")]
+    lines = [line for kind in _LINES for line in root.findall(f"devices/{kind}")]
+    sources = [source.get("path") for line in lines for source in line.findall("source")]
+    logs = [log.get("file") for line in lines for log in line.findall("log")]
+    found = [path for path in (*texts, *sources, *logs) if path and not path.startswith("/dev/pts/")]
+    return list(dict.fromkeys(found))
