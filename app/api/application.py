@@ -1,0 +1,83 @@
+"""The HTTP application: FastAPI for what is asked about the process, one raw ASGI callable for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from app.api import errors
+from app.api.context import Context, DeleteGuard, SubresourceHandler, random_suffix, random_uid, utc_now
+from app.api.dispatch import Dispatch
+from app.api.documents import Documents
+from app.api.health import Check, routes
+from app.api.metrics import Metrics
+from app.api.representation import Representations
+from app.api.resources import Resources
+from app.api.routes import Routes
+from app.api.streams import Streams
+from app.machinery.kind import Kind
+from app.store.base import Store
+
+HOSTED = frozenset(("livez", "readyz", "healthz", "version", "metrics"))
+"""What FastAPI answers itself, by the first step of the path."""
+
+_NONE: Mapping[Any, Any] = {}
+
+
+class Api(FastAPI):
+    """A FastAPI application that hands resources to `dispatch` before any of its own machinery runs."""
+
+    def __init__(self, dispatch: Dispatch, streams: Streams) -> None:
+        super().__init__(title="Drover", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+        self._dispatch = dispatch
+        self._streams = streams
+
+    def end_streams(self) -> None:
+        """Ends every open watch and followed log cleanly, and each that is asked for from now on."""
+        self._streams.end()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].split("/", 2)[1] not in HOSTED:
+            await self._dispatch(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_api(
+    store: Store,
+    kinds: Sequence[Kind[Any, Any]],
+    *,
+    version: str,
+    handlers: Mapping[tuple[str, str], SubresourceHandler] = _NONE,
+    guards: Mapping[str, DeleteGuard] = _NONE,
+    checks: Mapping[str, Check] = _NONE,
+    clock: Callable[[], datetime] = utc_now,
+    uid: Callable[[], str] = random_uid,
+    suffix: Callable[[], str] = random_suffix,
+    registry: CollectorRegistry | None = None,
+) -> Api:
+    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes by kind, `checks` decide /readyz;
+    what else a process measures can be collected in the `registry`."""
+    metrics = Metrics(registry or CollectorRegistry())
+    streams = Streams()
+    metrics.count_streams(lambda: len(streams))
+    context = Context(store, Representations(clock), handlers, guards, clock, uid, suffix)
+    dispatch = Dispatch(Routes(kinds), Resources(context, streams), Documents(kinds), metrics)
+    api = Api(dispatch, streams)
+    api.include_router(routes(version, checks, metrics))
+    api.add_exception_handler(HTTPException, _as_status)
+    return api
+
+
+async def _as_status(_request: Request, error: Exception) -> Response:
+    """FastAPI's own refusals in Kubernetes' form."""
+    wrong_method = isinstance(error, HTTPException) and error.status_code == 405
+    status = (errors.method_not_allowed() if wrong_method else errors.no_such_path()).status()
+    return JSONResponse(status, status["code"])

@@ -1,0 +1,50 @@
+"""What every handler of this side works with: the store, the hooks that wiring bound, the clock."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from app.api.representation import Representations
+from app.machinery.names import SUFFIX_ALPHABET, SUFFIX_LENGTH
+from app.machinery.objects import Document
+from app.store.base import Key, Store, Transaction
+
+SubresourceHandler = Callable[[str, Key, Document, bool], Awaitable[Document]]
+"""(verb, parent's key, body, dry run) → the answer's document; verbs are get, create and update. Raises ApiError."""
+
+DeleteGuard = Callable[[Transaction, Document], Awaitable[None]]
+"""Judges a delete in its own serial transaction. Raises ApiError to refuse."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def random_uid() -> str:
+    return str(uuid4())
+
+
+def random_suffix() -> str:
+    """What a generated name ends in."""
+    return "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(SUFFIX_LENGTH))
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed to each handler once, when the API is made."""
+
+    store: Store
+    representations: Representations
+    handlers: Mapping[tuple[str, str], SubresourceHandler] = field(default_factory=dict)
+    guards: Mapping[str, DeleteGuard] = field(default_factory=dict)
+    clock: Callable[[], datetime] = utc_now
+    uid: Callable[[], str] = random_uid
+    suffix: Callable[[], str] = random_suffix
+
+    def now(self) -> str:
+        """The time as metadata carries it: RFC 3339, whole seconds."""
+        return self.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

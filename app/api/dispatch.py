@@ -1,0 +1,92 @@
+"""The one raw ASGI callable below /api, /apis and /openapi: a request comes in, exactly one answer goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import Message, Receive, Scope, Send
+
+from app.api import errors, responses, reviews
+from app.api.documents import Documents
+from app.api.metrics import Metrics
+from app.api.requests import ClientGone, Request
+from app.api.resources import Answer, Resources
+from app.api.responses import Response, of_document, of_error
+from app.api.routes import Routes, Target
+from app.machinery.errors import ApiError
+
+
+class Dispatch:
+    """Finds who answers, waits no longer than the deadline, and sends."""
+
+    def __init__(self, routes: Routes, resources: Resources, documents: Documents, metrics: Metrics) -> None:
+        self._routes = routes
+        self._resources = resources
+        self._documents = documents
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request.of(scope, receive)
+        exchange = _Exchange(request, send)
+        await errors.answering(lambda: self._answer(exchange), exchange.refuse)
+
+    async def _answer(self, exchange: _Exchange) -> None:
+        request = exchange.request
+        target = self._routes.find(request.path)
+        started = time.perf_counter()
+        try:
+            try:
+                async with asyncio.timeout(request.deadline_s):
+                    answer = await self._answer_of(target, request)
+            except ApiError as error:
+                answer = of_error(error)
+            if isinstance(answer, Response):
+                await exchange.send(answer)
+            else:
+                await answer.run(request.receive, exchange.sending)
+        except ClientGone:
+            exchange.code = 499
+        finally:
+            verb = self._resources.verb(target, request) if target else request.method
+            self._metrics.answered(
+                verb, target.kind.plural if target else "", exchange.code, time.perf_counter() - started
+            )
+
+    async def _answer_of(self, target: Target | None, request: Request) -> Answer:
+        if target is not None:
+            return await self._resources.answer(target, request)
+        path = request.path.rstrip("/")
+        if reviews.is_review(path):
+            if request.method != "POST":
+                raise errors.method_not_allowed()
+            return of_document(reviews.review(path, request.user), 201)
+        found = self._documents.find(path)
+        if found is None:
+            raise errors.no_such_path()
+        if request.method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed()
+        return found(request)
+
+
+class _Exchange:
+    """One request and what has been answered to it so far."""
+
+    def __init__(self, request: Request, send: Send) -> None:
+        self.request = request
+        self.code = 0
+        self._send = send
+
+    async def sending(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.code = message["status"]
+        await self._send(message)
+
+    async def send(self, response: Response) -> None:
+        self.code = response.code
+        await responses.send(self.request, response, self._send)
+
+    async def refuse(self, error: ApiError) -> None:
+        """Nothing can be refused any more once the answer has begun: it just ends."""
+        if not self.code:
+            await self.send(of_error(error))

@@ -1,0 +1,132 @@
+"""Discovery and OpenAPI: documents that are built once, from the declared kinds, and told apart by their ETag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import orjson
+
+from app.api import errors
+from app.api.negotiation import JSON, YAML, Clause, clauses, negotiate
+from app.api.requests import Request
+from app.api.responses import Response, in_form
+from app.machinery import discovery, openapi
+from app.machinery.kind import Kind
+from app.machinery.objects import Document
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+Kinds = Sequence[Kind[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document's bytes and what says that they are the same as before."""
+
+    body: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, document: Document) -> Prepared:
+        return cls(orjson.dumps(document), discovery.etag(document))
+
+    def response(self, request: Request, type_: str = JSON, *, cache: str = "", vary: bool = False) -> Response:
+        """The document, or 304 to who has it already."""
+        headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", f'"{self.etag}"'.encode()),)
+        if vary:
+            headers = (*headers, (b"vary", b"Accept"))
+        if cache:
+            headers = (*headers, (b"cache-control", cache.encode()))
+        if request.header(b"if-none-match").strip('"') == self.etag:
+            return Response(b"", 304, type_, headers)
+        return Response(self.body, 200, type_, headers)
+
+
+class Documents:
+    """Answers GET of every path that describes the API rather than an object. A trailing slash makes no difference."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self._plain = _discovery(kinds)
+        self._aggregated = {
+            "/api": Prepared.of(discovery.aggregated(kinds, core=True)),
+            "/apis": Prepared.of(discovery.aggregated(kinds, core=False)),
+        }
+        self._versions = {
+            f"/openapi/v3{version.path}": Prepared.of(openapi.v3(kinds, version))
+            for version in discovery.served_group_versions(kinds)
+        }
+        self._index = Prepared.of(openapi.v3_index(kinds))
+        self._v2 = Prepared.of(openapi.v2(kinds))
+
+    def find(self, path: str) -> Callable[[Request], Response] | None:
+        """What answers the path; None when it describes nothing."""
+        path = path.rstrip("/")
+        if path in self._plain:
+            return lambda request: self._discover(path, request)
+        if path in self._versions:
+            return lambda request: self._version(path, request)
+        return {"/openapi/v3": self._index_of_v3, "/openapi/v2": self._swagger}.get(path)
+
+    def _discover(self, path: str, request: Request) -> Response:
+        if path in self._aggregated and _wants_aggregated(request.accept):
+            return self._aggregated[path].response(request, AGGREGATED, cache="public", vary=True)
+        return in_form(Response(self._plain[path]), negotiate(request.accept))
+
+    def _index_of_v3(self, request: Request) -> Response:
+        return self._index.response(request)
+
+    def _version(self, path: str, request: Request) -> Response:
+        """Cached for ever under its hash; a wrong hash leads to the right one."""
+        document = self._versions[path]
+        if not _accepts_json(request.accept):
+            return Response(b"", 406, "text/plain")
+        said = request.parameters.get("hash")
+        if said is None:
+            return document.response(request, vary=True, cache="no-cache, private")
+        if said != document.etag:
+            return Response(b"", 301, headers=((b"location", f"{path}?hash={document.etag}".encode()),))
+        expires = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
+        response = document.response(request, vary=True, cache="public, immutable")
+        return replace(response, headers=(*response.headers, (b"expires", expires.encode())))
+
+    def _swagger(self, request: Request) -> Response:
+        """JSON alone: who can only read protobuf is told so, and goes on without."""
+        if not _accepts_json(request.accept):
+            raise errors.not_acceptable((JSON,))
+        return self._v2.response(request, vary=True)
+
+
+def _discovery(kinds: Kinds) -> Mapping[str, bytes]:
+    """The unaggregated documents by their path."""
+    documents: dict[str, Document | None] = {
+        "/api": discovery.api_versions(),
+        "/apis": discovery.api_group_list(kinds),
+    }
+    for version in discovery.served_group_versions(kinds):
+        documents[version.path] = discovery.resource_list(kinds, version)
+        if version.group:
+            documents[f"/apis/{version.group}"] = discovery.api_group(kinds, version.group)
+    return {path: orjson.dumps(document) for path, document in documents.items() if document is not None}
+
+
+def _wants_aggregated(accept: str) -> bool:
+    """Is that form the first of the alternatives that is served here? The older v2beta1 is not."""
+    for clause in clauses(accept):
+        if _is_aggregated(clause):
+            return True
+        if not clause.parameters.get("as") and clause.type in (JSON, YAML, "*/*", "application/*"):
+            return False
+    return False
+
+
+def _is_aggregated(clause: Clause) -> bool:
+    wanted = {"g": "apidiscovery.k8s.io", "v": "v2", "as": "APIGroupDiscoveryList"}
+    return clause.type == JSON and all(clause.parameters.get(name) == value for name, value in wanted.items())
+
+
+def _accepts_json(accept: str) -> bool:
+    return not accept or any(clause.type in (JSON, "*/*", "application/*") for clause in clauses(accept))

@@ -1,0 +1,107 @@
+"""/livez, /readyz, /healthz, /version and /metrics: what is asked about the process rather than about objects."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from app.api.metrics import Metrics
+from app.store.base import StoreError
+
+log = structlog.get_logger()
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when all is well; raises OSError, RuntimeError, TimeoutError or StoreError when it is not."""
+
+CHECK_S = 5.0
+"""What a check may take: a probe that waits longer has given up already."""
+
+
+def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRouter:
+    """The routes, each with and without a trailing slash."""
+    router = APIRouter()
+    document = version_document(version)
+
+    async def get_version() -> Response:
+        return JSONResponse(document)
+
+    async def get_metrics() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    for path, answer in (("/version", get_version), ("/metrics", get_metrics)):
+        router.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
+        router.add_api_route(f"{path}/", answer, methods=["GET"], include_in_schema=False)
+    # A process that answers is alive: losing the database is no reason to start it again.
+    for name, asked in (("livez", {}), ("readyz", checks), ("healthz", checks)):
+        health = _Health(name, asked)
+        for path in (f"/{name}", f"/{name}/"):
+            router.add_api_route(path, health.all, methods=["GET"], include_in_schema=False)
+        router.add_api_route(f"/{name}/{{check}}", health.one, methods=["GET"], include_in_schema=False)
+    return router
+
+
+async def _ping() -> None:
+    """That it was called is what it says."""
+
+
+class _Health:
+    """One of the health paths."""
+
+    def __init__(self, name: str, checks: Mapping[str, Check]) -> None:
+        self._name = name
+        self._checks = {"ping": _ping, **checks}
+
+    async def all(self, request: Request) -> Response:
+        excluded = set(request.query_params.getlist("exclude"))
+        asked = [name for name in self._checks if name not in excluded]
+        well = await asyncio.gather(*(self._is_well(name) for name in asked))
+        if all(well) and "verbose" not in request.query_params:
+            return PlainTextResponse("ok")
+        lines = [
+            f"[+]{name} ok" if fine else f"[-]{name} failed: reason withheld"
+            for name, fine in zip(asked, well, strict=True)
+        ]
+        lines += [f"[+]{name} excluded: ok" for name in self._checks if name in excluded]
+        lines.append(f"{self._name} check {'passed' if all(well) else 'failed'}")
+        return PlainTextResponse("\n".join(lines) + "\n", 200 if all(well) else 500)
+
+    async def one(self, check: str) -> Response:
+        if check not in self._checks:
+            return PlainTextResponse("404 page not found\n", 404)
+        if await self._is_well(check):
+            return PlainTextResponse("ok")
+        return PlainTextResponse(f"internal server error: {check} failed: reason withheld\n", 500)
+
+    async def _is_well(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await self._checks[name]()
+        except (OSError, RuntimeError, TimeoutError, StoreError) as error:
+            log.warning("health check failed", path=self._name, check=name, error=repr(error))
+            return False
+        return True
+
+
+def version_document(version: str) -> dict[str, str]:
+    """version.Info; major and minor are read out of the version itself."""
+    major, minor = re.findall(r"\d+", version)[:2]
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": version,
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}",
+        "compiler": platform.python_implementation(),
+        "platform": f"{platform.system().lower()}/{_ARCHITECTURES.get(platform.machine(), platform.machine())}",
+    }
+
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -1,0 +1,245 @@
+"""The options of a request, judged as kube-apiserver judges them: of lists and watches, of writes, of deletions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.api.errors import invalid_options
+from app.api.requests import flag, integer
+from app.machinery.errors import FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
+from app.machinery.objects import Document
+from app.store.base import Key, Revision
+
+MANAGER_LIMIT = 128
+
+
+class Match(StrEnum):
+    """What a list's resourceVersion means."""
+
+    UNSET = ""
+    EXACT = "Exact"
+    NOT_OLDER_THAN = "NotOlderThan"
+
+
+class Validation(StrEnum):
+    """What becomes of fields that the schema does not know, and of repeated ones."""
+
+    IGNORE = "Ignore"
+    WARN = "Warn"
+    STRICT = "Strict"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a continue token goes on: after a key, in the snapshot at a revision; None is the newest state."""
+
+    after: Key
+    revision: Revision | None
+
+    def token(self) -> str:
+        revision = -1 if self.revision is None else self.revision
+        start = f"{self.after.namespace}/{self.after.name}\0"
+        text = json.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start}, separators=(",", ":"))
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @classmethod
+    def read(cls, token: str, resource: str) -> Position:
+        """Raises 400 for what is not a token."""
+        try:
+            parsed = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        except ValueError as error:
+            raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
+        match parsed:
+            case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if start.count("/") == 1:
+                namespace, name = start.rstrip("\0").split("/")
+                return cls(Key(resource, namespace, name), None if revision < 0 else revision)
+            case {"v": str(version)} if version != "meta.k8s.io/v1":
+                why = f'server does not recognize this encoded version "{version}"'
+            case _:
+                why = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """Of a list or a watch. `revision` None: not given."""
+
+    watch: bool
+    labels: str
+    fields: str
+    limit: int
+    position: Position | None
+    revision: Revision | None
+    match: Match
+    timeout_s: int | None
+    bookmarks: bool
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str], resource: str, *, watch: bool) -> ListOptions:
+        """Raises 400 for what cannot be parsed, 422 for what does not fit together."""
+        limit = integer(parameters, "limit") or 0
+        timeout_s = integer(parameters, "timeoutSeconds")
+        errors = list(_watch_errors(parameters) if watch else _list_errors(parameters))
+        if errors:
+            raise invalid_options("ListOptions", errors)
+        token = parameters.get("continue", "")
+        revision = _revision(parameters.get("resourceVersion", ""))
+        if token and revision:
+            raise bad_request("specifying resource version is not allowed when using continue")
+        return cls(
+            watch=watch,
+            labels=parameters.get("labelSelector", ""),
+            fields=parameters.get("fieldSelector", ""),
+            limit=max(limit, 0),
+            position=Position.read(token, resource) if token else None,
+            revision=revision,
+            match=Match(parameters.get("resourceVersionMatch", "")),
+            timeout_s=timeout_s if timeout_s and timeout_s > 0 else None,
+            bookmarks=flag(parameters, "allowWatchBookmarks"),
+        )
+
+
+def _revision(text: str) -> Revision | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()):
+        detail = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise bad_request(f"invalid resource version: {invalid('resourceVersion', text, detail)}")
+    return int(text)
+
+
+def revision_of_get(parameters: Mapping[str, str]) -> Revision:
+    """The least revision that a get may answer from; 0 when any will do."""
+    return _revision(parameters.get("resourceVersion", "")) or 0
+
+
+def _list_errors(parameters: Mapping[str, str]) -> Iterator[FieldError]:
+    match = parameters.get("resourceVersionMatch", "")
+    revision = parameters.get("resourceVersion", "")
+    if match:
+        field = "resourceVersionMatch"
+        if not revision:
+            yield forbidden(field, f"{field} is forbidden unless resourceVersion is provided")
+        if parameters.get("continue"):
+            yield forbidden(field, f"{field} is forbidden when continue is provided")
+        if match not in (Match.EXACT, Match.NOT_OLDER_THAN):
+            yield unsupported(field, match, [Match.EXACT, Match.NOT_OLDER_THAN, ""])
+        if match == Match.EXACT and revision == "0":
+            yield forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"')
+    if "sendInitialEvents" in parameters:
+        yield forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+
+
+def _watch_errors(parameters: Mapping[str, str]) -> Iterator[FieldError]:
+    match = parameters.get("resourceVersionMatch", "")
+    field = "resourceVersionMatch"
+    if "sendInitialEvents" in parameters:
+        if match != Match.NOT_OLDER_THAN:
+            yield forbidden(field, f"sendInitialEvents requires setting {field} to {Match.NOT_OLDER_THAN}")
+        yield forbidden(
+            "sendInitialEvents",
+            "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+        )
+    elif match:
+        yield forbidden(field, f"{field} is forbidden for watch unless sendInitialEvents is provided")
+    if match and match != Match.NOT_OLDER_THAN:
+        yield unsupported(field, match, [Match.NOT_OLDER_THAN])
+    if parameters.get("continue"):
+        yield forbidden("continue", "continue is forbidden for watch")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """Of a create, an update or a patch."""
+
+    dry_run: bool
+    validation: Validation
+    manager: str
+    force: bool
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str], kind: str, *, apply: bool = False) -> WriteOptions:
+        """Raises 422. `kind` is what the error calls the options."""
+        errors = [
+            *_dry_run_errors([parameters["dryRun"]] if "dryRun" in parameters else []),
+            *_manager_errors(parameters.get("fieldManager", ""), apply=apply),
+            *_validation_errors(parameters.get("fieldValidation", "")),
+        ]
+        if "force" in parameters and not apply:
+            errors.insert(0, forbidden("force", "may not be specified for non-apply patch"))
+        if errors:
+            raise invalid_options(kind, errors)
+        return cls(
+            dry_run="dryRun" in parameters,
+            validation=Validation(parameters.get("fieldValidation") or Validation.WARN),
+            manager=parameters.get("fieldManager", ""),
+            force=flag(parameters, "force"),
+        )
+
+
+def _dry_run_errors(values: list[str]) -> Iterator[FieldError]:
+    if any(value != "All" for value in values):
+        yield unsupported("dryRun", values, ["All"])
+
+
+def _manager_errors(manager: str, *, apply: bool) -> Iterator[FieldError]:
+    if apply and not manager:
+        yield required("fieldManager", "is required for apply patch")
+    if len(manager.encode()) > MANAGER_LIMIT:
+        yield too_long("fieldManager", MANAGER_LIMIT)
+    if not manager.isprintable():
+        yield invalid("fieldManager", manager, "should only contain printable characters")
+
+
+def _validation_errors(value: str) -> Iterator[FieldError]:
+    if value and value not in tuple(Validation):
+        yield unsupported("fieldValidation", value, ["", *Validation])
+
+
+PROPAGATIONS = ("Foreground", "Background", "Orphan", "nil")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """Of a delete. Dependents always go in the background: no policy leaves a finalizer that nobody would take off."""
+
+    dry_run: bool
+    document: Document
+    """The options themselves, for what the lifecycle looks at: preconditions."""
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str], body: Mapping[str, object]) -> DeleteOptions:
+        """From the body, or from the query when there is none. Raises 400 and 422."""
+        source = body or _of_query(parameters)
+        listed = source.get("dryRun") or ([parameters["dryRun"]] if "dryRun" in parameters else [])
+        dry_run = [str(item) for item in listed] if isinstance(listed, list) else [str(listed)]
+        errors = [*_dry_run_errors(dry_run), *_propagation_errors(source)]
+        if errors:
+            raise invalid_options("DeleteOptions", errors)
+        if not isinstance(source.get("preconditions") or {}, dict):
+            raise bad_request("json: cannot unmarshal into Go struct field DeleteOptions.preconditions")
+        return cls(bool(dry_run), dict(source))
+
+
+def _of_query(parameters: Mapping[str, str]) -> dict[str, object]:
+    source: dict[str, object] = {name: parameters[name] for name in ("propagationPolicy",) if parameters.get(name)}
+    grace = integer(parameters, "gracePeriodSeconds")
+    if grace is not None:
+        source["gracePeriodSeconds"] = grace
+    if "orphanDependents" in parameters:
+        source["orphanDependents"] = flag(parameters, "orphanDependents")
+    return source
+
+
+def _propagation_errors(source: Mapping[str, object]) -> Iterator[FieldError]:
+    policy = source.get("propagationPolicy")
+    if policy is None:
+        return
+    if source.get("orphanDependents") is not None:
+        yield invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set")
+    elif policy not in PROPAGATIONS[:3]:
+        yield unsupported("propagationPolicy", policy, PROPAGATIONS)

@@ -1,0 +1,187 @@
+"""Stored objects as a client wants them: as they are, under a second group version, as Tables, as metadata only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from app.api.errors import not_acceptable
+from app.api.negotiation import ACCEPTED, Media, Shape
+from app.api.responses import Response, in_form, of_document
+from app.api.routes import Served
+from app.machinery.errors import ApiError
+from app.machinery.lifecycle import served_as
+from app.machinery.objects import Document
+from app.machinery.table import partial, partial_list, table
+from app.store.base import EventType, Stored
+
+_HELD = 4096
+"""How many rewritten objects and frames are kept: those of the last changes, which many watchers want at once."""
+
+
+class Memo:
+    """The last few encodings, each made once and shared."""
+
+    def __init__(self, held: int = _HELD) -> None:
+        self._held = held
+        self._kept: dict[object, bytes] = {}
+
+    def get(self, key: object, encode: Callable[[], bytes]) -> bytes:
+        found = self._kept.get(key)
+        if found is None:
+            found = encode()
+            if len(self._kept) >= self._held:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a request wants objects: what a watch's frames are shared by."""
+
+    served: Served
+    media: Media
+    include_object: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list, or all of it."""
+
+    items: Sequence[Stored]
+    metadata: Document
+
+
+class Representations:
+    """Bytes for answers and frames."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._bodies = Memo()
+        self._frames = Memo()
+
+    def body(self, served: Served, stored: Stored) -> bytes:
+        """The object's JSON; the stored bytes themselves wherever that is possible."""
+        if served.native:
+            return stored.body
+        return self._bodies.get((served, stored.body), lambda: orjson.dumps(self.document(served, stored)))
+
+    def document(self, served: Served, stored: Stored) -> Document:
+        """The object as a document that must not be changed."""
+        return served_as(served.kind, served.group_version, stored.document)
+
+    def one(self, view: View, stored: Stored, code: int = 200) -> Response:
+        """The answer that has one object."""
+        if view.media.shape is Shape.OBJECT:
+            return in_form(Response(self.body(view.served, stored), code), view.media)
+        return self.of(view, self.document(view.served, stored), code)
+
+    def of(self, view: View, document: Document, code: int = 200) -> Response:
+        """The answer that has one object which is not stored: a dry run's."""
+        match view.media.shape:
+            case Shape.OBJECT:
+                shown = document
+            case Shape.TABLE:
+                shown = self._table(view, [document], metadata=_version_of(document))
+            case Shape.PARTIAL:
+                shown = partial(document, version=view.media.version)
+            case Shape.PARTIAL_LIST:
+                raise _no_list(document)
+        return of_document(shown, code, media=view.media)
+
+    def many(self, view: View, page: Page) -> Response:
+        """The answer that has a list."""
+        served = view.served
+        if view.media.shape is Shape.OBJECT:
+            return in_form(Response(self._list(served, page)), view.media)
+        if view.media.shape is Shape.PARTIAL:
+            raise _no_item(served)
+        documents = [self.document(served, stored) for stored in page.items]
+        if view.media.shape is Shape.TABLE:
+            return of_document(self._table(view, documents, metadata=page.metadata), media=view.media)
+        return of_document(partial_list(documents, page.metadata, version=view.media.version), media=view.media)
+
+    def _list(self, served: Served, page: Page) -> bytes:
+        version, name = str(served.group_version), served.kind.list_name
+        items = b",".join([self.body(served, stored) for stored in page.items])
+        return b'{"apiVersion":%b,"items":[%b],"kind":%b,"metadata":%b}' % (
+            orjson.dumps(version), items, orjson.dumps(name), orjson.dumps(page.metadata),
+        )  # fmt: skip
+
+    def _table(
+        self, view: View, documents: Sequence[Document], *, headers: bool = True, metadata: Document
+    ) -> Document:
+        return table(
+            view.served.kind,
+            documents,
+            now=self._clock(),
+            include_object=view.include_object,
+            headers=headers,
+            list_metadata=metadata,
+            version=view.media.version,
+        )
+
+    def live_frame(self, view: View, type_: EventType, stored: Stored) -> bytes:
+        """A watch's line for a change that has just happened: encoded once for all who watch alike."""
+        key = (view, type_, stored.key, stored.revision)
+        return self._frames.get(key, lambda: self.frame(view, type_, stored))
+
+    def frame(self, view: View, type_: EventType, stored: Stored, *, headers: bool = False) -> bytes:
+        """A watch's line. A Table's columns are told with `headers`: by the first line of a watch only."""
+        return b'{"type":"%b","object":%b}\n' % (type_.encode(), self._framed(view, stored, headers))
+
+    def _framed(self, view: View, stored: Stored, headers: bool) -> bytes:
+        if view.media.shape is Shape.OBJECT:
+            return self.body(view.served, stored)
+        document = self.document(view.served, stored)
+        if view.media.shape is Shape.TABLE:
+            return orjson.dumps(self._table(view, [document], headers=headers, metadata=_version_of(document)))
+        return orjson.dumps(partial(document, version=view.media.version))
+
+    def bookmark(self, view: View, revision: int, *, headers: bool = False) -> bytes:
+        """A watch's line that only says how far it has come."""
+        metadata: Document = {"resourceVersion": str(revision)}
+        served = view.served
+        shown: Document
+        match view.media.shape:
+            case Shape.TABLE:
+                shown = self._table(view, [], headers=headers, metadata=metadata)
+            case Shape.OBJECT:
+                shown = {"apiVersion": str(served.group_version), "kind": served.kind.name, "metadata": metadata}
+            case _:
+                shown = partial({"metadata": metadata}, version=view.media.version)
+        return orjson.dumps({"type": "BOOKMARK", "object": shown}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def error_frame(error: ApiError) -> bytes:
+    """The last line of a watch that cannot go on."""
+    return orjson.dumps({"type": "ERROR", "object": error.status()}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def at_revision(stored: Stored, revision: int) -> Stored:
+    """An older version under a newer resourceVersion: what a watcher is told when an object leaves its selector."""
+    document: dict[str, Any] = dict(stored.document)
+    document["metadata"] = {**document["metadata"], "resourceVersion": str(revision)}
+    return Stored(stored.key, revision, orjson.dumps(document))
+
+
+def _version_of(document: Document) -> Document:
+    version = document["metadata"].get("resourceVersion")
+    return {"resourceVersion": version} if version else {}
+
+
+def _no_item(served: Served) -> ApiError:
+    error = not_acceptable(ACCEPTED)
+    asked = f"you requested PartialObjectMetadata, but the requested object is a list ({served.kind.list_name})"
+    return ApiError(error.code, error.reason, asked)
+
+
+def _no_list(document: Document) -> ApiError:
+    error = not_acceptable(ACCEPTED)
+    asked = f"you requested PartialObjectMetadataList, but the requested object is not a list ({document.get('kind')})"
+    return ApiError(error.code, error.reason, asked)

@@ -1,0 +1,130 @@
+"""One HTTP request as a value: path, parameters, headers, and the body under its limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope
+
+from app.api import auth
+from app.api.errors import too_large
+from app.machinery.errors import bad_request
+
+BODY_LIMIT = 3 * 1024 * 1024
+"""kube-apiserver's."""
+
+DEADLINE_S = 60.0
+"""How long a request other than a watch may take unless the client says less."""
+
+_DURATION = re.compile(r"[+]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+|0")
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete: nobody is there to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What came in. Parameters: the first of a repeated one counts."""
+
+    method: str
+    path: str
+    parameters: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
+    user: auth.User
+    receive: Receive
+
+    @classmethod
+    def of(cls, scope: Scope, receive: Receive) -> Request:
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        return cls(
+            scope["method"], scope["path"], parse_query(scope["query_string"]), headers, auth.who(headers), receive
+        )
+
+    def header(self, name: bytes) -> str:
+        """The header's text, or "" when it was not sent. Names are lower-case."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def accept(self) -> str:
+        return self.header(b"accept")
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type without parameters; "" when the client did not say."""
+        return self.header(b"content-type").partition(";")[0].strip().lower()
+
+    @property
+    def pretty(self) -> bool:
+        """Asked for, or to be read by a person."""
+        if "pretty" in self.parameters:
+            return flag(self.parameters, "pretty")
+        return self.header(b"user-agent").startswith(("curl", "Wget", "wget", "Mozilla"))
+
+    @property
+    def deadline_s(self) -> float:
+        asked = self.parameters.get("timeout")
+        return DEADLINE_S if not asked else min(DEADLINE_S, duration_s(asked) or DEADLINE_S)
+
+    async def body(self) -> bytes:
+        """The whole body. Raises 413 as soon as it is too long, ClientGone when it does not come."""
+        announced = self.header(b"content-length")
+        if announced.isdecimal() and int(announced) > BODY_LIMIT:
+            raise too_large(f"limit is {BODY_LIMIT}")
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > BODY_LIMIT:
+                raise too_large(f"limit is {BODY_LIMIT}")
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+
+_NONE: Mapping[str, str] = {}
+
+
+def parse_query(query: bytes) -> Mapping[str, str]:
+    """The parameters; of a repeated one the first."""
+    if not query:
+        return _NONE
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return dict(reversed(pairs))
+
+
+def flag(parameters: Mapping[str, str], name: str) -> bool:
+    """Kubernetes' idea of a boolean: present, and neither 0 nor false."""
+    value = parameters.get(name)
+    return value is not None and value not in ("0", "false")
+
+
+def integer(parameters: Mapping[str, str], name: str) -> int | None:
+    """A signed integer, None when absent. Raises 400 in Go's words."""
+    text = parameters.get(name, "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return value
+
+
+@lru_cache(maxsize=64)
+def duration_s(text: str) -> float:
+    """A Go duration in seconds. Raises 400."""
+    if not _DURATION.fullmatch(text):
+        raise bad_request(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
+    return sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))

@@ -1,0 +1,96 @@
+"""One whole HTTP answer: JSON or YAML, pretty for people, gzip when large, the warnings as headers."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+import yaml
+from starlette.types import Send
+
+from app.api.negotiation import JSON, YAML, Media
+from app.api.requests import Request
+from app.machinery.errors import ApiError
+from app.machinery.objects import Document
+
+GZIP_FROM = 128 * 1024
+"""Smaller answers are not worth the time; kube-apiserver's bound."""
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What goes out. `body` is JSON unless `type` says otherwise."""
+
+    body: bytes
+    code: int = 200
+    type: str = JSON
+    headers: Headers = ()
+
+
+def of_document(document: Document, code: int = 200, *, media: Media | None = None) -> Response:
+    """An answer made of a document rather than of stored bytes."""
+    return in_form(Response(orjson.dumps(document), code), media or Media())
+
+
+def of_error(error: ApiError) -> Response:
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in error.headers.items())
+    return Response(orjson.dumps(error.status()), error.code, headers=headers)
+
+
+def in_form(response: Response, media: Media) -> Response:
+    """The same answer in the negotiated content type."""
+    if media.type != YAML or response.type != JSON:
+        return response
+    text = yaml.dump(orjson.loads(response.body), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
+    return replace(response, body=text.encode(), type=YAML)
+
+
+def warned(response: Response, warnings: Sequence[str]) -> Response:
+    """The answer with one Warning header for each."""
+    if not warnings:
+        return response
+    return replace(response, headers=(*response.headers, *((b"warning", _warning(text)) for text in warnings)))
+
+
+def _warning(text: str) -> bytes:
+    cleaned = "".join(letter if letter.isprintable() else " " for letter in text)
+    escaped = cleaned.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{escaped}"'.encode()
+
+
+async def send(request: Request, response: Response, sending: Send) -> None:
+    """Sends all of it in two messages."""
+    body = response.body
+    headers = [
+        (b"content-type", response.type.encode()),
+        *_echoed(request),
+        *response.headers,
+    ]
+    if all(name != b"cache-control" for name, _ in response.headers):
+        headers.append((b"cache-control", b"no-cache, private"))
+    if response.type == JSON and body:
+        body = _pretty(body) if request.pretty else body + b"\n"
+    if len(body) > GZIP_FROM and b"gzip" in request.headers.get(b"accept-encoding", b""):
+        body = gzip.compress(body, compresslevel=4)
+        headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await sending({"type": "http.response.start", "status": response.code, "headers": headers})
+    await sending({"type": "http.response.body", "body": body})
+
+
+def stream_headers(request: Request, type_: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer without a length."""
+    return [(b"content-type", type_.encode()), (b"cache-control", b"no-cache, private"), *_echoed(request)]
+
+
+def _echoed(request: Request) -> Headers:
+    audit = request.headers.get(b"audit-id")
+    return ((b"audit-id", audit),) if audit else ()
+
+
+def _pretty(body: bytes) -> bytes:
+    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

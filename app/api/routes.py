@@ -1,0 +1,101 @@
+"""From a path to what it names: a resource, perhaps one object of it, perhaps a subresource. No regular expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.machinery.kind import GroupVersion, Kind
+from app.machinery.names import self_link
+from app.store.base import Key, Scope
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A kind under one of the group versions that it is served under. There is one of each: compared by identity."""
+
+    kind: Kind[Any, Any]
+    group_version: GroupVersion
+
+    @property
+    def native(self) -> bool:
+        """Served as it is stored."""
+        return self.group_version == self.kind.group_version
+
+    def link(self, namespace: str, name: str = "") -> str:
+        """The path of an object, or of a list: its selfLink."""
+        return self_link(self.kind, self.group_version, namespace, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names. `namespace` None: all of them, or a kind without."""
+
+    served: Served
+    namespace: str | None = None
+    name: str = ""
+    subresource: str = ""
+    watch: bool = False
+    """The old /watch/ prefix."""
+
+    @property
+    def kind(self) -> Kind[Any, Any]:
+        return self.served.kind
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind.resource, self.namespace or "", self.name)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.kind.resource, self.namespace)
+
+
+class Routes:
+    """Every path of every kind, found by taking the path apart."""
+
+    def __init__(self, kinds: Iterable[Kind[Any, Any]]) -> None:
+        self._served: dict[tuple[str, ...], dict[str, Served]] = {}
+        for kind in kinds:
+            for group_version in kind.served:
+                prefix = tuple(group_version.path.strip("/").split("/"))
+                self._served.setdefault(prefix, {})[kind.plural] = Served(kind, group_version)
+
+    def find(self, path: str) -> Target | None:
+        """None for what is no resource's path."""
+        steps = [step for step in path.split("/") if step]
+        length = 2 if steps[:1] == ["api"] else 3
+        plurals = self._served.get(tuple(steps[:length]))
+        rest = steps[length:]
+        if plurals is None or not rest:
+            return None
+        if rest[0] == "watch":
+            return _watched(_find(plurals, rest[1:]))
+        return _find(plurals, rest)
+
+
+def _find(plurals: dict[str, Served], steps: Sequence[str]) -> Target | None:
+    if len(steps) >= 3 and steps[0] == "namespaces":
+        served = plurals.get(steps[2])
+        if served is not None and served.kind.namespaced:
+            return _target(served, steps[1], steps[3:])
+    served = plurals.get(steps[0]) if steps else None
+    if served is None:
+        return None
+    if not served.kind.namespaced:
+        return _target(served, None, steps[1:])
+    return Target(served) if len(steps) == 1 else None
+
+
+def _target(served: Served, namespace: str | None, rest: Sequence[str]) -> Target | None:
+    if len(rest) > 2:
+        return None
+    name, subresource = (*rest, "", "")[:2]
+    return Target(served, namespace, name, subresource)
+
+
+def _watched(target: Target | None) -> Target | None:
+    if target is None or target.subresource:
+        return None
+    return Target(target.served, target.namespace, target.name, watch=True)

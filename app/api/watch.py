@@ -1,0 +1,188 @@
+"""A watch: what there is, then every change as a line, with bookmarks, until its time is over or the client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+from starlette.types import Receive, Send
+
+from app.api import errors
+from app.api.context import Context
+from app.api.negotiation import JSON, Shape, negotiate
+from app.api.options import ListOptions
+from app.api.representation import Representations, View, at_revision, error_frame
+from app.api.requests import Request
+from app.api.responses import stream_headers
+from app.api.routes import Target
+from app.api.selection import Selection
+from app.api.streams import Streams
+from app.store.base import Event, EventType, Gone, Objects, Revision, Stored, StoreError, Watch
+
+log = structlog.get_logger()
+
+LONGEST_S = (1800.0, 3600.0)
+"""How long a watch lives that does not say: at random between these, so that clients do not return together."""
+
+BOOKMARK_S = 60.0
+"""How often a watch that allows bookmarks gets one."""
+
+LAST_BOOKMARK_S = 2.0
+"""A last one comes so long before the end, so that the client's next watch starts there."""
+
+SEND_S = 30.0
+"""A client that has not read for so long is cut off; it can come back with its resourceVersion."""
+
+FIRST_BYTES = 256 * 1024
+"""What the first state is sent in pieces of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A watch's request, judged."""
+
+    request: Request
+    view: View
+    selection: Selection
+    options: ListOptions
+
+
+class Watching:
+    """Answers watches."""
+
+    def __init__(self, context: Context, streams: Streams) -> None:
+        self._objects: Objects = context.store.objects
+        self._representations = context.representations
+        self._streams = streams
+
+    def asked(self, target: Target, request: Request) -> Asked:
+        """Raises ApiError for what kube-apiserver refuses before it streams."""
+        media = negotiate(request.accept, watch=True)
+        options = ListOptions.read(request.parameters, target.kind.resource, watch=True)
+        view = View(target.served, media, request.parameters.get("includeObject", ""))
+        return Asked(request, view, Selection.of(target, options), options)
+
+    async def stream(self, asked: Asked, receive: Receive, send: Send) -> None:
+        """Answers 200 and streams until the end; whoever ends it, the answer is closed cleanly."""
+        headers = stream_headers(asked.request, JSON)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        stream = _Stream(self._objects, self._representations, asked, send)
+        await self._streams.run(stream.run(), receive)
+        if stream.cut_off:
+            log.info("watch cut off: its client does not read", path=asked.request.path)
+        else:
+            await send({"type": "http.response.body", "body": b""})
+
+
+class _Stream:
+    """One watch while it is open."""
+
+    def __init__(self, objects: Objects, representations: Representations, asked: Asked, send: Send) -> None:
+        self._objects = objects
+        self._representations = representations
+        self._asked = asked
+        self._view = asked.view
+        self._send = send
+        self._ends = time.monotonic() + (asked.options.timeout_s or random.uniform(*LONGEST_S))
+        self.cut_off = False
+        """The client did not read what it was sent; nothing more can be told to it."""
+        self._headers_due = asked.view.media.shape is Shape.TABLE
+        """A Table's columns are told once, by the first line."""
+
+    async def run(self) -> None:
+        """The first state unless a revision says from where; then the changes."""
+        since = self._asked.options.revision
+        try:
+            if not since:
+                since = await self._first_state()
+            await self._changes(since)
+        except Gone:
+            await self._too_old(since or 0)
+        except StoreError as error:
+            await self._write(error_frame(errors.of_store(error)))
+        except TimeoutError:
+            self.cut_off = True
+
+    async def _first_state(self) -> Revision:
+        listing = await self._objects.list(self._asked.selection.scope)
+        lines: list[bytes] = []
+        size = 0
+        for stored in listing.items:
+            if not self._asked.selection.matches(stored):
+                continue
+            lines.append(self._representations.frame(self._view, EventType.ADDED, stored, headers=self._headers()))
+            size += len(lines[-1])
+            if size > FIRST_BYTES:
+                await self._write(b"".join(lines))
+                lines, size = [], 0
+        await self._write(b"".join(lines))
+        return listing.revision
+
+    async def _changes(self, since: Revision) -> None:
+        # A revision that is still to come is waited for: nothing is told before it is passed.
+        start = min(since, await self._objects.revision())
+        async with self._objects.watch(self._asked.selection.scope, start) as changes:
+            for due, bookmark in self._bookmarks():
+                await self._changes_until(due, changes, since)
+                if bookmark:
+                    line = self._representations.bookmark(
+                        self._view, max(changes.revision, since), headers=self._headers()
+                    )
+                    await self._write(line)
+
+    async def _changes_until(self, due: float, changes: Watch, since: Revision) -> None:
+        while (left := due - time.monotonic()) > 0:
+            event = await changes.next(left)
+            if event is None:
+                continue
+            arrived = [event, *changes.ready()]
+            await self._write(b"".join(self._lines(arrived, since)))
+
+    def _bookmarks(self) -> Iterator[tuple[float, bool]]:
+        """When to stop and look: at each moment a bookmark is due, and at the end."""
+        last = self._ends - LAST_BOOKMARK_S
+        if self._asked.options.bookmarks:
+            due = time.monotonic() + BOOKMARK_S
+            while due < last:
+                yield due, True
+                due += BOOKMARK_S
+            if last > time.monotonic():
+                yield last, True
+        yield self._ends, False
+
+    def _lines(self, events: list[Event], since: Revision) -> Iterator[bytes]:
+        for event in events:
+            seen = self._asked.selection.seen(event) if event.revision > since else None
+            if seen is not None:
+                yield self._line(seen, _shown(event, seen))
+
+    def _line(self, seen: EventType, stored: Stored) -> bytes:
+        if self._headers():
+            return self._representations.frame(self._view, seen, stored, headers=True)
+        return self._representations.live_frame(self._view, seen, stored)
+
+    def _headers(self) -> bool:
+        due, self._headers_due = self._headers_due, False
+        return due
+
+    async def _too_old(self, since: Revision) -> None:
+        current = await self._objects.revision()
+        await self._write(error_frame(errors.expired(f"too old resource version: {since} ({current})")))
+
+    async def _write(self, lines: bytes) -> None:
+        """Raises TimeoutError for a client that does not read."""
+        if lines:
+            async with asyncio.timeout(SEND_S):
+                await self._send({"type": "http.response.body", "body": lines, "more_body": True})
+
+
+def _shown(event: Event, seen: EventType) -> Stored:
+    """An object that left the selection is told as it was, under the revision of the change."""
+    if seen is EventType.DELETED and event.type is not EventType.DELETED and event.previous is not None:
+        return at_revision(event.previous, event.revision)
+    return event.object

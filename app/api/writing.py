@@ -1,0 +1,246 @@
+"""create, update and patch: decoded, prepared, judged, and stored in one optimistic write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from app.api import errors
+from app.api.bodies import complaints, decoded, strict_error, strict_patch_error, strictly
+from app.api.context import Context
+from app.api.negotiation import Media, negotiate
+from app.api.options import Validation, WriteOptions
+from app.api.representation import View
+from app.api.requests import Request
+from app.api.responses import Response, warned
+from app.api.routes import Target
+from app.machinery.documents import load_json
+from app.machinery.errors import ApiError, FieldError, invalid_object
+from app.machinery.lifecycle import (
+    is_finished_deleting,
+    prepare_create,
+    prepare_update,
+    served_as,
+    validate_create,
+    validate_update,
+)
+from app.machinery.objects import Document
+from app.machinery.patch import json_patch, merge_patch, strategic_merge_patch, undecodable_patch
+from app.machinery.schema import schema_of
+from app.store.base import AlreadyExists, Conflict, Key, NotFound, Stored
+
+ATTEMPTS = 5
+"""How often a write that does not insist on a version is made again when somebody else wins."""
+
+NAMES = 8
+"""How many names are tried for generateName."""
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a write makes of an object, in stored form, and what to warn of."""
+
+    document: Document
+    warnings: list[str]
+
+
+Change = Callable[[Document], tuple[Document, list[str]]]
+"""From the object as served to the object as wanted, with warnings. Called again after a lost race."""
+
+
+class Writing:
+    """Answers writes but deletions."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._objects = context.store.objects
+        self._representations = context.representations
+
+    async def create(self, target: Target, request: Request) -> Response:
+        media = negotiate(request.accept)
+        body = await decoded(request)
+        options = WriteOptions.read(request.parameters, "CreateOptions")
+        kind, document = target.kind, body.document
+        found = complaints(schema_of(kind).prune(document), body.duplicates)
+        if found and options.validation is Validation.STRICT:
+            raise strict_error(kind.name, target.served.group_version, found)
+        await self._ensure_namespace(target, document)
+        first = self._prepared(target, document)
+        response = await self._created(target, media, document, first, dry_run=options.dry_run)
+        return warned(response, strictly(found, options.validation))
+
+    async def _created(
+        self, target: Target, media: Media, document: Document, prepared: Document, *, dry_run: bool
+    ) -> Response:
+        """Stored under its name, or under the first generated one that is free."""
+        view = View(target.served, media)
+        for _ in range(NAMES):
+            key = Key(target.kind.resource, target.namespace or "", prepared["metadata"]["name"])
+            try:
+                if dry_run:
+                    await self._ensure_free(key)
+                    return self._representations.of(view, self._served(target, prepared), 201)
+                return self._representations.one(view, await self._objects.create(key, prepared), 201)
+            except AlreadyExists as error:
+                if (document.get("metadata") or {}).get("name"):
+                    raise await self._taken(target, key) from error
+                prepared = self._prepared(target, document)
+        taken = errors.already_exists(target.kind, prepared["metadata"]["name"])
+        unlucky = ", the server was not able to generate a unique name for the object"
+        raise ApiError(taken.code, taken.reason, taken.message + unlucky, taken.details)
+
+    def _prepared(self, target: Target, document: Document) -> Document:
+        """The new object as it will be stored. Raises ApiError."""
+        kind, context = target.kind, self._context
+        prepared = prepare_create(
+            kind,
+            target.served.group_version,
+            document,
+            namespace=target.namespace or "",
+            now=context.now(),
+            uid=context.uid(),
+            suffix=context.suffix(),
+        )
+        _ensure_valid(target, prepared, validate_create(kind, prepared))
+        return prepared
+
+    async def _ensure_namespace(self, target: Target, document: Document) -> None:
+        """The namespace is there and stays. Raises 404 and 403."""
+        if not target.kind.namespaced:
+            return
+        namespace = target.namespace or ""
+        try:
+            stored = await self._objects.get(Key("namespaces", "", namespace))
+        except NotFound as error:
+            raise errors.no_namespace(namespace) from error
+        if stored.document["metadata"].get("deletionTimestamp"):
+            metadata = document.get("metadata")
+            name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+            raise errors.terminating(target.kind, str(name), namespace)
+
+    async def _ensure_free(self, key: Key) -> None:
+        try:
+            await self._objects.get(key)
+        except NotFound:
+            return
+        raise AlreadyExists(str(key))
+
+    async def _taken(self, target: Target, key: Key) -> ApiError:
+        try:
+            metadata = (await self._objects.get(key)).document["metadata"]
+        except NotFound:
+            metadata = {}
+        return errors.already_exists(target.kind, key.name, being_deleted="deletionTimestamp" in metadata)
+
+    async def update(self, target: Target, request: Request) -> Response:
+        media = negotiate(request.accept)
+        body = await decoded(request)
+        options = WriteOptions.read(request.parameters, "UpdateOptions")
+        found = complaints(schema_of(target.kind).prune(body.document), body.duplicates)
+        if found and options.validation is Validation.STRICT:
+            raise strict_error(target.kind.name, target.served.group_version, found)
+        encoded = orjson.dumps(body.document)
+
+        def wanted(_: Document) -> tuple[Document, list[str]]:
+            return orjson.loads(encoded), found
+
+        return await self._changed(target, media, options, wanted, patched=False)
+
+    async def patch(self, target: Target, request: Request) -> Response:
+        media = negotiate(request.accept)
+        accepted = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH) if target.kind.typed else (JSON_PATCH, MERGE_PATCH)
+        type_ = request.content_type
+        if type_ not in accepted:
+            raise errors.unsupported_media(accepted)
+        body = await request.body()
+        options = WriteOptions.read(request.parameters, "PatchOptions")
+        patch, schema = _read_patch(body), schema_of(target.kind)
+
+        def wanted(current: Document) -> tuple[Document, list[str]]:
+            patched = _patched(type_, current, patch, target)
+            encoded = orjson.dumps(patched)
+            found = complaints(schema.prune(patched), ())
+            if found and options.validation is Validation.STRICT:
+                raise strict_patch_error(orjson.loads(encoded), found)
+            return patched, found
+
+        return await self._changed(target, media, options, wanted, patched=True)
+
+    async def _changed(
+        self, target: Target, media: Media, options: WriteOptions, change: Change, *, patched: bool
+    ) -> Response:
+        """Read, change, write; again from a fresh copy when somebody else wins."""
+        view = View(target.served, media)
+        for attempt in range(ATTEMPTS):
+            stored = await self._current(target)
+            outcome = self._outcome(target, stored, change, patched=patched)
+            warnings = strictly(outcome.warnings, options.validation)
+            if options.dry_run:
+                return warned(self._representations.of(view, self._served(target, outcome.document)), warnings)
+            try:
+                response = await self._stored(view, target, stored, outcome.document)
+            except Conflict as error:
+                if attempt == ATTEMPTS - 1:
+                    raise errors.conflict(target.kind, target.name) from error
+            except NotFound as error:
+                raise errors.not_found(target.kind, target.name) from error
+            else:
+                return warned(response, warnings)
+        raise AssertionError("BUG: a write with no attempts")
+
+    def _outcome(self, target: Target, stored: Stored, change: Change, *, patched: bool) -> Outcome:
+        kind, group_version = target.kind, target.served.group_version
+        # Copies of our own: what the store keeps is shared, and defaults are filled in in place.
+        old, base = orjson.loads(stored.body), orjson.loads(stored.body)
+        new, warnings = change(served_as(kind, group_version, base))
+        subresource = target.subresource or None
+        prepared = prepare_update(
+            kind, group_version, old, new, subresource=subresource, now=self._context.now(), patched=patched
+        )
+        _ensure_valid(target, prepared, validate_update(kind, old, prepared))
+        return Outcome(prepared, warnings)
+
+    async def _stored(self, view: View, target: Target, stored: Stored, document: Document) -> Response:
+        """Replaced; or gone, when nobody has anything left to do for an object that is being deleted."""
+        if is_finished_deleting(document):
+            await self._objects.delete(target.key, revision=stored.revision, document=document)
+            return self._representations.of(view, self._served(target, document))
+        return self._representations.one(view, await self._objects.replace(target.key, document))
+
+    async def _current(self, target: Target) -> Stored:
+        try:
+            return await self._objects.get(target.key)
+        except NotFound as error:
+            raise errors.not_found(target.kind, target.name) from error
+
+    def _served(self, target: Target, document: Document) -> Document:
+        return served_as(target.kind, target.served.group_version, document)
+
+
+def _ensure_valid(target: Target, document: Document, found: list[FieldError]) -> None:
+    if found:
+        name = document["metadata"].get("name", "")
+        raise invalid_object(target.kind.name, target.kind.group_version.group, name, found)
+
+
+def _read_patch(body: bytes) -> object:
+    try:
+        return load_json(body)
+    except ApiError as error:
+        raise undecodable_patch(error.message) from error
+
+
+def _patched(type_: str, current: Document, patch: object, target: Target) -> Document:
+    match type_:
+        case "application/json-patch+json":
+            return json_patch(current, patch)
+        case "application/merge-patch+json":
+            return merge_patch(current, patch)
+        case _:
+            return strategic_merge_patch(current, patch, schema_of(target.kind))
