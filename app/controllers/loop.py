@@ -11,7 +11,7 @@ import structlog
 
 from app.controllers.outcome import Again, Outcome
 from app.controllers.queue import Backoff, Queue
-from app.store.base import Conflict, Gone, Key, LeaseLost, Scope, Store, Stored, StoreError, Unavailable
+from app.store.base import Conflict, EventType, Gone, Key, LeaseLost, Scope, Store, Stored, StoreError, Unavailable
 
 log = structlog.get_logger()
 
@@ -30,6 +30,8 @@ class Source:
 
     scope: Scope
     keys: Callable[[Stored], Iterable[Key]] = itself
+    deletions_only: bool = False
+    """Changes other than an object's end do not matter (what is there at the start still does)."""
 
 
 class Loop:
@@ -132,6 +134,8 @@ class Loop:
     async def _watch(self, source: Source, since: int) -> None:
         async with self._store.objects.watch(source.scope, since) as watch:
             async for event in watch:
+                if source.deletions_only and event.type is not EventType.DELETED:
+                    continue
                 self._queue_for(source, event.object)
                 if event.previous is not None:
                     self._queue_for(source, event.previous)

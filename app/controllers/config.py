@@ -1,0 +1,34 @@
+"""What an operator may tune of the hosts' side; wiring fills it from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """Seconds and ratios."""
+
+    heartbeat_s: float = 5.0
+    """How often each host is asked, and within how long it must answer."""
+    patience_s: float = 3.0
+    """How long a host that refuses connections is given before it is not Ready: a restart of libvirtd takes less."""
+    sweep_s: float = 30.0
+    """How often a host's leftovers are looked for, and all of its guests looked at."""
+    share_s: float = 1.0
+    """How often the processes share the hosts out."""
+    unserved_s: float = 10.0
+    """After how long a Node that no process serves is Unknown."""
+    cpu_ratio: float = 10.0
+    """Virtual CPUs for each physical one."""
+    takeover_s: float = 40.0
+    """How long after a lapsed lease no guest is ended: the host closes a frozen holder's connection sooner."""
+    garbage_s: float = 60.0
+    """How often orphans and old Events are looked for, and the log is compacted."""
+    event_ttl: timedelta = timedelta(hours=1)
+    """How long Events are kept, as in Kubernetes."""
+    log_retention: timedelta = timedelta(minutes=10)
+    """How long a watcher may be away before it must list again."""
+    log_keep: int = 1000
+    """Log entries that are kept however old they are."""

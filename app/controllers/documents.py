@@ -1,0 +1,63 @@
+"""Small questions about stored documents that several controllers ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.controllers.pods import is_launcher_of
+from app.kinds import MIGRATION, POD
+from app.kinds.migration import FINAL
+from app.machinery.kind import Kind
+from app.machinery.objects import Document
+from app.store.base import Key, Reader, Revision, Scope, Transaction
+
+
+def key_of(kind: Kind[Any, Any], document: Document) -> Key:
+    """Where the document is stored."""
+    metadata = document["metadata"]
+    return Key(kind.resource, metadata.get("namespace", "") if kind.namespaced else "", metadata["name"])
+
+
+def revision_of(document: Document) -> Revision:
+    """The version that was read."""
+    return int(document["metadata"]["resourceVersion"])
+
+
+async def launchers_of(reader: Reader, vm: Document) -> list[Document]:
+    """The launcher and target pods of that VM."""
+    metadata = vm["metadata"]
+    listing = await reader.list(Scope(POD.resource, metadata["namespace"]))
+    return [stored.document for stored in listing.items if is_launcher_of(stored.document, metadata["uid"])]
+
+
+async def unfinished_migrations_of(reader: Reader, vm: Document) -> list[Document]:
+    """The Migrations that name that VM and have not ended."""
+    metadata = vm["metadata"]
+    listing = await reader.list(Scope(MIGRATION.resource, metadata["namespace"]))
+    return [
+        stored.document
+        for stored in listing.items
+        if stored.document["spec"]["selector"]["name"] == metadata["name"] and not is_over(stored.document)
+    ]
+
+
+def is_over(migration: Document) -> bool:
+    """Its phase is final."""
+    return (migration.get("status") or {}).get("phase", "") in FINAL
+
+
+def take_off(tx: Transaction, kind: Kind[Any, Any], document: Document, finalizer: str) -> None:
+    """Remove a finalizer from an object that is being deleted; when it was the last one, the object goes."""
+    metadata = document["metadata"]
+    left = [name for name in metadata.get("finalizers") or () if name != finalizer]
+    changed = {**document, "metadata": {**metadata, "finalizers": left}}
+    if left:
+        tx.replace(key_of(kind, document), changed)
+    else:
+        del changed["metadata"]["finalizers"]
+        tx.delete(key_of(kind, document), revision=revision_of(document), document=changed)
+
+
+def remove(tx: Transaction, kind: Kind[Any, Any], document: Document) -> None:
+    """Delete exactly this version of an object that has no finalizers."""
+    tx.delete(key_of(kind, document), revision=revision_of(document))

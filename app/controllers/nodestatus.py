@@ -1,0 +1,115 @@
+"""What a Node says of its host: labels, capacity, conditions. Facts in, a new document out. Pure."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from app.hypervisor.base import Host
+from app.kinds import names, quantity
+from app.kinds.node import AddressType, ConditionType, NodeCondition, NodeStatus, NodeSystemInfo, Reason
+from app.machinery.objects import Document, with_condition
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_TOLD_BY_HOST = (names.CPU_MODEL_PREFIX, names.MACHINE_TYPE_PREFIX)
+
+
+def described(node: Document, host: Host, cpu_ratio: float) -> Document:
+    """The Node with what its host is and offers; its conditions as they were."""
+    changed = copy.deepcopy(node)
+    changed["metadata"]["labels"] = _labels(node, host)
+    status = changed.setdefault("status", {})
+    status["capacity"] = {"cpu": str(host.cpus), "memory": quantity.binary(host.memory)}
+    status["allocatable"] = _allocatable(node, host, cpu_ratio)
+    status["addresses"] = _addresses(node)
+    status["nodeInfo"] = _system(host).dump()
+    return changed
+
+
+def with_ready(node: Document, status: str, reason: Reason, message: str, now: str) -> Document:
+    """With the condition Ready; its transition time moves when its status does."""
+    changed = copy.deepcopy(node)
+    conditions = NodeStatus.read(changed.get("status") or {}).conditions
+    new = NodeCondition(type=ConditionType.READY, status=status, reason=reason, message=message)
+    told = with_condition(conditions, new, now)
+    changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
+    return changed
+
+
+def host_uuid(node: Document) -> str:
+    """libvirt's UUID of the host, as the Node last said; "" before it did."""
+    return str(((node.get("status") or {}).get("nodeInfo") or {}).get("systemUUID") or "")
+
+
+def earlier_twin(node: Document, uuid: str, nodes: list[Document]) -> str | None:
+    """The name of another Node, registered before this one, that is the same libvirt host."""
+    mine = _seniority(node)
+    twins = [other for other in nodes if host_uuid(other) == uuid and _seniority(other) < mine]
+    return str(min(twins, key=_seniority)["metadata"]["name"]) if twins else None
+
+
+def _seniority(node: Document) -> tuple[str, str]:
+    return node["metadata"].get("creationTimestamp", ""), node["metadata"]["name"]
+
+
+def _labels(node: Document, host: Host) -> dict[str, str]:
+    own = node["metadata"].get("labels") or {}
+    kept = {key: value for key, value in own.items() if not key.startswith(_TOLD_BY_HOST)}
+    told = {
+        names.HOSTNAME: node["metadata"]["name"],
+        names.OS: "linux",
+        names.ARCH: _ARCHITECTURES.get(host.arch, host.arch),
+    }
+    models = [host.cpu_model] if host.cpu_model else []
+    features = {
+        prefix + name: "true"
+        for prefix, listed in ((names.CPU_MODEL_PREFIX, models), (names.MACHINE_TYPE_PREFIX, host.machine_types))
+        for name in listed
+        if _NAME.fullmatch(name)
+    }
+    return {**kept, **told, **features}
+
+
+def _allocatable(node: Document, host: Host, cpu_ratio: float) -> dict[str, str]:
+    annotations = node["metadata"].get("annotations") or {}
+    cpu_milli = int(host.cpus * cpu_ratio * 1000)
+    memory = host.memory
+    if names.ALLOCATABLE_CPU in annotations:
+        cpu_milli = min(cpu_milli, quantity.milli(annotations[names.ALLOCATABLE_CPU]))
+    if names.ALLOCATABLE_MEMORY in annotations:
+        memory = min(memory, quantity.whole(annotations[names.ALLOCATABLE_MEMORY]))
+    return {"cpu": quantity.millis(cpu_milli), "memory": quantity.binary(memory)}
+
+
+def _addresses(node: Document) -> list[Document]:
+    """The Node's name, and the address that its URI names."""
+    addresses = [{"type": AddressType.HOSTNAME.value, "address": node["metadata"]["name"]}]
+    named = urlsplit((node.get("spec") or {}).get("providerID") or "").hostname
+    if named:
+        type_ = AddressType.INTERNAL_IP if _is_address(named) else AddressType.INTERNAL_DNS
+        addresses.append({"type": type_.value, "address": named})
+    return addresses
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _system(host: Host) -> NodeSystemInfo:
+    return NodeSystemInfo(
+        machine_id=str(host.uuid),
+        system_uuid=str(host.uuid),
+        kernel_version=host.kernel,
+        os_image=host.os_image,
+        container_runtime_version=f"qemu://{host.hypervisor_version}",
+        kubelet_version=host.libvirt_version,
+        operating_system="linux",
+        architecture=_ARCHITECTURES.get(host.arch, host.arch),
+    )

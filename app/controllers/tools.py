@@ -1,0 +1,25 @@
+"""What every controller of the hosts' side needs, handed in once by wiring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.controllers.birth import Birth
+from app.controllers.events import Recorder
+from app.controllers.guest import Guests
+from app.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The store and who it is, the builders of domains, and the clocks."""
+
+    store: Store
+    store_id: str
+    """Which store manages a guest: stands in the guest's metadata."""
+    guests: Guests
+    birth: Birth = field(default_factory=Birth)
+    recorder: Recorder = field(default_factory=Recorder)
+    clock: Callable[[], float] = time.monotonic

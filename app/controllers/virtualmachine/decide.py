@@ -1,0 +1,185 @@
+"""What the agent of a node does next for one VirtualMachine of it, judged only from what was seen. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from app.hypervisor.base import Domain, State
+from app.hypervisor.base import Reason as Why
+from app.kinds.virtualmachine import Phase, Reason
+
+_ACTIVE = (State.RUNNING, State.PAUSED, State.SHUTTING_DOWN)
+_ENDED: dict[Why, tuple[Phase, Reason, str]] = {
+    Why.SHUTDOWN: (Phase.SUCCEEDED, Reason.GUEST_SHUT_DOWN, "the guest powered itself off"),
+    Why.CRASHED: (Phase.FAILED, Reason.GUEST_CRASHED, "the guest or its emulator crashed"),
+    Why.DESTROYED: (Phase.FAILED, Reason.GUEST_DESTROYED, "somebody ended the guest on its host, past Drover"),
+    Why.FAILED: (Phase.FAILED, Reason.GUEST_CRASHED, "the guest's emulator could not go on"),
+}
+_VANISHED = (
+    Phase.FAILED,
+    Reason.GUEST_VANISHED,
+    "its host answers and does not run the guest any more: the host was restarted, or the definition was removed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The host does not answer; libvirt's words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything that the decision needs. Times in seconds of one clock."""
+
+    phase: Phase
+    host: Domain | Away
+    store: str
+    """This store's id: a domain with another mark is not ours to touch."""
+    now: float = 0.0
+    moving: bool = False
+    """A migration has the guest in hand: nobody else touches it."""
+    deleting: bool = False
+    cancelling: bool = False
+    """An unfinished Migration of the VM still has to go before the guest may be ended."""
+    end_at: float | None = None
+    """When the guest is ended without asking; None while it has not been asked to power off."""
+    may_end_at: float = 0.0
+    """No guest is ended or forgotten before: a former agent might still be about to start it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing to do until something changes, or for so long."""
+
+    again_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Define and start the guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Say how the guest is."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOff:
+    """Ask the guest to power off, and give it the grace period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """End the guest without asking it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undefine:
+    """Forget the inactive guest's definition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nothing of the guest is left here: its pods and the object may go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The deletion cannot go on; say why, and look again."""
+
+    message: str
+    again_after_s: float
+
+
+Decision = Leave | Start | Report | PowerOff | Destroy | Undefine | Forget | Hold
+
+
+def decide(seen: Seen) -> Decision:
+    """One step. A guest in the hands of a migration is left alone, whatever else is wanted."""
+    if seen.moving:
+        return Leave(again_after_s=1.0 if seen.deleting else None)
+    if seen.deleting:
+        return _end(seen)
+    match seen.phase:
+        case Phase.NEW | Phase.PENDING | Phase.SCHEDULING | Phase.MIGRATING | Phase.SUCCEEDED | Phase.FAILED:
+            return Leave()
+        case Phase.SCHEDULED:
+            return _begin(seen)
+        case Phase.RUNNING | Phase.UNKNOWN:
+            return _follow(seen)
+        case unhandled:
+            assert_never(unhandled)
+
+
+def is_ours(domain: Domain, store: str) -> bool:
+    """The domain carries this store's mark, and was not released from it."""
+    return domain.mark is not None and domain.mark.store == store and not domain.mark.released
+
+
+def _begin(seen: Seen) -> Decision:
+    """
+    The host is asked before anything is started. Absent: it was never defined. Off for a reason that says that it ran:
+    it is over, and not started a second time. Off without such a reason: whoever defined it died before starting it.
+    """
+    if isinstance(seen.host, Away):
+        return Leave()
+    if seen.host.state is State.ABSENT:
+        return Start()
+    if not is_ours(seen.host, seen.store):
+        message = "a domain with this UUID that is not Drover's is on the host"
+        return Report(Phase.FAILED, Reason.DOMAIN_REFUSED, message)
+    if seen.host.state is State.SHUTOFF and seen.host.reason not in _ENDED:
+        return Start()
+    return _follow(seen)
+
+
+def _follow(seen: Seen) -> Decision:
+    if isinstance(seen.host, Away):
+        return Report(Phase.UNKNOWN, Reason.NODE_UNREACHABLE, f"its host does not answer: {seen.host.text}")
+    match seen.host.state:
+        case State.RUNNING | State.SHUTTING_DOWN:
+            return Report(Phase.RUNNING, Reason.GUEST_RUNNING, "the guest runs")
+        case State.PAUSED:
+            return Report(Phase.RUNNING, Reason.GUEST_PAUSED, "the guest is paused", paused=True)
+        case State.CRASHED:
+            return Report(*_ENDED[Why.CRASHED])
+        case State.SHUTOFF:
+            return _off(seen.host)
+        case State.ABSENT:
+            return Report(*_VANISHED)
+        case unhandled:
+            assert_never(unhandled)
+
+
+def _off(domain: Domain) -> Report:
+    if domain.reason is Why.MIGRATED:
+        message = "the guest was moved away past Drover: nobody knows where it is"
+        return Report(Phase.UNKNOWN, Reason.GUEST_VANISHED, message)
+    return Report(*_ENDED.get(domain.reason, _VANISHED))
+
+
+def _end(seen: Seen) -> Decision:
+    if seen.cancelling:
+        return Hold("its migration is being cancelled", 1.0)
+    if isinstance(seen.host, Away):
+        return Hold(f"its host must be asked and does not answer: {seen.host.text}", 5.0)
+    if seen.now < seen.may_end_at:
+        return Hold("its host's former agent may still be at work", seen.may_end_at - seen.now)
+    if seen.host.state is State.ABSENT or not is_ours(seen.host, seen.store):
+        return Forget()
+    if seen.host.state not in _ACTIVE:
+        return Undefine()
+    if seen.end_at is None:
+        return PowerOff()
+    if seen.now < seen.end_at:
+        return Leave(again_after_s=seen.end_at - seen.now)
+    return Destroy()

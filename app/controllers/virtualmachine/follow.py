@@ -1,0 +1,329 @@
+"""The guests of one node: started, followed and ended by the agent that holds the node's lease."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+from uuid import UUID
+
+import structlog
+
+from app.controllers.documents import key_of, launchers_of, unfinished_migrations_of
+from app.controllers.lease import Held
+from app.controllers.outcome import SETTLED, Again, Outcome
+from app.controllers.pods import is_finished, is_leaving
+from app.controllers.tools import Tools
+from app.controllers.virtualmachine.decide import (
+    Away,
+    Decision,
+    Destroy,
+    Forget,
+    Hold,
+    Leave,
+    PowerOff,
+    Report,
+    Seen,
+    Start,
+    Undefine,
+    decide,
+    is_ours,
+)
+from app.controllers.virtualmachine.removal import forget
+from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition
+from app.controllers.virtualmachine.schedule import phase_of
+from app.hypervisor.base import (
+    Domain,
+    DomainExists,
+    DomainGone,
+    Hypervisor,
+    Incompatible,
+    Mark,
+    Refused,
+    State,
+    Unreachable,
+)
+from app.kinds import POD, VIRTUAL_MACHINE
+from app.kinds.virtualmachine import ConditionType, Phase, Reason
+from app.machinery.objects import Document
+from app.store.base import Key, NotFound, Transaction
+
+log = structlog.get_logger()
+
+POLL_S = 1.0
+"""How soon a step is looked at again that no event tells of."""
+_INACTIVE = (State.SHUTOFF, State.CRASHED)
+
+
+class Link:
+    """What the agent knows of its host: an open connection, or since it broke libvirt's words; None before the first answer."""
+
+    def __init__(self) -> None:
+        self.host: Hypervisor | Away | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """One consistent reading of the store."""
+
+    vm: Document
+    launchers: Sequence[Document]
+    pod: Document | None
+    running: bool
+    """A run has the guest in hand."""
+    cancelling: bool
+
+    @property
+    def uuid(self) -> UUID:
+        return UUID(self.vm["metadata"]["uid"])
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGuests:
+    """Reconciles the VirtualMachines of one node. Its verbs are sent only while enough of the lease is left, and right
+    after the state was read on the same connection; each may be sent twice without harm."""
+
+    node: str
+    tools: Tools
+    held: Held
+    link: Link
+    may_end_at: float = 0.0
+    """Wall-clock seconds; see `decide.Seen`."""
+
+    async def reconcile(self, key: Key) -> Outcome:
+        host = self.link.host
+        if host is None:
+            return SETTLED
+        try:
+            observed = await self._observe(key)
+        except NotFound:
+            return SETTLED
+        if observed.vm.get("status", {}).get("nodeName") != self.node:
+            return await self._tidy_moved(observed, host)
+        try:
+            seen = await self._see(observed, host)
+            return await self._act(observed, decide(seen), host)
+        except Unreachable as error:
+            log.info("host does not answer", node=self.node, name=key.name, error=error.text)
+            return Again(POLL_S)
+
+    async def tidy(self, host: Hypervisor, domain: Domain) -> bool:
+        """
+        Undefine a definition of ours that must never start here again: its VM lives elsewhere, or is gone. Only an
+        inactive one, and none that a migration has in hand. Whether it is gone.
+        """
+        if (
+            domain.state not in _INACTIVE
+            or not is_ours(domain, self.tools.store_id)
+            or not await self._is_leftover(domain)
+        ):
+            return False
+        again = await host.look(domain.uuid)
+        if again.state not in _INACTIVE or not is_ours(again, self.tools.store_id):
+            return False
+        self.held.require()
+        await host.undefine(domain.uuid)
+        log.info("leftover definition removed", node=self.node, domain=str(domain.uuid), name=domain.name)
+        return True
+
+    async def _is_leftover(self, domain: Domain) -> bool:
+        if any(run.domain == domain.uuid for run in await self.tools.store.runs.unfinished()):
+            return False
+        namespace, _, name = domain.mark.vm.partition("/") if domain.mark else ("", "", "")
+        try:
+            vm = (await self.tools.store.objects.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
+        except NotFound:
+            return True
+        if vm["metadata"]["uid"] != str(domain.uuid):
+            return True
+        node = (vm.get("status") or {}).get("nodeName")
+        return phase_of(vm) is not Phase.MIGRATING and bool(node) and node != self.node
+
+    async def _tidy_moved(self, observed: _Observed, host: Hypervisor | Away) -> Outcome:
+        if isinstance(host, Away):
+            return SETTLED
+        try:
+            domain = await host.look(observed.uuid)
+            if domain.state is State.ABSENT or not is_ours(domain, self.tools.store_id):
+                return SETTLED
+            gone = await self.tidy(host, domain)
+        except Unreachable:
+            return SETTLED
+        return SETTLED if gone else Again(2 * POLL_S)
+
+    async def _observe(self, key: Key) -> _Observed:
+        async with self.tools.store.transaction() as tx:
+            vm = (await tx.get(key)).document
+            launchers = await launchers_of(tx, vm)
+            runs = await tx.unfinished_runs()
+            cancelling = is_leaving(vm) and bool(await unfinished_migrations_of(tx, vm))
+        here = [pod for pod in launchers if pod["spec"].get("nodeName") == self.node and not is_finished(pod)]
+        running = any(str(run.domain) == vm["metadata"]["uid"] for run in runs)
+        return _Observed(vm, launchers, here[0] if here else None, running, cancelling)
+
+    async def _see(self, observed: _Observed, host: Hypervisor | Away) -> Seen:
+        vm = observed.vm
+        phase, leaving = phase_of(vm), is_leaving(vm)
+        # A VM that is still Migrating when every Migration of it has gone would wait for ever to be deleted.
+        migrating = phase is Phase.MIGRATING and (observed.cancelling or not leaving)
+        return Seen(
+            phase=phase,
+            host=host if isinstance(host, Away) else await host.look(observed.uuid),
+            store=self.tools.store_id,
+            now=self.tools.birth.now().timestamp(),
+            moving=observed.running or migrating,
+            deleting=leaving,
+            cancelling=observed.cancelling,
+            end_at=_end_at(observed),
+            may_end_at=self.may_end_at,
+        )
+
+    async def _act(self, observed: _Observed, decision: Decision, host: Hypervisor | Away) -> Outcome:
+        match decision:
+            case Leave(again_after_s):
+                return SETTLED if again_after_s is None else Again(again_after_s)
+            case Report():
+                await self._report(observed, decision, host)
+                return SETTLED
+            case Forget():
+                async with self._transaction() as tx:
+                    forget(tx, observed.vm, observed.launchers)
+                return SETTLED
+            case Hold(message, again_after_s):
+                await self._hold(observed.vm, message)
+                return Again(again_after_s)
+            case Start() | PowerOff() | Destroy() | Undefine():
+                assert not isinstance(host, Away), "BUG: a verb for a host that does not answer"
+                return await self._tell(observed, decision, host)
+            case unhandled:
+                assert_never(unhandled)
+
+    async def _tell(
+        self, observed: _Observed, decision: Start | PowerOff | Destroy | Undefine, host: Hypervisor
+    ) -> Outcome:
+        """One verb. Nothing is awaited between the look that it rests on and the verb."""
+        self.held.require()
+        match decision:
+            case Start():
+                return await self._start(observed, host)
+            case PowerOff():
+                return await self._power_off(observed, host)
+            case Destroy():
+                await host.destroy(observed.uuid)
+                return Again(0.0)
+            case Undefine():
+                await host.undefine(observed.uuid)
+                return Again(0.0)
+            case unhandled:
+                assert_never(unhandled)
+
+    async def _start(self, observed: _Observed, host: Hypervisor) -> Outcome:
+        metadata = observed.vm["metadata"]
+        mark = Mark(store=self.tools.store_id, vm=f"{metadata['namespace']}/{metadata['name']}")
+        try:
+            await host.define_and_start(self.tools.guests.definition(observed.vm, mark))
+        except Incompatible as error:
+            await self._refused(observed, Reason.HOST_INCOMPATIBLE, error.text, host)
+        except (Refused, DomainExists) as error:
+            await self._refused(observed, Reason.DOMAIN_REFUSED, error.text, host)
+        except ValueError as error:
+            await self._refused(observed, Reason.DOMAIN_REFUSED, str(error), host)
+        else:
+            return Again(0.0)
+        return SETTLED
+
+    async def _refused(self, observed: _Observed, reason: Reason, text: str, host: Hypervisor) -> None:
+        now = self.tools.birth.stamp()
+        vm = with_vm_condition(observed.vm, ConditionType.SYNCHRONIZED, "False", reason, text, now)
+        await self._report(replace(observed, vm=vm), Report(Phase.FAILED, reason, text), host)
+
+    async def _power_off(self, observed: _Observed, host: Hypervisor) -> Outcome:
+        """The pod's deletionTimestamp is when the guest is ended: it outlives this process."""
+        grace_s = int(observed.vm["spec"].get("terminationGracePeriodSeconds", 30))
+        if observed.pod is not None:
+            await self._mark_leaving(observed.pod, grace_s)
+        await self._hold(observed.vm, f"the guest was asked to power off, and is ended after {grace_s} s")
+        if grace_s and (await host.look(observed.uuid)).state is State.RUNNING:
+            self.held.require()
+            try:
+                await host.power_off(observed.uuid)
+            except (Refused, DomainGone) as error:
+                log.info(
+                    "guest cannot be asked to power off", node=self.node, domain=str(observed.uuid), error=error.text
+                )
+        return Again(0.0 if observed.pod is not None else POLL_S)
+
+    async def _mark_leaving(self, pod: Document, grace_s: int) -> None:
+        end = self.tools.birth.now() + timedelta(seconds=grace_s)
+        stamp = {"deletionTimestamp": end.strftime("%Y-%m-%dT%H:%M:%SZ"), "deletionGracePeriodSeconds": grace_s}
+        async with self._transaction() as tx:
+            tx.replace(key_of(POD, pod), {**pod, "metadata": {**pod["metadata"], **stamp}})
+
+    async def _report(self, observed: _Observed, report: Report, host: Hypervisor | Away) -> None:
+        before, now = observed.vm, self.tools.birth.stamp()
+        if phase_of(before) is report.phase is Phase.UNKNOWN:
+            return
+        vm = reported(before, report.phase, report.reason, report.message, report.paused, now)
+        if report.phase is Phase.RUNNING and not isinstance(host, Away) and not _is_synchronized(vm):
+            vm = await self._with_definition(vm, observed.uuid, host)
+        pod = observed.pod and pod_reported(observed.pod, report.phase, report.reason, report.message, now)
+        async with self._transaction() as tx:
+            if vm != (await tx.get(key_of(VIRTUAL_MACHINE, vm))).document:
+                tx.replace(key_of(VIRTUAL_MACHINE, vm), vm)
+            if pod is not None and pod != observed.pod:
+                tx.replace(key_of(POD, pod), pod)
+            if phase_of(before) is not report.phase:
+                await self._tell_people(tx, vm, report)
+
+    async def _tell_people(self, tx: Transaction, vm: Document, report: Report) -> None:
+        bad = report.phase in (Phase.FAILED, Phase.UNKNOWN)
+        message = f"{report.message} ({self.node})"
+        await self.tools.recorder.record(tx, vm, report.reason, message, "Warning" if bad else "Normal")
+
+    async def _with_definition(self, vm: Document, uuid: UUID, host: Hypervisor) -> Document:
+        """What the live definition tells: that it was taken, whether the guest can be moved, and its consoles."""
+        now, live = self.tools.birth.stamp(), await host.definition(uuid)
+        message = f"started on {self.node}"
+        vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", Reason.STARTED, message, now)
+        blocker = self.tools.guests.blocker(live)
+        if blocker is None:
+            vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, "True", Reason.MIGRATABLE, "", now)
+        else:
+            vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, "False", Reason.HOST_DEVICES, blocker, now)
+        graphics = self.tools.guests.graphics(live)
+        if graphics:
+            vm["status"]["graphics"] = graphics
+        return vm
+
+    async def _hold(self, vm: Document, message: str) -> None:
+        """Say in the condition Ready how far the deletion is."""
+        told = with_vm_condition(
+            vm, ConditionType.READY, "False", Reason.BEING_DELETED, message, self.tools.birth.stamp()
+        )
+        if told != vm:
+            async with self._transaction() as tx:
+                tx.replace(key_of(VIRTUAL_MACHINE, vm), told)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Transaction]:
+        """One that nobody commits who has lost the node's lease."""
+        async with self.tools.store.transaction() as tx:
+            tx.fence_lease(self.held.name, self.held.token)
+            yield tx
+
+
+def _is_synchronized(vm: Document) -> bool:
+    conditions = vm["status"].get("conditions") or ()
+    return any(c["type"] == ConditionType.SYNCHRONIZED and c["status"] == "True" for c in conditions)
+
+
+def _end_at(observed: _Observed) -> float | None:
+    """When the guest is ended without asking. Without a pod, whose deletion would say so, the VM's own deletion counts."""
+    if observed.pod is not None:
+        stamp = observed.pod["metadata"].get("deletionTimestamp")
+        return datetime.fromisoformat(stamp).timestamp() if stamp else None
+    stamp = observed.vm["metadata"].get("deletionTimestamp")
+    grace_s = int(observed.vm["spec"].get("terminationGracePeriodSeconds", 30))
+    return datetime.fromisoformat(stamp).timestamp() + grace_s if stamp else None
