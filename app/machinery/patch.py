@@ -260,9 +260,9 @@ def _merged_by_key(before: list[Any], patch: list[Any], key: str, schema: Docume
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise bad_request(f"map: {item} does not contain declared merge key: {key}")
-        at = next((index for index, old in enumerate(merged) if old.get(key) == item[key]), None)
+        at = next((index for index, old in enumerate(merged) if _identity(old, key) == item[key]), None)
         if item.get("$patch") == "delete":
-            merged = [old for old in merged if old.get(key) != item[key]]
+            merged = [old for old in merged if _identity(old, key) != item[key]]
         elif at is None:
             merged.append(_strategic({}, item, schema))
         else:

@@ -298,14 +298,17 @@ def _field_term(text: str, part: str) -> tuple[str, bool, str]:
 
 
 def _unescaped(value: str) -> str:
-    found = re.search(r"\\(?![,=\\])|(?<!\\)(?:\\\\)*=", value)
-    if found is None:
-        return re.sub(r"\\([,=\\])", r"\1", value)
-    if found.group().startswith("\\") and not found.group().endswith("="):
-        raise bad_request(
-            f"invalid field selector: invalid escape sequence: {value[found.start() : found.start() + 2]}"
-        )
-    raise bad_request("invalid field selector: unescaped character in value: =")
+    """Raises ApiError 400 for a backslash before anything but itself, a comma or =, and for a bare =."""
+
+    def plain(found: re.Match[str]) -> str:
+        escape = found.group()
+        if escape == "=":
+            raise bad_request("invalid field selector: unescaped character in value: =")
+        if escape[1:] not in (",", "=", "\\"):
+            raise bad_request(f"invalid field selector: invalid escape sequence: {escape}")
+        return escape[1:]
+
+    return re.sub(r"\\.?|=", plain, value, flags=re.DOTALL)
 
 
 def _reader(kind: Kind[Any, Any], path: str) -> Callable[[Document], str]:

@@ -1,0 +1,151 @@
+"""Request bodies: JSON and YAML become documents, and what cannot be read is said in Go's words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.machinery.documents import parse_json, parse_yaml
+from app.machinery.errors import ApiError
+
+UNREADABLE = {
+    b"{bad": "invalid character 'b' looking for beginning of object key string",
+    b"[": "unexpected end of JSON input",
+    b'{"a":"x': "unexpected end of JSON input",
+    b"": "unexpected end of JSON input",
+    b'{"a":1,}': "invalid character '}' looking for beginning of object key string",
+    b'{"a" 1}': "invalid character '1' after object key",
+    b'{"a":1 "b":2}': "invalid character '\"' after object key:value pair",
+    b"{}x": "invalid character 'x' after top-level value",
+    b"[]": "the body of the request is not an object: []",
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_unreadable_json_is_400_in_gos_words(body: bytes) -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_json(body)
+
+    assert (400, UNREADABLE[body]) == (refused.value.code, refused.value.message)
+
+
+def test_duplicate_fields_are_named_and_the_last_wins() -> None:
+    body = b'{"spec":{"nodeName":"a","nodeName":"b"},"l":[{"x":1},{"x":1,"x":2}],"t":"\\"a\\":1"}'
+
+    document, duplicates = parse_json(body)
+
+    assert document == {"spec": {"nodeName": "b"}, "l": [{"x": 1}, {"x": 2}], "t": '"a":1'}
+    assert duplicates == ["spec.nodeName", "l[1].x"]
+
+
+def test_a_quoted_document_inside_a_text_is_no_duplicate() -> None:
+    body = json.dumps({"a": json.dumps({"a": 1, "b": {"a": 2}}), "b": '"a" :'}).encode()
+
+    assert parse_json(body)[1] == []
+
+
+def test_a_duplicate_behind_odd_spaces_is_found() -> None:
+    assert parse_json(b'{"a" :1, "a"\n:2}')[1] == ["a"]
+
+
+def test_yaml_is_read_as_people_mean_it() -> None:
+    body = b"""
+t: 2017-03-15T11:25:47Z
+yes: yes
+port: 0777
+n: 1
+f: 1.5
+e: 1e3
+nothing:
+tilde: ~
+on: true
+1: x
+a: &a {q: 1}
+b: *a
+c: {<<: *a, z: 1}
+"""
+
+    document, duplicates = parse_yaml(body)
+
+    assert duplicates == []
+    assert document == {
+        "t": "2017-03-15T11:25:47Z",
+        "yes": "yes",
+        "port": "0777",
+        "n": 1,
+        "f": 1.5,
+        "e": 1000.0,
+        "nothing": None,
+        "tilde": None,
+        "on": True,
+        "1": "x",
+        "a": {"q": 1},
+        "b": {"q": 1},
+        "c": {"q": 1, "z": 1},
+    }
+    assert document["a"] is not document["b"]
+
+
+def test_yaml_duplicates_are_named() -> None:
+    assert parse_yaml(b"a:\n  b: 1\n  b: 2\n")[1] == ["a.b"]
+
+
+BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
+    f"{name}: &{name} [{','.join([f'*{below}'] * 10)}]\n".encode()
+    for below, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+HOSTILE = {
+    "an alias bomb": BOMB,
+    "a document inside itself": b"a: &a [*a]",
+    "deep flow lists": b"a: " + b"[" * 100_000,
+    "deep block lists": b"- " * 100_000,
+    "deep JSON": b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
+    "two documents": b"a: b\n---\nc: d\n",
+    "a Python object": b"a: !!python/object/apply:os.getcwd []",
+    "binary": b"a: !!binary aGk=",
+    "a key that is a list": b"? [a]\n: b",
+    "nothing": b"",
+    "a list": b"- a",
+    "tabs": b"a:\n\t- b",
+    "half a document": b"{bad: [",
+    "not UTF-8": b"\xff\xfe\x00",
+    "a number that JSON has not": b"a: 99999999999999999999999",
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_yaml_is_400(body: bytes) -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_yaml(body)
+
+    assert refused.value.code == 400
+
+
+@pytest.mark.parametrize("depth", [129, 2_000, 200_000])
+def test_deep_json_is_400(depth: int) -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_json(b'{"a":' * depth + b"1" + b"}" * depth)
+
+    assert refused.value.code == 400
+
+
+def test_json_of_128_levels_is_read() -> None:
+    document, _ = parse_json(b'{"a":' * 128 + b"1" + b"}" * 128)
+
+    assert "a" in document
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text('aé"\\\n:{}', max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab":{}\\', max_size=4), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other tests share the cores
+@given(st.dictionaries(st.text('ab":{}\\ ', max_size=4), JSON, max_size=4))
+def test_what_was_encoded_is_read_back_without_duplicates(document: dict[str, object]) -> None:
+    assert (document, []) == parse_json(json.dumps(document).encode())
