@@ -37,9 +37,9 @@ def program(name: str) -> str:
     return found
 
 
-def require(*names: str) -> None:
+def require(*names: str, path: str = SEARCH_PATH) -> None:
     """All at once, so that one command mends it."""
-    missing = sorted({PACKAGES[name] for name in names if shutil.which(name, path=SEARCH_PATH) is None})
+    missing = sorted({PACKAGES[name] for name in names if shutil.which(name, path=path) is None})
     if "libvirtd" in names and not any(_driver_folders()):
         missing.append("libvirt-daemon-driver-qemu")
     if missing:
