@@ -105,7 +105,10 @@ update_lists() {
 
 make_venv() {
   say "making .venv with $("$python" --version); libvirt's binding is compiled, which takes a moment"
-  .venv/bin/python -c 'import pip' 2>/dev/null || "$python" -m venv --clear .venv
+  # One that was interrupted, or whose checkout was moved, is made anew: scripts in it name its path.
+  if ! .venv/bin/python -c 'import pip' 2>/dev/null || ! head -n 1 .venv/bin/pip | grep -qF "$PWD/.venv/"; then
+    "$python" -m venv --clear .venv
+  fi
   rm -f .venv/.stamp
   pip="env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 .venv/bin/python -m pip install --progress-bar off"
   {

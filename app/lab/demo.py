@@ -73,6 +73,7 @@ async def demo(story: Story) -> Moved:
     """From nothing to a moved guest, and back to nothing."""
     async with workplace() as folder:
         lab = folder / "lab"
+        story.tell(f"working in {folder}; everything is stopped and removed at the end")
         story.tell("starting Drover: PostgreSQL, the API and its workers")
         async with served(folder, lab) as server, standing(lab, server) as hosts:
             story.tell(f"Drover serves {server}; {HOSTS} libvirt hosts are up as user {hosts.account.name}")

@@ -76,8 +76,11 @@ def kernel(cache: Path) -> Kernel:
         _plain_modules(unpacked)
         shutil.rmtree(unpacked / "usr", ignore_errors=True)
         keep = cache / f"kernel-{next((unpacked / 'boot').glob('vmlinuz-*')).name.removeprefix('vmlinuz-')}"
-        with suppress(OSError):  # another run kept its own, the same, a moment before
+        try:
             unpacked.rename(keep)
+        except OSError:
+            if not keep.exists():  # else another run kept its own, the same, a moment before
+                raise
     return Kernel(keep)
 
 
