@@ -1,0 +1,226 @@
+"""What a decision's effects write: pods, run, VirtualMachine and Events, all in the transaction that decided."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+from uuid import UUID
+
+from app.controllers.birth import Birth
+from app.controllers.documents import key_of, revision_of
+from app.controllers.events import Recorder
+from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell
+from app.controllers.migration.exit_codes import Where
+from app.controllers.migration.observe import Guest, Scene
+from app.controllers.migration.plan import Place, Plan
+from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, target_pod
+from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
+from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
+from app.kinds.migration import FINAL, MigrationConfiguration, MigrationState, MigrationStatus
+from app.kinds.virtualmachine import Phase as VMPhase
+from app.kinds.virtualmachine import Reason as VMReason
+from app.machinery.objects import Document
+from app.store.base import Key, Run, Scope, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Committer:
+    """Knows how new objects are born; `store_id` is what it marks guests with."""
+
+    birth: Birth
+    recorder: Recorder
+    store_id: str = ""
+
+    async def commit(self, tx: Transaction, scene: Scene, decision: Decision) -> None:
+        """Twice is harmless: each write carries the version that was read, so a second one conflicts."""
+        status = decision.status
+        vm = scene.guest.vm if scene.guest else None
+        for effect in decision.effects:
+            match effect:
+                case StartRun():
+                    status, vm = await self._start(tx, scene, status, effect)
+                case CancelRun():
+                    tx.cancel_run(effect.run)
+                case Conclude():
+                    vm = await self.conclude(tx, scene.migration, vm, effect)
+                case Tell():
+                    await self._tell(tx, scene.migration, vm, effect)
+                case unhandled:
+                    assert_never(unhandled)
+        if vm is not None and scene.guest is not None and vm != scene.guest.vm:
+            tx.replace(key_of(VIRTUAL_MACHINE, vm), vm)
+        _put(tx, scene.migration, status)
+
+    async def conclude(
+        self, tx: Transaction, migration: Document, vm: Document | None, end: Conclude
+    ) -> Document | None:
+        """The pods as the outcome left them; the VirtualMachine as it is to be stored."""
+        pods = [
+            stored.document for stored in (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items
+        ]
+        now = self.birth.stamp()
+        moved = end.where is Where.TARGET
+        for pod in pods:
+            if _is_target_pod(pod, migration):
+                self._settle_target(tx, pod, end, now, moved=moved)
+            elif moved and vm is not None and _is_at(pod, vm, end.source):
+                self._remove(tx, pod_reported(pod, VMPhase.SUCCEEDED, VMReason.GUEST_RUNNING, end.message, now))
+        return _settled(vm, end.target if moved else end.source)
+
+    def _settle_target(self, tx: Transaction, pod: Document, end: Conclude, now: str, *, moved: bool) -> None:
+        if not moved:
+            self._remove(tx, pod_reported(pod, VMPhase.FAILED, VMReason.GUEST_VANISHED, end.message, now))
+            return
+        changed = pod_reported(pod, VMPhase.RUNNING, VMReason.GUEST_RUNNING, end.message, now)
+        if changed != pod:
+            tx.replace(key_of(POD, pod), changed)
+
+    def _remove(self, tx: Transaction, pod: Document) -> None:
+        """Watchers see how it ended in the last version that they are told."""
+        tx.delete(key_of(POD, pod), revision=revision_of(pod), document=pod)
+
+    async def _start(
+        self, tx: Transaction, scene: Scene, status: MigrationStatus, effect: StartRun
+    ) -> tuple[MigrationStatus, Document]:
+        guest, need, migration = scene.guest, scene.need, scene.migration
+        assert guest is not None and guest.pod is not None and need is not None, "BUG: started without a guest"
+        arriving = target_pod(self.birth, guest.vm, migration, effect.target, need)
+        worker = migration_pod(self.birth, guest.vm, migration)
+        attempt = len(scene.runs) + 1
+        plan = await self._plan(tx, scene, guest, effect.target, attempt, arriving, worker)
+        tx.create(key_of(POD, arriving), arriving)
+        tx.create(key_of(POD, worker), worker)
+        tx.start_run(
+            Run(
+                id=UUID(self.birth.uid()),
+                migration=key_of(MIGRATION, migration),
+                migration_uid=UUID(migration["metadata"]["uid"]),
+                domain=plan.domain,
+                source=guest.node,
+                target=effect.target,
+                attempt=attempt,
+                plan=plan.dump(),
+                memory=need.memory,
+            )
+        )
+        status = status.model_copy(update={"migration_state": _state(status, scene, plan)})
+        vm = with_phase(guest.vm, VMPhase.MIGRATING)
+        vm["status"]["migrationNodeName"] = effect.target
+        return status, vm
+
+    async def _plan(
+        self,
+        tx: Transaction,
+        scene: Scene,
+        guest: Guest,
+        target_name: str,
+        attempt: int,
+        arriving: Document,
+        worker: Document,
+    ) -> Plan:
+        source = (await tx.get(Key(NODE.resource, "", guest.node))).document
+        target = (await tx.get(Key(NODE.resource, "", target_name))).document
+        annotations = target["metadata"].get("annotations") or {}
+        uid, metadata = scene.migration["metadata"]["uid"], guest.vm["metadata"]
+        assert guest.pod is not None, "BUG: started without a pod"
+        return Plan(
+            vm=f"{metadata['namespace']}/{metadata['name']}",
+            domain=UUID(guest.uid),
+            source=Place(node=guest.node, uri=source["spec"]["providerID"]),
+            target=Place(node=target_name, uri=target["spec"]["providerID"]),
+            others=await _others(tx, {guest.node, target_name}),
+            peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
+            migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
+            bandwidth=_bandwidth(scene.migration),
+            store=self.store_id,
+            migration_uid=uid,
+            attempt=attempt,
+            migration_pod=worker["metadata"]["name"],
+            migration_pod_uid=UUID(worker["metadata"]["uid"]),
+            target_pod=arriving["metadata"]["name"],
+            source_pod=guest.pod["metadata"]["name"],
+        )
+
+    async def _tell(self, tx: Transaction, migration: Document, vm: Document | None, told: Tell) -> None:
+        kind: Sequence[Document] = (migration,) if vm is None else (migration, vm)
+        for involved in kind:
+            await self.recorder.record(tx, involved, told.reason, told.message, "Warning" if told.warning else "Normal")
+
+
+def _put(tx: Transaction, migration: Document, status: MigrationStatus) -> None:
+    """With its phase final the finalizer goes in the same transaction, and the object too if it was being deleted."""
+    changed = copy.deepcopy(migration)
+    changed["status"] = status.dump()
+    metadata = changed["metadata"]
+    if status.phase in FINAL:
+        left = [name for name in metadata.get("finalizers") or () if name != names.MIGRATION_FINALIZER]
+        metadata.pop("finalizers", None)
+        if left:
+            metadata["finalizers"] = left
+        elif is_leaving(migration):
+            tx.delete(key_of(MIGRATION, migration), revision=revision_of(migration), document=changed)
+            return
+    if changed != migration:
+        tx.replace(key_of(MIGRATION, migration), changed)
+
+
+def _settled(vm: Document | None, node: str) -> Document | None:
+    """The VirtualMachine where its guest is; how the guest is there, that node's agent reports."""
+    if vm is None:
+        return None
+    settled = on_node(vm, node)
+    settled["status"].pop("migrationNodeName", None)
+    if settled["status"].get("phase") == VMPhase.MIGRATING:
+        settled["status"]["phase"] = VMPhase.RUNNING.value
+    return settled
+
+
+def _state(status: MigrationStatus, scene: Scene, plan: Plan) -> MigrationState:
+    options = scene.migration["spec"].get("options") or {}
+    known = status.migration_state or MigrationState()
+    return known.model_copy(
+        update={
+            "source_pod": plan.source_pod,
+            "target_pod": plan.target_pod,
+            "migration_pod": plan.migration_pod,
+            "migration_uid": plan.migration_uid,
+            "attempt": plan.attempt,
+            "migration_configuration": MigrationConfiguration(
+                bandwidth_per_migration=options.get("bandwidthPerMigration")
+            ),
+        }
+    )
+
+
+def _bandwidth(migration: Document) -> int | None:
+    text = (migration["spec"].get("options") or {}).get("bandwidthPerMigration")
+    return quantity.whole(text) if text else None
+
+
+async def _others(tx: Transaction, apart_from: set[str]) -> tuple[Place, ...]:
+    nodes = [stored.document for stored in (await tx.list(Scope(NODE.resource))).items]
+    return tuple(
+        Place(node=node["metadata"]["name"], uri=node["spec"]["providerID"])
+        for node in nodes
+        if node["metadata"]["name"] not in apart_from
+    )
+
+
+def _migration_uri(declared: str | None, uid: str) -> str | None:
+    """A folder of sockets gets one for each migration: two may arrive at once."""
+    if declared and declared.startswith("unix:") and declared.endswith("/"):
+        return f"{declared}{uid[:8]}.sock"
+    return declared
+
+
+def _is_target_pod(pod: Document, migration: Document) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return (
+        labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.MIGRATION_UID) == migration["metadata"]["uid"]
+    )
+
+
+def _is_at(pod: Document, vm: Document, node: str) -> bool:
+    return is_launcher_of(pod, vm["metadata"]["uid"]) and (pod.get("spec") or {}).get("nodeName") == node

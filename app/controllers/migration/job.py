@@ -1,0 +1,17 @@
+"""What the worker hands to a migration's process: the plan, and what the worker knows of processes before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.controllers.migration.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One process's task."""
+
+    plan: Plan
+    fresh: bool
+    """No process of this run was started before: nothing can have been begun. Otherwise both hosts are asked first."""
+    cancelled: bool = False

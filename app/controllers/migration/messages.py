@@ -1,0 +1,90 @@
+"""What a migration's process and its worker say to one another: one JSON object a line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from app.machinery.objects import Document, Wire
+
+
+class Renewed(Wire):
+    """Worker → process: the hosts may be spoken to until then."""
+
+    kind: Literal["renewed"] = "renewed"
+    deadline_s: float
+    """On CLOCK_BOOTTIME, which also counts while the machine sleeps."""
+
+
+class Cancel(Wire):
+    """Worker → process: give the migration up, if it is not too late."""
+
+    kind: Literal["cancel"] = "cancel"
+
+
+class Alive(Wire):
+    """Process → worker: its loop turns."""
+
+    kind: Literal["alive"] = "alive"
+
+
+class Sampled(Wire):
+    """Process → worker: how far the copy is. Bytes; rates per second."""
+
+    kind: Literal["sampled"] = "sampled"
+    total: int
+    processed: int
+    remaining: int
+    memory_rate: int
+    dirty_rate: int
+    iteration: int
+    elapsed_ms: int
+
+
+class Started(Wire):
+    """Process → worker: libvirt was asked to move the guest."""
+
+    kind: Literal["started"] = "started"
+    at: str
+
+
+class Arrived(Wire):
+    """Process → worker: the guest runs on the target; the source's copy is stopped but perhaps still there."""
+
+    kind: Literal["arrived"] = "arrived"
+    at: str
+
+
+class Holding(Wire):
+    """Process → worker: nobody can say where the guest is until a host answers. An empty message ends it."""
+
+    kind: Literal["holding"] = "holding"
+    message: str
+
+
+class Ended(Wire):
+    """Process → worker: what was learned; the exit code follows."""
+
+    kind: Literal["ended"] = "ended"
+    result: Document
+
+
+Order = Renewed | Cancel
+Report = Alive | Sampled | Started | Arrived | Holding | Ended
+
+_ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
+_REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])
+
+
+def line(message: Wire) -> bytes:
+    """The message as it travels."""
+    return message.model_dump_json(by_alias=True).encode() + b"\n"
+
+
+def order(text: bytes) -> Order:
+    return _ORDERS.validate_json(text)
+
+
+def report(text: bytes) -> Report:
+    return _REPORTS.validate_json(text)

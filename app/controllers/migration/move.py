@@ -1,0 +1,106 @@
+"""What one process knows of the migration that it runs, shared by its steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from app.controllers.migration.end import End
+from app.controllers.migration.exit_codes import MEANINGS, ExitCode
+from app.controllers.migration.job import Job
+from app.controllers.migration.messages import Arrived, Holding
+from app.controllers.migration.orders import Orders
+from app.controllers.migration.plan import Plan
+from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark
+from app.machinery.objects import Document, Wire
+
+Tell = Callable[[Wire], None]
+"""Sends a report to the worker."""
+Say = Callable[[str], None]
+"""Prints a line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended, and what was learned."""
+
+    code: ExitCode
+    result: Document = field(default_factory=dict)
+
+
+def stamp() -> str:
+    """Now, in microseconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Move:
+    """Both hosts, the worker's word, and what was noticed so far."""
+
+    def __init__(self, job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> None:
+        self.plan: Plan = job.plan
+        self.fresh = job.fresh
+        self.orders = orders
+        self.tell = tell
+        self.say = say
+        self.source = End(job.plan.source, hypervisors)
+        self.target = End(job.plan.target, hypervisors)
+        if job.cancelled:
+            orders.cancelled.set()
+        self.others = [End(place, hypervisors) for place in job.plan.others]
+        self.changed = asyncio.Event()
+        """Something happened to the guest on a host: look again."""
+        self.error: HypervisorError | None = None
+        """What the call ended with."""
+        self.arrived = ""
+        """When it began to run on the target."""
+        self.too_late = False
+        """A cancel was heard after the switch-over had begun."""
+        self.called = False
+        """libvirt was asked to move the guest, by this process."""
+        self.quiet = job.fresh
+        """No former process's call can be obeyed any more: what the hosts say is so, stays so."""
+        self.held = ""
+        """Why nobody can say where the guest is."""
+
+    @property
+    def mark(self) -> Mark:
+        """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
+        plan = self.plan
+        return Mark(store=plan.store, vm=plan.vm, migration=plan.migration_uid, attempt=plan.attempt)
+
+    def is_marked(self, seen: Domain) -> bool:
+        """Whether that copy was touched by this attempt."""
+        mark = seen.mark
+        return mark is not None and mark.migration == self.plan.migration_uid and mark.attempt == self.plan.attempt
+
+    async def look(self) -> tuple[Domain | None, Domain | None]:
+        """What both hosts say now; None for one that does not answer."""
+        source, target = await asyncio.gather(self.source.look(self.plan.domain), self.target.look(self.plan.domain))
+        return source, target
+
+    def arrive(self) -> None:
+        """The guest runs on the target: said once."""
+        if not self.arrived:
+            self.arrived = stamp()
+            self.say(f"the guest runs on {self.target.node}")
+            self.tell(Arrived(at=self.arrived))
+
+    def hold(self, why: str) -> None:
+        """Nobody can say where the guest is; an empty reason ends it. Said when it changes."""
+        if why != self.held:
+            self.held = why
+            self.say(f"holding: {why}" if why else "holding no longer")
+            self.tell(Holding(message=why))
+
+    def ended(self, code: ExitCode, message: str = "", **learned: object) -> Outcome:
+        """The outcome with that code, with what libvirt said if it said anything."""
+        result: Document = {"message": message or MEANINGS[code].meaning, "endedAt": stamp()}
+        if self.error is not None:
+            result["libvirtText"] = self.error.text
+            if self.error.code is not None:
+                result["libvirtCode"] = self.error.code
+        if self.arrived:
+            result["arrivedAt"] = self.arrived
+        return Outcome(code, result | {key: value for key, value in learned.items() if value is not None})

@@ -1,0 +1,289 @@
+"""What a decision about a Migration rests on, read in the transaction that will commit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from app.controllers.documents import is_over
+from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
+from app.controllers.placement import (
+    Contradiction,
+    Need,
+    NodeView,
+    Placement,
+    merge_selectors,
+    nodes_view,
+    place,
+    requests_of,
+)
+from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity
+from app.kinds import NODE, POD, VIRTUAL_MACHINE
+from app.kinds.migration import ConditionType, MigrationStatus, Phase
+from app.kinds.virtualmachine import Phase as VMPhase
+from app.machinery.objects import Document
+from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
+
+WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
+_LATER = "9999"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many migrations may run at once."""
+
+    cluster: int = 5
+    outbound: int = 2
+    inbound: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A VirtualMachine and, while it runs, the pod that it has on its node."""
+
+    vm: Document
+    pod: Document | None
+
+    @property
+    def uid(self) -> str:
+        return str(self.vm["metadata"]["uid"])
+
+    @property
+    def node(self) -> str:
+        return str((self.vm.get("status") or {}).get("nodeName") or "")
+
+    @property
+    def phase(self) -> VMPhase:
+        return VMPhase((self.vm.get("status") or {}).get("phase", ""))
+
+    @property
+    def can_move(self) -> bool:
+        return self.phase is VMPhase.RUNNING and self.pod is not None and not is_leaving(self.vm)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that was read for one decision."""
+
+    migration: Document
+    guest: Guest | None
+    runs: Sequence[Run]
+    seen: Seen
+    need: Need | None = None
+    """What the target must offer; known when there is room to judge."""
+
+
+def status_of(migration: Document) -> MigrationStatus:
+    return MigrationStatus.read(migration.get("status") or {})
+
+
+def vm_name(migration: Document) -> str:
+    return str(migration["spec"]["selector"]["name"])
+
+
+async def observe(
+    tx: Transaction, key: Key, others: Iterable[Key], now: datetime, limits: Limits, patience: Patience
+) -> Scene:
+    """Raises NotFound. `others` are the Migrations that may be unfinished. For one that waits the transaction must be
+    serial: limits and reservations may not move until the commit."""
+    migration = (await tx.get(key)).document
+    status = status_of(migration)
+    guest = await guest_of(tx, key.namespace, vm_name(migration))
+    runs = await tx.runs_of(UUID(migration["metadata"]["uid"]))
+    seen = Seen(
+        now=now,
+        vm_name=vm_name(migration),
+        status=status,
+        deleted=is_leaving(migration),
+        vm=_vm_seen(guest),
+        run=_run_seen(runs),
+        patience=patience,
+    )
+    scene = Scene(migration, guest, runs, seen)
+    if status.phase not in WAITING or guest is None:
+        return scene
+    return await _compared(tx, scene, guest, await _unfinished(tx, key, others), limits)
+
+
+async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
+    """The VirtualMachine of that name with its current pod; None if there is none."""
+    try:
+        vm = (await reader.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
+    except NotFound:
+        return None
+    guest = Guest(vm, None)
+    pods = (stored.document for stored in (await reader.list(Scope(POD.resource, namespace))).items)
+    return Guest(vm, next((pod for pod in pods if is_current(pod, guest)), None))
+
+
+def is_current(pod: Document, guest: Guest) -> bool:
+    """Whether the guest runs in that pod, as far as the VirtualMachine says."""
+    bound = (pod.get("spec") or {}).get("nodeName")
+    return is_launcher_of(pod, guest.uid) and bound == guest.node and not is_leaving(pod) and not is_finished(pod)
+
+
+async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: Sequence[Document], limits: Limits) -> Scene:
+    """With its rivals, and the room that those who wait for longer leave."""
+    unfinished = await tx.unfinished_runs()
+    rival = _rival(scene, guest, others, unfinished)
+    if rival is not None or not guest.can_move:
+        return replace(scene, seen=replace(scene.seen, rival=rival))
+    try:
+        need = need_of(scene.migration, guest)
+    except Contradiction as contradiction:
+        return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
+    tally = await _tally(tx, unfinished, limits)
+    room = await _room(tx, scene.migration, guest, need, others, tally)
+    return replace(scene, need=need, seen=replace(scene.seen, room=room))
+
+
+def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: Sequence[Run]) -> str | None:
+    """The Migration of the same guest that came first. One that nobody has looked at yet comes later than this one."""
+    if scene.seen.status.phase is not Phase.NEW:
+        return None
+    for run in unfinished:
+        if str(run.domain) == guest.uid:
+            return run.migration.name
+    same = (
+        other["metadata"]["name"]
+        for other in others
+        if other["metadata"].get("namespace") == guest.vm["metadata"].get("namespace")
+        and vm_name(other) == guest.vm["metadata"]["name"]
+        and status_of(other).phase is not Phase.NEW
+    )
+    return next(same, None)
+
+
+def need_of(migration: Document, guest: Guest) -> Need:
+    """What the guest's pod reserves, with both selectors. Raises Contradiction."""
+    assert guest.pod is not None, "BUG: a guest without a pod has no size"
+    requests = requests_of(guest.pod)
+    selector = merge_selectors(guest.vm["spec"].get("nodeSelector") or {}, migration["spec"].get("nodeSelector") or {})
+    return Need(requests.memory, requests.cpu_milli, selector, node_affinity(guest.vm), guest.node)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Slots that are taken, and those that Migrations which wait for longer are about to take."""
+
+    limits: Limits
+    cluster: int = 0
+    outbound: dict[str, int] = field(default_factory=dict)
+    inbound: dict[str, int] = field(default_factory=dict)
+
+    def take(self, source: str, target: str, *, in_cluster: bool = True) -> None:
+        self.cluster += in_cluster
+        self.outbound[source] = self.outbound.get(source, 0) + 1
+        self.inbound[target] = self.inbound.get(target, 0) + 1
+
+    @property
+    def cluster_full(self) -> bool:
+        return self.cluster >= self.limits.cluster
+
+    def source_full(self, node: str) -> bool:
+        return self.outbound.get(node, 0) >= self.limits.outbound
+
+    @property
+    def targets_full(self) -> frozenset[str]:
+        return frozenset(node for node, count in self.inbound.items() if count >= self.limits.inbound)
+
+
+async def _tally(tx: Transaction, unfinished: Sequence[Run], limits: Limits) -> _Tally:
+    """A held one counts for its two nodes only; it is asked after only where that matters."""
+    tally = _Tally(limits)
+    full = len(unfinished) >= limits.cluster
+    for run in unfinished:
+        tally.take(run.source, run.target, in_cluster=not (full and await _is_held(tx, run)))
+    return tally
+
+
+async def _is_held(tx: Transaction, run: Run) -> bool:
+    try:
+        status = status_of((await tx.get(run.migration)).document)
+    except NotFound:
+        return False
+    return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
+
+
+async def _room(
+    tx: Transaction, migration: Document, guest: Guest, need: Need, others: Sequence[Document], tally: _Tally
+) -> Room:
+    if tally.cluster_full or tally.source_full(guest.node):
+        return _full(guest, tally)
+    nodes = nodes_view(
+        [stored.document for stored in (await tx.list(Scope(NODE.resource))).items],
+        [stored.document for stored in (await tx.list(Scope(POD.resource))).items],
+    )
+    for other in sorted((o for o in others if _order(o) < _order(migration)), key=_order):
+        nodes = await _served(tx, other, nodes, tally)
+        if tally.cluster_full or tally.source_full(guest.node):
+            return _full(guest, tally)
+    return Room(place(need, nodes), targets_full=tally.targets_full)
+
+
+def _full(guest: Guest, tally: _Tally) -> Room:
+    return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node))
+
+
+async def _served(tx: Transaction, other: Document, nodes: list[NodeView], tally: _Tally) -> list[NodeView]:
+    """The nodes after that Migration, which waits for longer, has taken its place, if it can start now."""
+    if is_leaving(other) or status_of(other).phase not in WAITING:
+        return nodes
+    guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
+    if guest is None or not guest.can_move or tally.cluster_full or tally.source_full(guest.node):
+        return nodes
+    try:
+        need = need_of(other, guest)
+    except Contradiction:
+        return nodes
+    targets = Room(place(need, nodes), targets_full=tally.targets_full).targets
+    if not targets:
+        return nodes
+    tally.take(guest.node, targets[0])
+    return [_reserved(node, need) if node.name == targets[0] else node for node in nodes]
+
+
+def _reserved(node: NodeView, need: Need) -> NodeView:
+    return replace(
+        node,
+        memory_reserved=node.memory_reserved + need.memory,
+        cpu_milli_reserved=node.cpu_milli_reserved + need.cpu_milli,
+    )
+
+
+def _order(migration: Document) -> tuple[str, str, str]:
+    """Oldest first: by the second of its creation, then by when it was first looked at."""
+    metadata = migration["metadata"]
+    pending = (t.phase_transition_timestamp for t in status_of(migration).phase_transition_timestamps)
+    return metadata["creationTimestamp"], next(pending, _LATER), metadata["name"]
+
+
+async def _unfinished(tx: Transaction, key: Key, others: Iterable[Key]) -> list[Document]:
+    found = []
+    for other in others:
+        if other == key:
+            continue
+        try:
+            document = (await tx.get(other)).document
+        except NotFound:
+            continue
+        if not is_over(document):
+            found.append(document)
+    return found
+
+
+def _vm_seen(guest: Guest | None) -> VMSeen | None:
+    if guest is None:
+        return None
+    has_pod = guest.pod is not None
+    return VMSeen(guest.uid, guest.phase, guest.node if has_pod else "", is_leaving(guest.vm))
+
+
+def _run_seen(runs: Sequence[Run]) -> RunSeen | None:
+    if not runs:
+        return None
+    last = max(runs, key=lambda run: run.attempt)
+    code = last.exit_code if last.state is RunState.FINISHED else None
+    return RunSeen(last.id, last.source, last.target, last.cancelled, code, last.result)

@@ -1,0 +1,41 @@
+"""What a migration's process needs and may not change: resolved when the run is started, kept in the run's row."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from app.machinery.objects import Wire
+
+
+class Place(Wire):
+    """One host of a migration."""
+
+    node: str
+    uri: str
+    """As the workers reach it."""
+
+
+class Plan(Wire):
+    """One attempt: which guest, from where to where, and how."""
+
+    vm: str
+    """namespace/name."""
+    domain: UUID
+    source: Place
+    target: Place
+    others: tuple[Place, ...] = ()
+    """Every other host: asked whether it knows the guest before a paused source is resumed, or the guest called lost."""
+    peer_uri: str
+    """The target as the source reaches it."""
+    migration_uri: str | None = None
+    bandwidth: int | None = None
+    """Bytes per second; None is no cap."""
+    unsafe: bool = False
+    store: str = ""
+    """Which Drover writes its mark."""
+    migration_uid: str
+    attempt: int = 1
+    migration_pod: str
+    migration_pod_uid: UUID
+    target_pod: str
+    source_pod: str = ""

@@ -1,0 +1,94 @@
+"""The operating-system process of one migration: its signals, its pipes, its end. What it does is in `run`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from app.controllers.migration import messages
+from app.controllers.migration.job import Job
+from app.controllers.migration.messages import Renewed
+from app.controllers.migration.orders import Bounds, Orders, boottime
+from app.controllers.migration.run import run_migration
+from app.hypervisor.base import Hypervisors
+from app.machinery.objects import Wire
+
+Factory = Callable[[], Hypervisors]
+"""Makes the driver; a module's own name, so that it can be sent to another process."""
+
+UNKNOWN = 1
+"""The worker is gone, or stopped renewing, or something failed here: whoever holds the run then asks both hosts."""
+HEARTBEAT_S = 1.0
+
+
+def main(channel: socket.socket, output: Connection, job: Job, bounds: Bounds, factory: Factory) -> None:
+    """Ends with one of exit_codes.ExitCode, or as an unknown outcome. Never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the worker decides, not the terminal
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.dup2(output.fileno(), sys.stdout.fileno())
+    os.dup2(output.fileno(), sys.stderr.fileno())
+    output.close()
+    asyncio.run(_live(channel, job, bounds, factory))
+
+
+async def _live(channel: socket.socket, job: Job, bounds: Bounds, factory: Factory) -> None:
+    orders = Orders(bounds)
+    listener = threading.Thread(
+        target=_listen, args=(channel, bounds.deadline_s, orders, asyncio.get_running_loop()), daemon=True
+    )
+    listener.start()
+
+    def tell(report: Wire) -> None:
+        channel.sendall(messages.line(report))
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_beat(tell))
+            outcome = await run_migration(job, factory(), orders, tell, _say)
+            tell(messages.Ended(result=outcome.result))
+            _exit(outcome.code)
+    finally:
+        # Not by returning: threads that wait in libvirt would be waited for, and what failed here says nothing of the guest.
+        traceback.print_exc()
+        _exit(UNKNOWN)
+
+
+async def _beat(tell: Callable[[Wire], None]) -> None:
+    """A process that was stopped, or hangs, is told from one that waits by its silence."""
+    while True:
+        tell(messages.Alive())
+        await asyncio.sleep(HEARTBEAT_S)
+
+
+def _listen(channel: socket.socket, deadline_s: float, orders: Orders, loop: asyncio.AbstractEventLoop) -> None:
+    """Hears the worker; ends the process at once when the worker is gone or the lease has lapsed."""
+    heard = b""
+    while True:
+        ready, _, _ = select.select([channel], [], [], max(0.0, deadline_s - boottime()))
+        chunk = channel.recv(65536) if ready else b""
+        if not chunk:
+            _exit(UNKNOWN)
+        *lines, heard = (heard + chunk).split(b"\n")
+        for line in lines:
+            order = messages.order(line)
+            if isinstance(order, Renewed):
+                deadline_s = max(deadline_s, order.deadline_s)
+            loop.call_soon_threadsafe(orders.take, order)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _exit(status: int) -> None:
+    sys.stdout.flush()
+    os._exit(status)

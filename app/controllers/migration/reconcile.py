@@ -1,0 +1,170 @@
+"""Migrations: observe, decide, commit, in one transaction under the lease of the controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from app.controllers.birth import Birth
+from app.controllers.documents import is_over, key_of
+from app.controllers.events import Recorder
+from app.controllers.lease import Held
+from app.controllers.loop import Loop, Source
+from app.controllers.migration.commit import Committer
+from app.controllers.migration.decide import Conclude, Patience, decide
+from app.controllers.migration.exit_codes import MEANINGS, known
+from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
+from app.controllers.migration.plan import Plan
+from app.controllers.outcome import SETTLED, Again, Outcome
+from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
+from app.kinds.migration import FINAL
+from app.kinds.virtualmachine import Phase as VMPhase
+from app.machinery.objects import Document
+from app.store.base import Conflict, Key, NotFound, Run, RunState, Scope, Store, Stored, Transaction
+
+log = structlog.get_logger()
+
+ATTEMPTS = 10
+"""Progress is written all the time: who loses to such a write looks again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationConfig:
+    """Limits and patience, from the settings."""
+
+    limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
+
+
+class MigrationController:
+    """Takes every Migration to its end. One at a time in the cluster, under the lease that `held` stands for."""
+
+    def __init__(
+        self,
+        store: Store,
+        held: Held,
+        config: MigrationConfig = MigrationConfig(),
+        *,
+        store_id: str = "",
+        birth: Birth = Birth(),  # noqa: B008  (frozen)
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._held = held
+        self._config = config
+        self._clock = clock
+        self._committer = Committer(birth, Recorder("migration-controller", birth), store_id)
+        self._unfinished: dict[Key, str] = {}
+        """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
+        Whether it still is, is read each time."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await Loop("migration", self._store, self.sources(), self.reconcile).run()
+
+    def sources(self) -> list[Source]:
+        """Migrations, and what they wait for: their pods and VirtualMachines, and nodes."""
+        return [
+            Source(Scope(MIGRATION.resource), self._noted),
+            Source(Scope(POD.resource), self._of_pod),
+            Source(Scope(NODE.resource), lambda _: tuple(self._unfinished)),
+            Source(Scope(VIRTUAL_MACHINE.resource), self._of_vm),
+        ]
+
+    async def reconcile(self, key: Key) -> Outcome:
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._step(key)
+            except Conflict:
+                continue
+        return Again(0.1)
+
+    async def _step(self, key: Key) -> Outcome:
+        try:
+            document = (await self._store.objects.get(key)).document
+        except NotFound:
+            self._unfinished.pop(key, None)
+            return await self._abandoned(key)
+        status = status_of(document)
+        if status.phase in FINAL and names.MIGRATION_FINALIZER not in document["metadata"].get("finalizers", ()):
+            self._unfinished.pop(key, None)
+            return SETTLED
+        async with self._store.transaction(serial=status.phase in WAITING) as tx:
+            self._fence(tx)
+            scene = await observe(
+                tx, key, tuple(self._unfinished), self._clock(), self._config.limits, self._config.patience
+            )
+            decision = decide(scene.seen)
+            await self._committer.commit(tx, scene, decision)
+        if decision.status.phase is not scene.seen.status.phase:
+            log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
+        return decision.again
+
+    async def _abandoned(self, key: Key) -> Outcome:
+        """Its object was taken away by force: what runs is cancelled, and what ended is tidied."""
+        async with self._store.transaction() as tx:
+            self._fence(tx)
+            for run in await tx.unfinished_runs():
+                if run.migration == key and not run.cancelled:
+                    tx.cancel_run(run.id)
+            for uid in await _orphaned_uids(tx, key):
+                await self._tidy(tx, key, uid)
+        return SETTLED
+
+    async def _tidy(self, tx: Transaction, key: Key, uid: str) -> None:
+        """Only a VirtualMachine that still waits for exactly that run is concluded."""
+        runs = await tx.runs_of(UUID(uid))
+        last = max(runs, key=lambda run: run.attempt, default=None)
+        if last is None or last.state is not RunState.FINISHED or await self._moves_again(tx, last):
+            return
+        guest = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
+        if guest is None or guest.uid != str(last.domain) or guest.phase is not VMPhase.MIGRATING:
+            return
+        ghost: Document = {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}}
+        settled = await self._committer.conclude(tx, ghost, guest.vm, _conclusion(last))
+        if settled is not None and settled != guest.vm:
+            tx.replace(key_of(VIRTUAL_MACHINE, settled), settled)
+
+    async def _moves_again(self, tx: Transaction, run: Run) -> bool:
+        """Another Migration of the same guest has begun, and will say itself where it is."""
+        if any(other.domain == run.domain for other in await tx.unfinished_runs()):
+            return True
+        name = Plan.read(run.plan).vm.partition("/")[2]
+        return any(key.namespace == run.migration.namespace and vm == name for key, vm in self._unfinished.items())
+
+    def _fence(self, tx: Transaction) -> None:
+        tx.fence_lease(self._held.name, self._held.token)
+
+    def _noted(self, migration: Stored) -> Iterable[Key]:
+        if is_over(migration.document):
+            # A slot is free, or a reservation: whoever waits may go on.
+            self._unfinished.pop(migration.key, None)
+            return (migration.key, *self._unfinished)
+        self._unfinished[migration.key] = vm_name(migration.document)
+        return (migration.key,)
+
+    def _of_pod(self, pod: Stored) -> Iterable[Key]:
+        name = (pod.document["metadata"].get("labels") or {}).get(names.MIGRATION_NAME)
+        return () if name is None else (Key(MIGRATION.resource, pod.key.namespace, name),)
+
+    def _of_vm(self, vm: Stored) -> Iterable[Key]:
+        named = (vm.key.namespace, vm.key.name)
+        return tuple(key for key, name in self._unfinished.items() if (key.namespace, name) == named)
+
+
+async def _orphaned_uids(tx: Transaction, key: Key) -> list[str]:
+    """The UIDs that pods of a Migration of that name bear. Its object is gone, so they are all of former ones."""
+    pods = (await tx.list(Scope(POD.resource, key.namespace))).items
+    labels = [stored.document["metadata"].get("labels") or {} for stored in pods]
+    return sorted({label[names.MIGRATION_UID] for label in labels if label.get(names.MIGRATION_NAME) == key.name})
+
+
+def _conclusion(run: Run) -> Conclude:
+    code = known(run.exit_code if run.exit_code is not None else -1)
+    assert code is not None, f"BUG: a run finished with {run.exit_code}, which says nothing"
+    meaning = MEANINGS[code]
+    return Conclude(meaning.where, run.source, run.target, str(run.result.get("message") or meaning.meaning))

@@ -1,0 +1,64 @@
+"""
+One attempt of a migration: prepare the target, copy, and find out from both hosts where the guest is.
+
+    fresh ──▶ prepare ──▶ copy ──the call returned──▶ settle ──▶ an exit code
+                 ▲                                      ▲  │
+                 └───────── nothing had been begun ─────┼──┘
+    taken over ─────────────────────────────────────────┘
+
+However the call ended, only the hosts say what became of the guest. While they do not, the process waits and says so.
+"""
+
+from __future__ import annotations
+
+from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.follow import followed
+from app.controllers.migration.job import Job
+from app.controllers.migration.messages import Started
+from app.controllers.migration.move import Move, Outcome, Say, Tell, stamp
+from app.controllers.migration.orders import Orders
+from app.controllers.migration.prepare import prepare
+from app.controllers.migration.settle import settle
+from app.hypervisor.base import Destination, HypervisorError, Hypervisors
+
+
+async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> Outcome:
+    """Returns when both hosts have said where the guest is. Raises LeaseLapsed; then nothing more was sent to a host."""
+    move = Move(job, hypervisors, orders, tell, say)
+    plan = job.plan
+    say(f"moving {plan.vm} ({plan.domain}) from {plan.source.node} to {plan.target.node}")
+    outcome = None if job.fresh else await _take_over(move)
+    if outcome is None:
+        outcome = await prepare(move) or await _copy(move)
+    say(f"{outcome.result['message']} (exit code {int(outcome.code)}, {outcome.code.name})")
+    return outcome
+
+
+async def _take_over(move: Move) -> Outcome | None:
+    """None when the processes before this one had begun nothing."""
+    move.say("taken over: both hosts are asked where the guest is")
+    async with followed(move):
+        return await settle(move)
+
+
+async def _copy(move: Move) -> Outcome:
+    if move.orders.cancelled.is_set():
+        return move.ended(ExitCode.CANCELLED, "cancelled before the copy began", targetFree=True)
+    await move.orders.leave_to_steer()
+    async with followed(move):
+        await _call(move)
+        outcome = await settle(move)
+    assert outcome is not None, "BUG: a migration that was called had not begun"
+    return outcome
+
+
+async def _call(move: Move) -> None:
+    plan = move.plan
+    to = Destination(plan.peer_uri, plan.migration_uri, bandwidth=plan.bandwidth, unsafe=plan.unsafe)
+    move.called = True
+    move.tell(Started(at=stamp()))
+    try:
+        await move.source.ask(lambda host: host.migrate(plan.domain, to))
+    except HypervisorError as error:
+        move.error = error
+        move.say(f"libvirt ended the copy: {error.text}")

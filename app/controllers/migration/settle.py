@@ -1,0 +1,217 @@
+"""However the call ended, both hosts are asked until they say where the guest is; what is left over is tidied."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.controllers.migration.end import End
+from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.location import Action, Facts, Ruling, Verdict, location
+from app.controllers.migration.move import Move, Outcome
+from app.hypervisor.base import (
+    Busy,
+    Completed,
+    Domain,
+    DomainExists,
+    HypervisorError,
+    Incompatible,
+    State,
+)
+
+LOOK_S = 0.2
+HOLD_S = 1.0
+PATIENCE_S = 60.0
+"""A switch-over takes seconds: one that takes longer is said to be held."""
+
+NOT_BEGUN = None
+"""What `settle` returns of a run whose first process ended before it marked the guest: begin it."""
+
+
+async def settle(move: Move) -> Outcome | None:
+    """Returns when the guest's place is known, or NOT_BEGUN."""
+    loop = asyncio.get_running_loop()
+    since_s, last = loop.time(), None
+    while True:
+        move.changed.clear()
+        source, target = await move.look()
+        ruling = location(source, target, Facts(move.plan.migration_uid, persist_dest=True))
+        if ruling.verdict is not last:
+            since_s, last = loop.time(), ruling.verdict
+        if target is not None and ruling.verdict in (Verdict.ON_TARGET, Verdict.SWITCHOVER):
+            _notice(move, target)
+        match ruling.verdict:
+            case Verdict.IN_PROGRESS:
+                move.hold("")
+            case Verdict.SWITCHOVER | Verdict.POST_COPY:
+                move.hold(ruling.why if loop.time() - since_s > PATIENCE_S else "")
+            case Verdict.HOLD if await _may_resume(move, source, target):
+                await _resume(move)
+                continue
+            case Verdict.HOLD | Verdict.SPLIT:
+                move.hold(ruling.why)
+            case Verdict.ORPHAN_INCOMING | Verdict.RESUME_SOURCE:
+                await _act(move, ruling.action)
+                continue
+            case Verdict.ON_TARGET if ruling.action is Action.DESTROY_SOURCE:
+                await _act(move, ruling.action)
+                continue
+            case Verdict.ENDED_ON_TARGET if ruling.action is Action.DESTROY_SOURCE:
+                await _act(move, ruling.action)
+                continue
+            case Verdict.ON_TARGET | Verdict.ENDED_ON_TARGET:
+                return await _moved(move, ruling, source, target)
+            case Verdict.LOST if where := await _elsewhere(move):
+                move.hold(f"{where} has the guest, or does not answer")
+            case Verdict.ON_SOURCE | Verdict.ENDED_ON_SOURCE | Verdict.LOST:
+                if not move.quiet:
+                    # A frozen process's call may still be obeyed: what is so now need not stay so.
+                    await move.orders.leave_to_act()
+                    move.quiet = True
+                    continue
+                return await _stayed(move, ruling, source, target)
+        await _pause(move, HOLD_S if move.held else LOOK_S)
+
+
+def _notice(move: Move, target: Domain) -> None:
+    if target.state is State.RUNNING:
+        move.arrive()
+
+
+async def _pause(move: Move, wait_s: float) -> None:
+    try:
+        async with asyncio.timeout(wait_s):
+            await move.changed.wait()
+    except TimeoutError:
+        return
+
+
+async def _act(move: Move, action: Action) -> None:
+    """Sent only with enough of the lease left, and the state is read again just before. What fails is seen next time."""
+    await move.orders.leave_to_act()
+    source, target = await move.look()
+    ruling = location(source, target, Facts(move.plan.migration_uid, persist_dest=True, nowhere_else=True))
+    if ruling.action is not action:
+        return
+    end = move.target if action is Action.DESTROY_TARGET else move.source
+    move.say(f"{ruling.why}: {action} ({end.node})")
+    try:
+        await _send(move, end, action)
+    except HypervisorError as error:
+        move.say(f"{end.node}: {error.text}")
+        await asyncio.sleep(HOLD_S)
+
+
+async def _send(move: Move, end: End, action: Action) -> None:
+    domain = move.plan.domain
+    match action:
+        case Action.DESTROY_TARGET | Action.DESTROY_SOURCE:
+            await end.ask(lambda host: host.destroy(domain, unless_running=True))
+        case Action.RESUME_SOURCE:
+            await end.ask(lambda host: host.resume(domain))
+        case Action.NONE | Action.WAIT:
+            raise AssertionError(f"BUG: {action} is nothing to send")
+
+
+async def _may_resume(move: Move, source: Domain | None, target: Domain | None) -> bool:
+    """The costly fact is asked for only where it decides: does any other host know the guest?"""
+    facts = Facts(move.plan.migration_uid, persist_dest=True, nowhere_else=True)
+    if location(source, target, facts).verdict is not Verdict.RESUME_SOURCE:
+        return False
+    return await _elsewhere(move) is None
+
+
+async def _resume(move: Move) -> None:
+    await _act(move, Action.RESUME_SOURCE)
+
+
+async def _elsewhere(move: Move) -> str | None:
+    """The first other host that knows the guest, or does not answer; None when all say no."""
+    for end in move.others:
+        seen = await end.look(move.plan.domain)
+        if seen is None or seen.state is not State.ABSENT:
+            return end.node
+    return None
+
+
+async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Domain | None) -> Outcome:
+    move.hold("")
+    stats = await _statistics(move)
+    downtime = None if stats is None else stats.downtime_ms
+    message = ruling.why if downtime is None else f"{ruling.why}; it was stopped for {downtime} ms"
+    return move.ended(
+        ExitCode.MOVED,
+        message,
+        downtimeMs=downtime,
+        totalBytes=None if stats is None else stats.total,
+        iterations=None if stats is None else stats.iterations,
+        evidence=_evidence(source, target),
+    )
+
+
+async def _statistics(move: Move) -> Completed | None:
+    """They are lost when libvirtd was restarted meanwhile; the target keeps them too."""
+    for end in (move.source, move.target):
+        try:
+            stats = await end.ask(lambda host: host.completed(move.plan.domain))
+        except HypervisorError:
+            continue
+        if stats is not None and stats.downtime_ms is not None:
+            return stats
+    return None
+
+
+async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Domain | None) -> Outcome | None:
+    move.hold("")
+    evidence = _evidence(source, target)
+    if ruling.verdict is Verdict.LOST:
+        return move.ended(ExitCode.LOST, evidence=evidence, targetFree=ruling.target_free)
+    if ruling.verdict is Verdict.ENDED_ON_SOURCE or (source is not None and source.state is State.CRASHED):
+        return move.ended(ExitCode.GUEST_STOPPED, evidence=evidence, targetFree=ruling.target_free)
+    if _was_never_begun(move, source):
+        return NOT_BEGUN
+    if target is not None and target.state is State.SHUTOFF and move.is_marked(target):
+        await _undefine(move)
+    code = _why_stayed(move, target)
+    said = "" if code is ExitCode.CANCELLED or move.error is None else move.error.text
+    return move.ended(code, said, evidence=evidence, targetFree=ruling.target_free)
+
+
+def _was_never_begun(move: Move, source: Domain | None) -> bool:
+    """The mark is written before the call: without it there was none."""
+    unmarked = source is not None and not move.is_marked(source)
+    return not move.fresh and not move.called and unmarked and not move.orders.cancelled.is_set()
+
+
+def _why_stayed(move: Move, target: Domain | None) -> ExitCode:
+    """Cancelled is judged by the wish and the place, never by libvirt's code: a cut network has many."""
+    if move.orders.cancelled.is_set():
+        return ExitCode.CANCELLED
+    match move.error:
+        case Incompatible():
+            return ExitCode.INCOMPATIBLE
+        case DomainExists():
+            return ExitCode.NAME_TAKEN
+        case Busy():
+            return ExitCode.BUSY
+        case _ if target is None:
+            return ExitCode.TARGET_UNREACHABLE
+        case _:
+            return ExitCode.FAILED
+
+
+async def _undefine(move: Move) -> None:
+    await move.orders.leave_to_act()
+    try:
+        await move.target.ask(lambda host: host.undefine(move.plan.domain))
+    except HypervisorError as error:
+        move.say(f"a definition stays on {move.target.node}: {error.text}")
+
+
+def _evidence(source: Domain | None, target: Domain | None) -> dict[str, str]:
+    return {"source": _words(source), "target": _words(target)}
+
+
+def _words(seen: Domain | None) -> str:
+    return (
+        "unreachable" if seen is None else f"{seen.state}/{seen.reason}" if seen.state is not State.ABSENT else "absent"
+    )

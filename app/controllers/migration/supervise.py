@@ -1,0 +1,203 @@
+"""One run that this worker holds: its processes, one after the other, until one gives an exit code that says something."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from app.controllers.birth import Birth
+from app.controllers.migration.exit_codes import known
+from app.controllers.migration.job import Job
+from app.controllers.migration.ledger import Ledger
+from app.controllers.migration.messages import Alive, Cancel, Ended, Renewed
+from app.controllers.migration.nursery import Child, Nursery
+from app.controllers.migration.orders import Bounds, boottime
+from app.controllers.migration.plan import Plan
+from app.controllers.queue import Backoff
+from app.machinery.objects import Document
+from app.store.base import LeaseLost, Run, Store, Unavailable
+
+log = structlog.get_logger()
+
+UNSEEN = 137
+"""The status of a process whose end nobody saw, because its worker ended too; Kubernetes says the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """How long a run is held, and what may be done with it."""
+
+    lease: timedelta = timedelta(seconds=15)
+    """How long a silent worker keeps its runs; renewed at a third of it."""
+    settle_s: float = 40.0
+    """After the former lease ended: until then a host may still obey a call of a worker that froze."""
+    silence_s: float = 30.0
+    """A process that says nothing for so long hangs: it is ended, and the hosts are asked by another."""
+
+    @property
+    def lease_s(self) -> float:
+        return self.lease.total_seconds()
+
+    @property
+    def renew_s(self) -> float:
+        return self.lease_s / 3
+
+    @property
+    def margin_s(self) -> float:
+        """What a verb needs of the lease."""
+        return min(5.0, self.renew_s)
+
+
+class Supervision:
+    """Holds one run. `asked_s` is the CLOCK_BOOTTIME from before the call that claimed it."""
+
+    def __init__(self, store: Store, nursery: Nursery, run: Run, asked_s: float, tenure: Tenure, birth: Birth) -> None:
+        self._store = store
+        self._nursery = nursery
+        self._run = run
+        self._tenure = tenure
+        self._deadline_s = asked_s + tenure.lease_s
+        self._quiet_until_s = asked_s + _quiet_s(run, tenure)
+        self._ledger = Ledger(store, run, birth)
+        self._nudge = asyncio.Event()
+        self._child: Child | None = None
+        self._lost = False
+        self._result: Document = {}
+
+    @property
+    def run_id(self) -> str:
+        return str(self._run.id)
+
+    def nudge(self) -> None:
+        """Renew now: the run may have been cancelled."""
+        self._nudge.set()
+
+    async def run(self) -> None:
+        """Returns when the run is finished, lost, or left because the store went away. When cancelled, the process is
+        ended (its libvirt job goes on) and the run handed over."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [tasks.create_task(self._renew()), tasks.create_task(self._ledger.write())]
+                await self._until_known()
+                for helper in helpers:
+                    helper.cancel()
+        except* LeaseLost:
+            log.warning("run lost", run=self.run_id)
+        except* asyncio.CancelledError:
+            await self._hand_over()
+            raise
+
+    async def _until_known(self) -> None:
+        fresh, before = self._run.token == 1, None if self._run.token == 1 else UNSEEN
+        failures, backoff = 0, Backoff()
+        while True:
+            status = await self._process(fresh, before)
+            if self._lost:
+                raise LeaseLost(self.run_id)
+            code = known(status)
+            if code is not None:
+                log.info("run finished", run=self.run_id, exit_code=int(code), outcome=code.name)
+                await self._ledger.finished(code, self._result)
+                return
+            log.warning("migration process ended without an outcome", run=self.run_id, status=status)
+            fresh, before, failures = False, status, failures + 1
+            await asyncio.sleep(backoff.after(failures))
+
+    async def _process(self, fresh: bool, before: int | None) -> int:
+        """Its exit status. On return it is dead."""
+        job = Job(Plan.read(self._run.plan), fresh=fresh, cancelled=self._run.cancelled)
+        bounds = Bounds(self._deadline_s, self._quiet_until_s, self._tenure.margin_s)
+        child = self._child = await self._nursery.start(job, bounds)
+        child.send(Renewed(deadline_s=self._deadline_s))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._ledger.began(restarted_by=before))
+                tasks.create_task(self._read(child))
+                tasks.create_task(self._print(child))
+                return await child.ended()
+        finally:
+            self._child = None
+            await child.end()
+            child.close()
+
+    async def _read(self, child: Child) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._tenure.silence_s):
+                    report = await child.report()
+            except TimeoutError:
+                log.warning("migration process hangs", run=self.run_id, pid=child.pid)
+                child.kill()
+                return
+            match report:
+                case None:
+                    return
+                case Alive():
+                    pass
+                case Ended():
+                    self._result = report.result
+                case _:
+                    self._ledger.note(report)
+
+    async def _print(self, child: Child) -> None:
+        while (line := await child.line()) is not None:
+            self._ledger.line(line)
+
+    async def _renew(self) -> None:
+        """Until cancelled. When the lease is lost or lapses, the process is told by hanging up."""
+        wait_s = self._tenure.renew_s
+        while True:
+            await self._nudged(wait_s)
+            asked_s = boottime()
+            try:
+                async with asyncio.timeout(self._tenure.renew_s):
+                    self._run = await self._store.runs.extend(self._run.id, self._run.token, self._tenure.lease)
+            except LeaseLost:
+                return self._lose()
+            except (Unavailable, TimeoutError):
+                if boottime() >= self._deadline_s:
+                    return self._lose()
+                wait_s = self._tenure.renew_s / 5
+                continue
+            wait_s = self._tenure.renew_s
+            self._deadline_s = asked_s + self._tenure.lease_s
+            if self._child is not None:
+                self._child.send(Renewed(deadline_s=self._deadline_s))
+                if self._run.cancelled:
+                    self._child.send(Cancel())
+
+    async def _nudged(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._nudge.wait()
+        except TimeoutError:
+            return
+        self._nudge.clear()
+
+    def _lose(self) -> None:
+        self._lost = True
+        if self._child is not None:
+            self._child.hang_up()
+
+    async def _hand_over(self) -> None:
+        """The process is certainly dead, so whoever takes over need not wait: the lease ends in the past."""
+        if self._lost:
+            return
+        try:
+            async with asyncio.timeout(self._tenure.renew_s):
+                await self._ledger.flush()
+                past = timedelta(seconds=-self._tenure.settle_s)
+                await self._store.runs.extend(self._run.id, self._run.token, past)
+        except (LeaseLost, Unavailable, TimeoutError) as error:
+            log.warning("run not handed over; its lease will lapse", run=self.run_id, error=str(error))
+
+
+def _quiet_s(run: Run, tenure: Tenure) -> float:
+    """How long from the claim no guest may be started, resumed or ended: the database's times, so no clock is compared."""
+    if run.former_lease_until is None or run.lease_until is None:
+        return 0.0
+    claimed = run.lease_until - tenure.lease
+    return (run.former_lease_until - claimed).total_seconds() + tenure.settle_s
