@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.kinds import NAMESPACE
+from app.kinds import NAMESPACE, POD
 from app.machinery.kind import CORE
 from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
-from app.store.base import Key, Store
+from app.store.base import Key, Store, Stored
 
 KV = "/apis/kubevirt.io/v1alpha1"
 MIGRATIONS = f"{KV}/namespaces/default/migrations"
@@ -69,6 +69,13 @@ def annotated(document: Document, **annotations: str) -> Document:
 
 def finalized(document: Document, *finalizers: str) -> Document:
     return {**document, "metadata": {**document["metadata"], "finalizers": list(finalizers)}}
+
+
+async def make_pod(store: Store, document: Document) -> Stored:
+    """As a controller does: clients may not."""
+    uid = "00000000-0000-4000-8000-000000000002"
+    prepared = prepare_create(POD, CORE, document, namespace="default", now=NOW, uid=uid, suffix="")
+    return await store.objects.create(Key(POD.resource, "default", document["metadata"]["name"]), prepared)
 
 
 async def make_namespace(store: Store, name: str) -> None:

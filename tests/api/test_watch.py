@@ -1,0 +1,267 @@
+"""Watches over a real connection: every change once, in order, in the asked form, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from app.api.application import Api
+from app.store.base import Store
+from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, labelled, machine, migration, node
+
+MERGE = {"content-type": "application/merge-patch+json"}
+TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+PARTIAL = {"accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+
+
+class Watched:
+    """An open watch, read line by line."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._lines = response.aiter_lines()
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            event: dict[str, Any] = json.loads(await anext(self._lines))
+        return event
+
+    async def seen(self) -> tuple[str, str]:
+        """The next event's type and its object's name."""
+        event = await self.next()
+        return event["type"], event["object"]["metadata"]["name"]
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """What comes before the end."""
+        async with asyncio.timeout(10):
+            return [json.loads(line) async for line in self._lines]
+
+
+@asynccontextmanager
+async def watching(
+    client: httpx.AsyncClient, path: str, headers: dict[str, str] | None = None, **parameters: str
+) -> AsyncIterator[Watched]:
+    query = {"watch": "1", **parameters}
+    async with client.stream("GET", path, params=query, headers=headers) as response:
+        assert response.status_code == 200, await response.aread()
+        yield Watched(response)
+
+
+async def changed(client: httpx.AsyncClient, path: str, patch: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.patch(path, content=json.dumps(patch), headers=MERGE)
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+async def test_a_watch_tells_the_state_then_every_change(remote: httpx.AsyncClient) -> None:
+    await remote.post(NODES, json=node("node0"))
+
+    async with watching(remote, NODES) as watched:
+        seen = [await watched.seen()]
+        await remote.post(NODES, json=node("node1"))
+        await changed(remote, f"{NODES}/node0", {"spec": {"unschedulable": True}})
+        await remote.delete(f"{NODES}/node1")
+        seen += [await watched.seen() for _ in range(3)]
+
+    assert seen == [("ADDED", "node0"), ("ADDED", "node1"), ("MODIFIED", "node0"), ("DELETED", "node1")]
+    assert watched.response.headers["content-type"] == "application/json"
+    assert watched.response.headers["transfer-encoding"] == "chunked"
+
+
+async def test_a_watch_from_a_revision_tells_only_what_came_later(remote: httpx.AsyncClient) -> None:
+    first = (await remote.post(NODES, json=node("node0"))).json()
+    second = (await remote.post(NODES, json=node("node1"))).json()
+
+    async with watching(remote, NODES, resourceVersion=first["metadata"]["resourceVersion"]) as watched:
+        event = await watched.next()
+
+    assert event == {"type": "ADDED", "object": second}
+
+
+async def test_a_deletion_is_told_under_its_own_revision(remote: httpx.AsyncClient) -> None:
+    made = (await remote.post(NODES, json=node("node0"))).json()
+
+    async with watching(remote, NODES, resourceVersion=made["metadata"]["resourceVersion"]) as watched:
+        await remote.delete(f"{NODES}/node0")
+        event = await watched.next()
+
+    assert event["type"] == "DELETED"
+    assert int(event["object"]["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+
+
+async def test_objects_enter_and_leave_a_selector(remote: httpx.AsyncClient) -> None:
+    await remote.post(NODES, json=labelled(node("node0"), disk="hdd"))
+
+    async with watching(remote, NODES, labelSelector="disk=ssd") as watched:
+        await changed(remote, f"{NODES}/node0", {"metadata": {"labels": {"disk": "ssd"}}})
+        entered = await watched.seen()
+        left = await changed(remote, f"{NODES}/node0", {"metadata": {"labels": {"disk": "tape"}}})
+        event = await watched.next()
+
+    assert entered == ("ADDED", "node0")
+    assert event["type"] == "DELETED"
+    assert event["object"]["metadata"]["labels"]["disk"] == "ssd"
+    assert event["object"]["metadata"]["resourceVersion"] == left["metadata"]["resourceVersion"]
+
+
+async def test_one_object_is_watched_by_its_name(remote: httpx.AsyncClient) -> None:
+    async with watching(remote, NODES, fieldSelector="metadata.name=node1") as watched:
+        await remote.post(NODES, json=node("node0"))
+        await remote.post(NODES, json=node("node1"))
+        seen = await watched.seen()
+
+    assert seen == ("ADDED", "node1")
+
+
+async def test_the_old_watch_path_still_watches(remote: httpx.AsyncClient) -> None:
+    await remote.post(MIGRATIONS, json=migration())
+
+    async with remote.stream("GET", f"{KV}/watch/namespaces/default/migrations") as response:
+        seen = await Watched(response).seen()
+
+    assert seen == ("ADDED", "testvm-migration")
+
+
+async def test_a_write_that_changes_nothing_is_not_told(remote: httpx.AsyncClient) -> None:
+    made = (await remote.post(NODES, json=node("node0"))).json()
+
+    async with watching(remote, NODES, resourceVersion=made["metadata"]["resourceVersion"]) as watched:
+        same = await changed(remote, f"{NODES}/node0", {"spec": {"providerID": made["spec"]["providerID"]}})
+        await changed(remote, f"{NODES}/node0", {"metadata": {"labels": {"a": "b"}}})
+        event = await watched.next()
+
+    assert same["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    assert event["object"]["metadata"]["labels"]["a"] == "b"
+
+
+async def test_finalizers_make_a_deletion_two_changes(remote: httpx.AsyncClient) -> None:
+    made = (await remote.post(MACHINES, json=machine())).json()
+
+    async with watching(remote, MACHINES, resourceVersion=made["metadata"]["resourceVersion"]) as watched:
+        await remote.delete(f"{MACHINES}/testvm")
+        marked = await watched.next()
+        await changed(remote, f"{MACHINES}/testvm", {"metadata": {"finalizers": None}})
+        gone = await watched.next()
+
+    assert (marked["type"], gone["type"]) == ("MODIFIED", "DELETED")
+    assert "deletionTimestamp" in marked["object"]["metadata"]
+
+
+async def test_a_second_group_is_watched_in_its_own_words(remote: httpx.AsyncClient) -> None:
+    await remote.post(NODES, json=node("node0"))
+
+    async with watching(remote, f"{KV}/nodes") as watched:
+        event = await watched.next()
+
+    assert event["object"]["apiVersion"] == "kubevirt.io/v1alpha1"
+    assert event["object"]["metadata"]["selfLink"] == f"{KV}/nodes/node0"
+
+
+async def test_a_table_watch_tells_its_columns_once(remote: httpx.AsyncClient) -> None:
+    await remote.post(NODES, json=node("node0"))
+
+    async with watching(remote, NODES, TABLE) as watched:
+        first = await watched.next()
+        await remote.post(NODES, json=node("node1"))
+        second = await watched.next()
+
+    assert [column["name"] for column in first["object"]["columnDefinitions"]][0] == "Name"
+    assert second["object"]["columnDefinitions"] is None
+    assert second["object"]["rows"][0]["cells"][0] == "node1"
+    assert second["object"]["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+
+
+async def test_metadata_alone_is_watched(remote: httpx.AsyncClient) -> None:
+    await remote.post(NODES, json=node("node0"))
+
+    async with watching(remote, NODES, PARTIAL) as watched:
+        event = await watched.next()
+
+    assert set(event["object"]) == {"kind", "apiVersion", "metadata"}
+    assert event["object"]["kind"] == "PartialObjectMetadata"
+
+
+async def test_a_watch_ends_when_its_time_is_over(remote: httpx.AsyncClient) -> None:
+    async with watching(remote, NODES, timeoutSeconds="1") as watched:
+        rest = await watched.rest()
+
+    assert rest == []
+
+
+async def test_a_bookmark_comes_shortly_before_the_end(remote: httpx.AsyncClient, store: Store) -> None:
+    await remote.post(NODES, json=node("node0"))
+    revision = await store.objects.revision()
+
+    async with watching(remote, NODES, timeoutSeconds="3", allowWatchBookmarks="true") as watched:
+        events = await watched.rest()
+
+    assert [event["type"] for event in events] == ["ADDED", "BOOKMARK"]
+    assert events[1]["object"] == {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"resourceVersion": str(revision)},
+    }
+
+
+async def test_a_compacted_revision_is_an_error_frame(remote: httpx.AsyncClient, store: Store) -> None:
+    for name in ("node0", "node1", "node2"):
+        await remote.post(NODES, json=node(name))
+    await store.compact(older_than=timedelta(0), keep=1)
+
+    async with watching(remote, NODES, resourceVersion="1") as watched:
+        events = await watched.rest()
+
+    assert [event["type"] for event in events] == ["ERROR"]
+    assert events[0]["object"]["code"] == 410
+    assert events[0]["object"]["reason"] == "Expired"
+    assert events[0]["object"]["message"].startswith("too old resource version: 1 (")
+
+
+async def test_a_revision_that_is_to_come_is_waited_for(remote: httpx.AsyncClient, store: Store) -> None:
+    ahead = await store.objects.revision() + 1
+
+    async with watching(remote, NODES, resourceVersion=str(ahead)) as watched:
+        await remote.post(NODES, json=node("node0"))
+        await remote.post(NODES, json=node("node1"))
+        seen = await watched.seen()
+
+    assert seen == ("ADDED", "node1")
+
+
+async def test_many_watchers_see_the_same_changes_in_order(remote: httpx.AsyncClient) -> None:
+    names = [f"node{number}" for number in range(20)]
+
+    async def watch() -> list[str]:
+        async with watching(remote, NODES, timeoutSeconds="20") as watched:
+            ready.release()
+            return [(await watched.seen())[1] for _ in names]
+
+    ready = asyncio.Semaphore(0)
+    async with asyncio.TaskGroup() as group:
+        watchers = [group.create_task(watch()) for _ in range(5)]
+        for _ in watchers:
+            await ready.acquire()
+        for name in names:
+            await remote.post(NODES, json=node(name))
+
+    assert [task.result() for task in watchers] == [names] * 5
+
+
+async def test_ending_the_streams_closes_watches_cleanly(remote: httpx.AsyncClient, api: Api) -> None:
+    await remote.post(NODES, json=node("node0"))
+
+    async with watching(remote, NODES) as watched:
+        await watched.seen()
+        api.end_streams()
+        rest = await watched.rest()
+    async with watching(remote, NODES) as late:
+        nothing = await late.rest()
+
+    assert (rest, nothing) == ([], [])
