@@ -1,0 +1,172 @@
+"""OpenAPI: the marks by which clients find operations and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.kinds import ALL
+from app.machinery.discovery import Kinds, etag, served_group_versions
+from app.machinery.kind import CORE, KUBEVIRT, GroupVersion
+from app.machinery.objects import Document
+from app.machinery.openapi import v2, v3, v3_index
+from tests.machinery.examples import HAPPENING, HOST, MACHINE
+
+KINDS = (MACHINE, HOST, HAPPENING)
+GROUP = v3(KINDS, KUBEVIRT)
+ITEM = "/apis/kubevirt.io/v1alpha1/namespaces/{namespace}/virtualmachines/{name}"
+GVK = {"group": "kubevirt.io", "version": "v1alpha1", "kind": "VirtualMachine"}
+
+
+def operations(document: Document) -> dict[str, str]:
+    """x-kubernetes-action by operationId."""
+    return {
+        operation["operationId"]: operation["x-kubernetes-action"]
+        for path in document["paths"].values()
+        for verb, operation in path.items()
+        if verb != "parameters"
+    }
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_operations_are_called_as_generated_clients_expect() -> None:
+    machines = {name: action for name, action in operations(GROUP).items() if "VirtualMachine" in name}
+
+    assert machines == {
+        "listKubevirtIoV1alpha1NamespacedVirtualMachine": "list",
+        "createKubevirtIoV1alpha1NamespacedVirtualMachine": "post",
+        "deleteKubevirtIoV1alpha1CollectionNamespacedVirtualMachine": "deletecollection",
+        "readKubevirtIoV1alpha1NamespacedVirtualMachine": "get",
+        "replaceKubevirtIoV1alpha1NamespacedVirtualMachine": "put",
+        "patchKubevirtIoV1alpha1NamespacedVirtualMachine": "patch",
+        "deleteKubevirtIoV1alpha1NamespacedVirtualMachine": "delete",
+        "readKubevirtIoV1alpha1NamespacedVirtualMachineStatus": "get",
+        "replaceKubevirtIoV1alpha1NamespacedVirtualMachineStatus": "put",
+        "patchKubevirtIoV1alpha1NamespacedVirtualMachineStatus": "patch",
+        "listKubevirtIoV1alpha1VirtualMachineForAllNamespaces": "list",
+        "watchKubevirtIoV1alpha1NamespacedVirtualMachineList": "watchlist",
+        "watchKubevirtIoV1alpha1NamespacedVirtualMachine": "watch",
+        "watchKubevirtIoV1alpha1VirtualMachineListForAllNamespaces": "watchlist",
+    }
+
+
+def test_the_core_groups_operations_have_its_own_names() -> None:
+    core = operations(v3(KINDS, CORE))
+
+    assert {"readCoreV1Node": "get", "listCoreV1EventForAllNamespaces": "list"}.items() <= core.items()
+    assert "listCoreV1NodeForAllNamespaces" not in core
+
+
+def test_kubectl_finds_field_validation_on_the_patch_of_an_item() -> None:
+    patch = GROUP["paths"][ITEM]["patch"]
+
+    assert patch["x-kubernetes-group-version-kind"] == GVK
+    assert ("fieldValidation", "query") in [(p["name"], p["in"]) for p in patch["parameters"]]
+    assert patch["tags"] == ["kubevirtIo_v1alpha1"]
+
+
+def test_patches_are_offered_in_the_forms_that_the_kind_takes() -> None:
+    machine = GROUP["paths"][ITEM]["patch"]["requestBody"]["content"]
+    node = GROUP["paths"]["/apis/kubevirt.io/v1alpha1/nodes/{name}"]["patch"]["requestBody"]["content"]
+
+    assert list(machine) == ["application/json-patch+json", "application/merge-patch+json"]
+    assert set(node) - set(machine) == {"application/strategic-merge-patch+json"}
+
+
+def test_path_parameters_stand_at_the_path() -> None:
+    assert [p["name"] for p in GROUP["paths"][ITEM]["parameters"]] == ["name", "namespace", "pretty"]
+
+
+def test_a_schema_says_which_kind_it_is_and_shares_metadata() -> None:
+    schema = GROUP["components"]["schemas"]["io.kubevirt.v1alpha1.VirtualMachine"]
+
+    assert schema["x-kubernetes-group-version-kind"] == [GVK]
+    assert list(references(schema["properties"]["metadata"])) == [
+        "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+    ]
+    assert schema["properties"]["spec"]["properties"]["disks"]["x-kubernetes-list-map-keys"] == ["name"]
+
+
+def test_a_kind_served_under_two_groups_is_in_both() -> None:
+    assert "io.k8s.api.core.v1.Node" in v3(KINDS, CORE)["components"]["schemas"]
+    assert "io.kubevirt.v1alpha1.Node" in GROUP["components"]["schemas"]
+
+
+def test_there_is_no_scale() -> None:
+    assert not [path for path in GROUP["paths"] if path.endswith("/scale")]
+
+
+def test_the_index_names_each_document_by_its_hash() -> None:
+    paths = v3_index(KINDS)["paths"]
+
+    assert sorted(paths) == ["api/v1", "apis/kubevirt.io/v1alpha1"]
+    assert paths["apis/kubevirt.io/v1alpha1"]["serverRelativeURL"] == (
+        f"/openapi/v3/apis/kubevirt.io/v1alpha1?hash={etag(GROUP)}"
+    )
+
+
+@pytest.mark.parametrize("kinds", [KINDS, ALL], ids=["examples", "ours"])
+def test_every_reference_leads_somewhere(kinds: Kinds) -> None:
+    for group_version in served_group_versions(kinds):
+        document = v3(kinds, group_version)
+        known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+        assert set(references(document)) <= known
+    swagger = v2(kinds)
+    assert set(references(swagger)) <= {f"#/definitions/{name}" for name in swagger["definitions"]}
+
+
+@pytest.mark.parametrize("group_version", served_group_versions(ALL), ids=str)
+def test_every_operation_has_a_name_of_its_own(group_version: GroupVersion) -> None:
+    document = v3(ALL, group_version)
+    count = sum(verb != "parameters" for path in document["paths"].values() for verb in path)
+
+    assert len(operations(document)) == count
+
+
+def undescribed(schema: Document, path: str) -> Iterator[str]:
+    for name, below in schema.get("properties", {}).items():
+        if not below.get("description"):
+            yield f"{path}.{name}"
+        yield from undescribed(below, f"{path}.{name}")
+        yield from undescribed(below.get("items", {}), f"{path}.{name}")
+
+
+@pytest.mark.parametrize("group_version", served_group_versions(ALL), ids=str)
+def test_kubectl_explain_has_something_to_say_about_every_field(group_version: GroupVersion) -> None:
+    schemas = v3(ALL, group_version)["components"]["schemas"]
+    ours = {name: schema for name, schema in schemas.items() if not name.startswith("io.k8s.apimachinery")}
+
+    assert [path for name, schema in ours.items() for path in undescribed(schema, name)] == []
+
+
+def test_the_same_kinds_make_the_same_documents() -> None:
+    assert list(v3(KINDS, KUBEVIRT)["paths"]) == sorted(GROUP["paths"])
+    assert v3(KINDS, KUBEVIRT) == GROUP
+    assert v3(tuple(reversed(KINDS)), KUBEVIRT) == GROUP
+
+
+def test_v2_has_the_same_operations_in_swaggers_form() -> None:
+    swagger = v2(KINDS)
+
+    assert operations(swagger) == {**operations(GROUP), **operations(v3(KINDS, CORE))}
+    create = swagger["paths"][ITEM.removesuffix("/{name}")]["post"]
+    assert create["parameters"][-1] == {
+        "name": "body",
+        "in": "body",
+        "required": True,
+        "schema": {"$ref": "#/definitions/io.kubevirt.v1alpha1.VirtualMachine"},
+    }
+    assert create["responses"]["201"]["schema"] == {"$ref": "#/definitions/io.kubevirt.v1alpha1.VirtualMachine"}
+    assert {parameter["type"] for parameter in create["parameters"][:-1]} == {"string"}
