@@ -11,18 +11,19 @@ from app.controllers.leader import Leader
 from app.controllers.lease import LeaseKeeper
 from app.controllers.tools import Tools
 from app.hypervisor.base import Hypervisors
+from app.store.base import Store
 
 
 class HostControllers:
     """`keeper` is this process's only one; it is run by wiring, or by whoever else shares it, not here."""
 
     def __init__(
-        self, tools: Tools, hypervisors: Hypervisors, keeper: LeaseKeeper, config: HostConfig | None = None
+        self, store: Store, hypervisors: Hypervisors, keeper: LeaseKeeper, config: HostConfig | None = None
     ) -> None:
-        self._tools = tools
+        self._tools = Tools(store)
         self._keeper = keeper
         self._config = config or HostConfig()
-        self._hosts = Hosts(hypervisors, clock=tools.clock)
+        self._hosts = Hosts(hypervisors, clock=self._tools.clock)
 
     async def run(self) -> None:
         """Until cancelled: then leases are given back and connections closed; no guest is disturbed."""

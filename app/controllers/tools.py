@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 
 from app.controllers.birth import Birth
 from app.controllers.events import Recorder
-from app.controllers.guest import Guests
 from app.store.base import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The store and who it is, the builders of domains, and the clocks."""
+    """The store, the recorder of Events, and the clocks."""
 
     store: Store
-    store_id: str
-    """Which store manages a guest: stands in the guest's metadata."""
-    guests: Guests
     birth: Birth = field(default_factory=Birth)
     recorder: Recorder = field(default_factory=Recorder)
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def store_id(self) -> str:
+        """Which store manages a guest: stands in the guest's metadata."""
+        return str(self.store.id)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from app.controllers import guest
 from app.controllers.documents import key_of, launchers_of, unfinished_migrations_of
 from app.controllers.lease import Held
 from app.controllers.outcome import SETTLED, Again, Outcome
@@ -40,11 +41,11 @@ from app.hypervisor.base import (
     DomainGone,
     Hypervisor,
     Incompatible,
-    Mark,
     Refused,
     State,
     Unreachable,
 )
+from app.hypervisor.domain_xml import BadXml
 from app.kinds import POD, VIRTUAL_MACHINE
 from app.kinds.virtualmachine import ConditionType, Phase, Reason
 from app.machinery.objects import Document
@@ -220,15 +221,13 @@ class NodeGuests:
                 assert_never(unhandled)
 
     async def _start(self, observed: _Observed, host: Hypervisor) -> Outcome:
-        metadata = observed.vm["metadata"]
-        mark = Mark(store=self.tools.store_id, vm=f"{metadata['namespace']}/{metadata['name']}")
         try:
-            await host.define_and_start(self.tools.guests.definition(observed.vm, mark))
+            await host.define_and_start(guest.definition(self.tools.store_id, observed.vm))
         except Incompatible as error:
             await self._refused(observed, Reason.HOST_INCOMPATIBLE, error.text, host)
         except (Refused, DomainExists) as error:
             await self._refused(observed, Reason.DOMAIN_REFUSED, error.text, host)
-        except ValueError as error:
+        except BadXml as error:
             await self._refused(observed, Reason.DOMAIN_REFUSED, str(error), host)
         else:
             return Again(0.0)
@@ -284,17 +283,13 @@ class NodeGuests:
 
     async def _with_definition(self, vm: Document, uuid: UUID, host: Hypervisor) -> Document:
         """What the live definition tells: that it was taken, whether the guest can be moved, and its consoles."""
-        now, live = self.tools.birth.stamp(), await host.definition(uuid)
+        now, live = self.tools.birth.stamp(), guest.live(await host.definition(uuid))
         message = f"started on {self.node}"
         vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", Reason.STARTED, message, now)
-        blocker = self.tools.guests.blocker(live)
-        if blocker is None:
-            vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, "True", Reason.MIGRATABLE, "", now)
-        else:
-            vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, "False", Reason.HOST_DEVICES, blocker, now)
-        graphics = self.tools.guests.graphics(live)
-        if graphics:
-            vm["status"]["graphics"] = graphics
+        movable, reason = ("False", live.blocked_by) if live.blocked_by else ("True", Reason.MIGRATABLE)
+        vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, movable, reason, live.blocked_because, now)
+        if live.graphics:
+            vm["status"]["graphics"] = [console.dump() for console in live.graphics]
         return vm
 
     async def _hold(self, vm: Document, message: str) -> None:

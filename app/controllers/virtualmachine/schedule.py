@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from app.controllers import guest
 from app.controllers.documents import key_of, launchers_of, unfinished_migrations_of
 from app.controllers.lease import Held
 from app.controllers.loop import Source
@@ -79,8 +80,8 @@ class Scheduler:
             vm = (await tx.get(key)).document
             if is_leaving(vm) or phase_of(vm) not in (Phase.PENDING, Phase.SCHEDULING):
                 return Again(0.0)
-            size = self.tools.guests.size(vm)
-            need = guest_need(size.memory, size.vcpus, vm)
+            demand = guest.demand(vm)
+            need = guest_need(demand.memory, demand.vcpus, vm)
             nodes = [stored.document for stored in (await tx.list(Scope(NODE.resource))).items]
             pods = [stored.document for stored in (await tx.list(Scope(POD.resource))).items]
             placement = place(need, nodes_view(nodes, pods))
