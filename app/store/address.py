@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import asyncpg
-import sqlalchemy.exc
 from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-
-from app.store.base import Unavailable
 
 DRIVER = "postgresql+asyncpg"
 NOT_ASYNCPG = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_creator_fn")
@@ -68,32 +63,6 @@ async def listen(engine: AsyncEngine, limits: Limits) -> asyncpg.Connection:
         command_timeout=limits.statement_s,
         server_settings={"application_name": "drover watch"},
     )
-
-
-UNREACHABLE = (sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What a statement can end with beside an answer."""
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """PostgreSQL's errors as the port's."""
-    try:
-        yield
-    except UNREACHABLE as error:
-        raise Unavailable(f"PostgreSQL: {_first_line(error)}") from error
-
-
-def is_disconnect(error: BaseException) -> bool:
-    """Whether a fresh connection may well do better: this one is broken, or has outlived a change of the schema."""
-    return isinstance(error, OSError) or (
-        isinstance(error, sqlalchemy.exc.DBAPIError)
-        and (error.connection_invalidated or isinstance(error.orig.__cause__, asyncpg.InvalidCachedStatementError))  # type: ignore[union-attr]
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    cause = getattr(error, "orig", None) or error
-    return (str(cause) or type(cause).__name__).splitlines()[0]
 
 
 def _milliseconds(seconds: float) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.store.writing import in_transaction
+from app.store.attempts import in_transaction
 
 BATCH = 5000
 """Entries that go in one transaction: small enough that no reader of the log waits."""

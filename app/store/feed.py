@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.store.address import UNREACHABLE, Limits, listen
+from app.store.address import Limits, listen
+from app.store.attempts import UNREACHABLE
 from app.store.base import Event, Gone, Revision, Scope, TooNew, Unavailable
 from app.store.log import read_log
 from app.store.writing import CHANNEL

@@ -47,7 +47,7 @@ class Grouping(Generic[ItemT, AnswerT]):
             self._refuse(list(self._waiting), Unavailable("the store is closed"))
 
     def _next_group(self) -> list[tuple[ItemT, asyncio.Future[AnswerT]]]:
-        group = []
+        group: list[tuple[ItemT, asyncio.Future[AnswerT]]] = []
         while self._waiting and len(group) < self._at_most:
             item, answer = self._waiting.popleft()
             if not answer.done():

@@ -182,15 +182,17 @@ class Guardian:
 
     def _execute(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self._engine / "bin" / program), *arguments]
+        user, group, groups = self._account()
         return subprocess.run(
             command, cwd="/", env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=START_S, check=False, **self._credentials(),
+            timeout=START_S, check=False, user=user, group=group, extra_groups=groups,
         )  # fmt: skip
 
-    def _credentials(self) -> dict[str, int | list[int]]:
+    def _account(self) -> tuple[int | None, int | None, tuple[int, ...] | None]:
+        """The user, group and further groups of the server; None leaves them as they are."""
         if self._owner is None:
-            return {}
-        return {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
+            return None, None, None
+        return self._owner.pw_uid, self._owner.pw_gid, ()
 
     def _start(self) -> subprocess.Popen[bytes]:
         """A server that accepts connections. No process of an earlier one is left then, so its pid file is stale."""
@@ -215,7 +217,7 @@ class Guardian:
             try:
                 return self._start()
             except Refused as refusal:
-                print(f"guardian: {refusal}", file=sys.stderr, flush=True)
+                sys.stderr.write(f"{refusal}\n")
             users = take(self._plan.home / "users.lock", fcntl.LOCK_EX)
             if users is not None:
                 sys.exit(1)
@@ -235,6 +237,7 @@ class Guardian:
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         guardian = os.getpid()
+        user, group, groups = self._account()
         die_with_parent = ctypes.CDLL(None, use_errno=True).prctl
 
         def bind_to_guardian() -> None:
@@ -248,7 +251,7 @@ class Guardian:
             return subprocess.Popen(
                 [str(self._engine / "bin" / "postgres"), *self._arguments()],
                 cwd="/", env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                pass_fds=(lock,), preexec_fn=bind_to_guardian, **self._credentials(),
+                pass_fds=(lock,), preexec_fn=bind_to_guardian, user=user, group=group, extra_groups=groups,
             )  # fmt: skip
 
     def _arguments(self) -> list[str]:
@@ -316,12 +319,15 @@ def _guard(plan: Plan, announce: int) -> None:
             os.dup2(replacement, descriptor)
         Guardian(plan).run(outcome.close)
     except (Refused, OSError, KeyError, subprocess.TimeoutExpired) as error:
-        print(error, file=sys.stderr if outcome.closed else outcome, flush=True)
+        with sys.stderr if outcome.closed else outcome as told:
+            told.write(f"{error}\n")
         sys.exit(1)
 
 
 def main() -> NoReturn:
     """Leaves a guardian behind, and exits when its server accepts connections: 0, or 1 with one line that says why not."""
+    # Whoever starts us may have sockets open that are not marked to be closed here; we outlive it.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     plan = Plan(**json.loads(sys.argv[1]))
     listen, announce = os.pipe()
     if os.fork() == 0:
@@ -332,7 +338,7 @@ def main() -> NoReturn:
     with os.fdopen(listen) as outcome:
         refusal = outcome.read()
     if refusal:
-        print(refusal, file=sys.stderr)
+        sys.stderr.write(f"{refusal}\n")
     sys.exit(1 if refusal else 0)
 
 

@@ -8,9 +8,8 @@ from datetime import timedelta
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.store.address import translated
+from app.store.attempts import in_transaction, read
 from app.store.base import Lease, LeaseLost
-from app.store.writing import in_transaction
 
 # In the order of the names, so that two who want the same ones cannot wait for each other.
 ACQUIRE = text("""
@@ -58,9 +57,10 @@ class PostgresLeases:
         await in_transaction(self._engine, work)
 
     async def held(self) -> Sequence[Lease]:
-        with translated():
-            async with self._engine.connect() as connection:
-                return [Lease(**row) for row in (await connection.execute(HELD)).mappings()]
+        async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
+            return (await connection.execute(HELD)).mappings().all()
+
+        return [Lease(**row) for row in await read(self._engine, work)]
 
 
 async def fence(connection: AsyncConnection, name: str, token: int) -> None:

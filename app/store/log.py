@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import select, true
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import RowMapping, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.store.address import translated
+from app.store.attempts import read
 from app.store.base import Event, EventType, Key, Revision, Scope, Stored
 from app.store.reading import in_scope
 from app.store.tables import changes, counter, log_floor
@@ -37,15 +36,17 @@ async def read_log(engine: AsyncEngine, scope: Scope, after: Revision, limit: in
         .select_from(counter.join(log_floor, true()).outerjoin(page, true()))
         .order_by(page.c.revision)
     )
-    with translated():
-        async with engine.connect() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
-    events = [event_of(row) for row in rows if row["type"] is not None]
+
+    async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
+        return (await connection.execute(statement)).mappings().all()
+
+    rows = await read(engine, work)
+    events = [_event(row) for row in rows if row["type"] is not None]
     upto = events[-1].revision if len(events) == limit else rows[0]["newest"]
     return Page(events, upto, rows[0]["floor"])
 
 
-def event_of(row: Mapping[str, Any]) -> Event:
+def _event(row: RowMapping) -> Event:
     key = Key(row["resource"], row["namespace"], row["name"])
     previous = None
     if row["previous_body"] is not None:

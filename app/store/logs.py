@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.store.address import translated
+from app.store import attempts
+from app.store.attempts import in_transaction
 from app.store.base import LogLine
-from app.store.writing import in_transaction
 
 # One writer of a pod at a time: a reader that is at line 6 must not meet a line 5 later.
 ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:pod AS text), 0))")
@@ -49,9 +49,11 @@ class PostgresLogs:
 
     async def read(self, pod: UUID, *, after: int = 0, tail: int | None = None, limit: int = 1000) -> Sequence[LogLine]:
         values = {"pod": pod, "after": after, "tail": tail, "limit": limit}
-        with translated():
-            async with self._engine.connect() as connection:
-                return [LogLine(*row) for row in await connection.execute(READ, values)]
+
+        async def work(connection: AsyncConnection) -> Sequence[LogLine]:
+            return [LogLine(*row) for row in await connection.execute(READ, values)]
+
+        return await attempts.read(self._engine, work)
 
 
 def _printable(line: str) -> str:

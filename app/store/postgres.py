@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import reading, schema, transaction
-from app.store.address import Limits, connect, translated
+from app.store.address import Limits, connect
+from app.store.attempts import in_transaction, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
 from app.store.changes import Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
@@ -24,7 +25,7 @@ from app.store.leases import PostgresLeases
 from app.store.logs import PostgresLogs
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
-from app.store.writing import in_transaction, write_group
+from app.store.writing import write_group
 
 GROUP = 128
 """Writes in one transaction at most: others wait for the counter meanwhile."""
@@ -45,9 +46,9 @@ class PostgresObjects:
     async def list(
         self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
     ) -> Listing:
-        with translated():
-            async with self._engine.connect() as connection:
-                return await reading.listing(connection, scope, limit=limit, after=after, at=at)
+        return await read(
+            self._engine, lambda connection: reading.listing(connection, scope, limit=limit, after=after, at=at)
+        )
 
     async def create(self, key: Key, document: Document) -> Stored:
         return await self.writes.submit(creation(key, document))
@@ -59,9 +60,7 @@ class PostgresObjects:
         return await self.writes.submit(deletion(key, revision, document))
 
     async def revision(self) -> Revision:
-        with translated():
-            async with self._engine.connect() as connection:
-                return await reading.revision(connection)
+        return await read(self._engine, reading.revision)
 
     def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
         return self._feed.watch(scope, since)
@@ -70,10 +69,7 @@ class PostgresObjects:
         return await in_transaction(self._engine, lambda connection: write_group(connection, writes))
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
-        async def work(connection: AsyncConnection) -> dict[Key, Stored]:
-            return await reading.versions(connection, set(keys))
-
-        found = await in_transaction(self._engine, work)
+        found = await read(self._engine, lambda connection: reading.versions(connection, set(keys)))
         return [found.get(key) or NotFound(key.name) for key in keys]
 
 
@@ -123,9 +119,7 @@ class PostgresStore:
         if self._parts:
             return
         await self._migrate()
-        with translated():
-            async with self._engine.connect() as connection:
-                self._id = (await connection.execute(select(store_identity.c.id))).scalar_one()
+        self._id = await read(self._engine, _identity)
         await self._feed.open()
         self._parts = [
             asyncio.create_task(self._feed.run(), name="store feed"),
@@ -156,3 +150,8 @@ class PostgresStore:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
+
+
+async def _identity(connection: AsyncConnection) -> UUID:
+    found: UUID = (await connection.execute(select(store_identity.c.id))).scalar_one()
+    return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,10 +24,14 @@ from app.store import tables
 from app.store.base import Gone, Key, Listing, Revision, Scope, Stored, TooNew
 from app.store.changes import is_storable
 
+# LIMIT 1 keeps the planner from joining with a scan of the whole table: each key is one look into the index.
 VERSIONS = text("""
 SELECT o.resource, o.namespace, o.name, o.revision, o.body
 FROM unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[])) AS k(resource, namespace, name)
-JOIN objects o ON o.resource = k.resource AND o.namespace = k.namespace AND o.name = k.name
+CROSS JOIN LATERAL (
+    SELECT * FROM objects o
+    WHERE o.resource = k.resource AND o.namespace = k.namespace AND o.name = k.name LIMIT 1
+) AS o
 """)
 
 
@@ -90,11 +93,11 @@ def _listing(rows: Collection[RowMapping], at: Revision | None) -> Listing:
         raise TooNew(f"revision {at} is not reached: the newest is {first['newest']}")
     if at is not None and at < first["floor"]:
         raise Gone(f"revision {at} is compacted: the log begins after {first['floor']}")
-    items = [stored_of(row) for row in rows if row["name"] is not None]
+    items = [_stored(row) for row in rows if row["name"] is not None]
     return Listing(items, first["newest"] if at is None else at, max(0, first["total"] - len(items)))
 
 
-def stored_of(row: Mapping[str, Any]) -> Stored:
+def _stored(row: RowMapping) -> Stored:
     return Stored(Key(row["resource"], row["namespace"], row["name"]), row["revision"], row["body"])
 
 

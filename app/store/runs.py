@@ -12,10 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
-from app.store.address import translated
+from app.store.attempts import in_transaction, read
 from app.store.base import AlreadyExists, Key, LeaseLost, NotFound, Run, RunState
 from app.store.tables import runs
-from app.store.writing import in_transaction
 
 # One statement takes, counts and reschedules: two workers never see the same row as free.
 CLAIM = text("""
@@ -75,14 +74,10 @@ class PostgresRuns:
         return run_of(row)
 
     async def of(self, migration_uid: UUID) -> Sequence[Run]:
-        with translated():
-            async with self._engine.connect() as connection:
-                return await runs_of(connection, migration_uid)
+        return await read(self._engine, lambda connection: runs_of(connection, migration_uid))
 
     async def unfinished(self) -> Sequence[Run]:
-        with translated():
-            async with self._engine.connect() as connection:
-                return await unfinished_runs(connection)
+        return await read(self._engine, unfinished_runs)
 
 
 async def runs_of(connection: AsyncConnection, migration_uid: UUID) -> Sequence[Run]:
@@ -90,7 +85,7 @@ async def runs_of(connection: AsyncConnection, migration_uid: UUID) -> Sequence[
 
 
 async def unfinished_runs(connection: AsyncConnection) -> Sequence[Run]:
-    return await _select(connection, text("state <> 'finished'"), runs.c.seq)
+    return await _select(connection, runs.c.state != RunState.FINISHED.value, runs.c.seq)
 
 
 async def start(connection: AsyncConnection, run: Run) -> None:

@@ -11,10 +11,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import migrations_db
-
 LOCK = 0x64726F766572
 """The advisory lock of whoever changes the schema: "drover" in ASCII."""
+
+
+SCRIPTS = Path(__file__).parents[2] / "migrations_db"
+"""Beside the app, in a checkout as in an installed package."""
 
 
 class SchemaTooNew(Exception):
@@ -49,7 +51,7 @@ def head() -> str:
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations_db.__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config

@@ -22,9 +22,9 @@ from sqlalchemy import (
 metadata = MetaData()
 
 
-def _word(name: str, **options: bool) -> Column[str]:
+def _word(name: str, *, primary_key: bool = False) -> Column[str]:
     """Text in byte order, whatever the database's locale: pages and ranges are in key order."""
-    return Column(name, Text(collation="C"), nullable=False, **options)
+    return Column(name, Text(collation="C"), nullable=False, primary_key=primary_key)
 
 
 def _now() -> DateTime:

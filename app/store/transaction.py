@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import leases, reading, runs
-from app.store.address import translated
+from app.store.attempts import AnswerT, Work, in_transaction, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, replacement
 from app.store.reading import versions
-from app.store.writing import apply, in_transaction, take_counter
+from app.store.writing import apply, take_counter
 
 Step = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -33,8 +33,7 @@ class PendingTransaction:
         self._writes: list[Write] = []
 
     async def get(self, key: Key) -> Stored:
-        async with self._reading() as connection:
-            found = await versions(connection, [key])
+        found = await self._read(lambda connection: versions(connection, [key]))
         if key not in found:
             raise NotFound(key.name)
         return found[key]
@@ -42,16 +41,13 @@ class PendingTransaction:
     async def list(
         self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
     ) -> Listing:
-        async with self._reading() as connection:
-            return await reading.listing(connection, scope, limit=limit, after=after, at=at)
+        return await self._read(lambda connection: reading.listing(connection, scope, limit=limit, after=after, at=at))
 
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]:
-        async with self._reading() as connection:
-            return await runs.runs_of(connection, migration_uid)
+        return await self._read(lambda connection: runs.runs_of(connection, migration_uid))
 
     async def unfinished_runs(self) -> Sequence[Run]:
-        async with self._reading() as connection:
-            return await runs.unfinished_runs(connection)
+        return await self._read(runs.unfinished_runs)
 
     def create(self, key: Key, document: Document) -> None:
         self._writes.append(creation(key, document))
@@ -94,16 +90,13 @@ class PendingTransaction:
                 raise outcome
         await apply(connection, judge)
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with translated():
-            if self._own is not None:
-                # asyncpg carries one statement at a time, and a caller may gather its reads.
-                async with self._one_at_a_time:
-                    yield self._own
-            else:
-                async with self._engine.connect() as connection:
-                    yield connection
+    async def _read(self, work: Work[AnswerT]) -> AnswerT:
+        if self._own is None:
+            return await read(self._engine, work)
+        # asyncpg carries one statement at a time, and a caller may gather its reads.
+        async with self._one_at_a_time:
+            with translated():
+                return await work(self._own)
 
 
 @asynccontextmanager

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.address import UNREACHABLE, is_disconnect, translated
 from app.store.base import EventType, Revision
 from app.store.changes import Change, Judge, Outcome, Write, last_of_each
 from app.store.reading import key_columns, versions
@@ -27,10 +25,14 @@ WITH put AS (
     ON CONFLICT (resource, namespace, name)
     DO UPDATE SET uid = excluded.uid, revision = excluded.revision, body = excluded.body
 ), gone AS (
-    DELETE FROM objects o
-    USING unnest(CAST(:gone_resources AS text[]), CAST(:gone_namespaces AS text[]), CAST(:gone_names AS text[]))
-          AS k(resource, namespace, name)
-    WHERE o.resource = k.resource AND o.namespace = k.namespace AND o.name = k.name
+    DELETE FROM objects WHERE ctid = ANY(ARRAY(
+        SELECT o.ctid
+        FROM unnest(CAST(:gone_resources AS text[]), CAST(:gone_namespaces AS text[]), CAST(:gone_names AS text[]))
+             AS k(resource, namespace, name)
+        CROSS JOIN LATERAL (
+            SELECT ctid FROM objects o
+            WHERE o.resource = k.resource AND o.namespace = k.namespace AND o.name = k.name LIMIT 1
+        ) AS o))
 ), logged AS (
     INSERT INTO changes (resource, namespace, name, type, revision, body, previous_revision, previous_body)
     SELECT * FROM unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[]),
@@ -41,28 +43,6 @@ WITH put AS (
 )
 SELECT pg_notify('{CHANNEL}', CAST(:revision AS text))
 """)
-
-AnswerT = TypeVar("AnswerT")
-
-
-async def in_transaction(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[AnswerT]]) -> AnswerT:
-    """Do the work and commit. Raises Unavailable.
-
-    A broken connection is replaced once, and only before the commit is sent: after that nobody knows whether it happened.
-    """
-    for may_repeat in (True, False):
-        committing = False
-        with translated():
-            try:
-                async with engine.connect() as connection:
-                    answer = await work(connection)
-                    committing = True
-                    await connection.commit()
-                    return answer
-            except UNREACHABLE as error:
-                if committing or not may_repeat or not is_disconnect(error):
-                    raise
-    raise AssertionError("BUG: the second attempt neither answered nor raised")
 
 
 async def take_counter(connection: AsyncConnection) -> Revision:

@@ -45,7 +45,7 @@ async def test_a_watch_sees_what_happens_after_it(store: PostgresStore) -> None:
         event = await watch.next(5)
 
     assert event is not None
-    assert (EventType.ADDED, 1) == (event.type, event.revision)
+    assert (event.type, event.revision) == (EventType.ADDED, 1)
 
 
 async def test_an_edit_and_a_delete(store: PostgresStore) -> None:
@@ -55,20 +55,20 @@ async def test_an_edit_and_a_delete(store: PostgresStore) -> None:
         await store.objects.replace(key(), created.document | {"spec": {"size": 3}})
     deleted = await store.objects.delete(key())
 
-    assert (1, 2, 3) == (created.revision, edited.revision, deleted.revision)
-    assert {"size": 2} == deleted.document["spec"]
+    assert (created.revision, edited.revision, deleted.revision) == (1, 2, 3)
+    assert deleted.document["spec"] == {"size": 2}
     with pytest.raises(NotFound):
         await store.objects.get(key())
 
 
 async def test_a_transaction(store: PostgresStore) -> None:
     async with store.transaction(serial=True) as tx:
-        assert [] == list((await tx.list(Scope(WIDGETS))).items)
+        assert list((await tx.list(Scope(WIDGETS))).items) == []
         tx.create(key("a"), widget("a"))
         tx.create(key("b"), widget("b"))
 
     listing = await store.objects.list(Scope(WIDGETS), limit=1)
-    assert (1, 2) == (listing.remaining, listing.revision)
-    assert ["a"] == [item.key.name for item in listing.items]
+    assert (listing.remaining, listing.revision) == (1, 2)
+    assert [item.key.name for item in listing.items] == ["a"]
     before = await store.objects.list(Scope(WIDGETS), at=1)
-    assert ["a"] == [item.key.name for item in before.items]
+    assert [item.key.name for item in before.items] == ["a"]
