@@ -7,19 +7,38 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.application import create_api
+from app.api.application import Api, create_api
+from app.controllers.config import HostConfig
+from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard, refuse_eviction
+from app.controllers.host_controllers import HostControllers
+from app.controllers.leader import LEADS
+from app.controllers.lease import LeaseKeeper
+from app.controllers.migration.decide import Patience
+from app.controllers.migration.observe import Limits
+from app.controllers.migration.reconcile import MigrationConfig, MigrationController
+from app.controllers.migration.supervise import Tenure
+from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
-from app.kinds import ALL, VIRTUAL_MACHINE
+from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
+from app.kinds import ALL, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
+from app.machinery.lifecycle import prepare_create
+from app.machinery.objects import Document
+from app.machinery.openapi import v2, v3
 from app.settings import Settings
+from app.store.base import AlreadyExists, Key, LeaseLost
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
 from app.telemetry import configure_logging
@@ -32,6 +51,14 @@ Part = Callable[[], Coroutine[Any, Any, None]]
 
 class Misconfigured(Exception):
     """The settings contradict one another; the text says what to change."""
+
+
+def openapi_documents() -> dict[str, Document]:
+    """What `openapi/` holds: file name and document."""
+    documents = {"swagger.json": v2(ALL)}
+    for group_version in served_group_versions(ALL):
+        documents[f"v3{group_version.path}.json"] = v3(ALL, group_version)
+    return documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +123,107 @@ async def running(settings: Settings, *, workers: bool) -> AsyncIterator[Service
         store = PostgresStore(url)
         stack.push_async_callback(store.close)
         await store.open()
-        yield Service(api=None, failed=asyncio.Event(), end_watches=lambda: None)  # type: ignore[arg-type]
+        await _ensure_default_namespace(store)
+        api = _api(store, settings)
+        background = await stack.enter_async_context(Background(_parts(store, settings) if workers else ()).running())
+        yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
+
+
+def _api(store: PostgresStore, settings: Settings) -> Api:
+    return create_api(
+        store,
+        served_kinds(settings),
+        version=version_of_drover(),
+        handlers={(POD.name, "eviction"): refuse_eviction},
+        guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
+        checks={"postgresql": partial(_answers, store)},
+    )
+
+
+async def _answers(store: PostgresStore) -> None:
+    await store.objects.revision()
+
+
+async def _ensure_default_namespace(store: PostgresStore) -> None:
+    """It exists from the start; whoever of several processes comes first makes it."""
+    document = prepare_create(
+        NAMESPACE,
+        NAMESPACE.group_version,
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DEFAULT_NAMESPACE}},
+        namespace="",
+        now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        uid=str(uuid4()),
+        suffix="",
+    )
+    with suppress(AlreadyExists):
+        await store.objects.create(Key(NAMESPACE.resource, "", DEFAULT_NAMESPACE), document)
+
+
+def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
+    """Controllers and workers of this process."""
+    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    lease = timedelta(seconds=settings.lease_s)
+    keeper = LeaseKeeper(store.leases, identity, lease)
+    hosts = HostConfig(
+        heartbeat_s=settings.heartbeat_s,
+        cpu_ratio=settings.cpu_allocation_ratio,
+        log_retention=timedelta(seconds=settings.log_retention_s),
+    )
+    migrations = MigrationConfig(
+        limits=Limits(
+            cluster=settings.migrations_per_cluster,
+            outbound=settings.migrations_outbound_per_node,
+            inbound=settings.migrations_inbound_per_node,
+        ),
+        patience=Patience(
+            queue=timedelta(seconds=settings.queue_timeout_s),
+            unschedulable=timedelta(seconds=settings.unschedulable_timeout_s),
+        ),
+    )
+    workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
+    return (
+        keeper.run,
+        HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
+        partial(_migrations, store, keeper, migrations),
+        workers.run,
+    )
+
+
+async def _migrations(store: PostgresStore, keeper: LeaseKeeper, config: MigrationConfig) -> None:
+    """One process at a time takes Migrations to their ends."""
+    while True:
+        try:
+            async with keeper.hold(LEADS) as held:
+                await MigrationController(store, held, config, store_id=str(store.id)).run()
+        except LeaseLost:
+            log.warning("no longer leading migrations", holder=keeper.holder)
+
+
+class Background:
+    """Parts that run beside the listener, and end together."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self.failed = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Background]:
+        task = asyncio.create_task(self._run(), name="background") if self._parts else None
+        try:
+            yield self
+        finally:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in self._parts:
+                    group.create_task(part())
+        except BaseExceptionGroup as error:
+            log.error("BUG: a background part ended by itself", exc_info=error)
+            self.failed.set()
 
 
 class Application:
