@@ -193,6 +193,8 @@ def _fill_in(root: Element, path: str, origins: dict[Element, str]) -> None:
     clock = root.find("clock")
     if clock is not None:
         clock.set("offset", "utc")
+    for feature in root.findall("cpu/feature"):
+        feature.attrib.setdefault("policy", "require")
     if root.find("vcpu") is None:
         _child(root, "vcpu", path, origins).text = "1"
     if root.find("features") is None and _is_x86(root):
@@ -218,6 +220,8 @@ def _element(form: Below, value: Document, path: str, origins: dict[Element, str
 
 def _put(element: Element, place: str | Below, value: Any, path: str, origins: dict[Element, str]) -> None:
     if isinstance(place, Below):
+        if value == []:
+            return
         around = _child(element, place.within, path, origins) if place.within else element
         if isinstance(value, list):
             around.extend([_element(place, each, f"{path}[{i}]", origins) for i, each in enumerate(value)])
