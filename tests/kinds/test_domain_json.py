@@ -386,11 +386,11 @@ def test_a_guest_of_another_architecture_gets_no_acpi_that_it_may_not_have() -> 
 
 
 def test_text_from_the_user_stays_text() -> None:
-    hostile = disk(serial="</serial><driver name='x'/>")
+    hostile = "</serial><driver name='x'/>"
 
-    root = fromstring(from_json(hostile, **IDENTITY))
+    root = fromstring(from_json(disk(serial=hostile), **IDENTITY))
 
-    assert root.findtext("devices/disk/serial") == "</serial><source file='/etc/shadow'/>"
+    assert hostile == root.findtext("devices/disk/serial")
     assert root.find("devices/disk/driver") is None
 
 
