@@ -94,15 +94,9 @@ def invalid_object(kind: str, group: str, name: str, errors: Iterable[FieldError
     """422 with every wrong field, as kube-apiserver words it: one error bare, several in brackets."""
     listed = list(errors)
     text = str(listed[0]) if len(listed) == 1 else "[" + ", ".join(map(str, listed)) + "]"
-    qualified = f"{kind}.{group}" if group else kind
-    details: Document = {
-        "name": name,
-        "kind": kind,
-        "causes": [{"reason": e.reason, "message": e.message, "field": e.path} for e in listed],
-    }
-    if group:
-        details["group"] = group
-    return ApiError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)
+    details = resource_details(kind, group, name)
+    details["causes"] = [{"reason": e.reason, "message": e.message, "field": e.path} for e in listed]
+    return ApiError(422, "Invalid", f'{_qualified(kind, group)} "{name}" is invalid: {text}', details)
 
 
 def resource_details(plural: str, group: str, name: str) -> Document:

@@ -146,3 +146,20 @@ def validate_metadata_update(old: Document, new: Document) -> Iterator[FieldErro
                 "no new finalizers can be added if the object is being deleted, "
                 f"found new finalizers []string{{{listed}}}",
             )
+
+
+def metadata_warnings(old: Document | None, new: Document) -> Iterator[str]:
+    """What is allowed and unwise: finalizers that another writer might call the same, owners named twice."""
+    before, after = (old or {}).get("metadata") or {}, new.get("metadata") or {}
+    for finalizer in after.get("finalizers") or ():
+        if "/" not in finalizer and finalizer not in _BUILT_IN and finalizer not in (before.get("finalizers") or ()):
+            yield (
+                f'metadata.finalizers: "{finalizer}": prefer a domain-qualified finalizer name including a path (/) '
+                "to avoid accidental conflicts with other finalizer writers"
+            )
+    owners = after.get("ownerReferences") or []
+    if any(owner in owners[:index] for index, owner in enumerate(owners)):
+        yield "metadata.ownerReferences: duplicate owner references"
+
+
+_BUILT_IN = frozenset(("orphan", "foregroundDeletion", "kubernetes"))

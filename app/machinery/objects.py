@@ -17,7 +17,12 @@ class Wire(BaseModel):
     """A shape on the wire: camelCase outside, snake_case inside. Unknown fields are ignored when read for a decision."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
     @classmethod

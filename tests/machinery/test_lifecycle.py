@@ -20,6 +20,7 @@ from app.machinery.lifecycle import (
     validate_create,
     validate_update,
 )
+from app.machinery.metadata import metadata_warnings
 from app.machinery.objects import Document
 from app.machinery.patch import merge_patch
 from tests.machinery.examples import HAPPENING, HOST, MACHINE, NOW, UID, machine, stored
@@ -469,3 +470,20 @@ def test_preconditions_that_hold_are_no_hindrance() -> None:
     options = {"preconditions": {"uid": UID, "resourceVersion": "1021"}}
 
     assert prepare_delete(MACHINE, stored(), options, now=NOW) is None
+
+
+# Warnings
+
+
+def test_an_unqualified_finalizer_is_warned_of_when_it_is_new() -> None:
+    new = stored(finalizers=["bad", "a/b", "orphan"])
+
+    assert [warning.split(":")[1] for warning in metadata_warnings(None, new)] == [' "bad"']
+    assert list(metadata_warnings(new, new)) == []
+
+
+def test_an_owner_named_twice_is_warned_of() -> None:
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1"}
+
+    assert len(list(metadata_warnings(None, stored(ownerReferences=[owner, dict(owner)])))) == 1
+    assert list(metadata_warnings(None, stored(ownerReferences=[owner]))) == []
