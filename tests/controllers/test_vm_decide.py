@@ -1,0 +1,172 @@
+"""What the agent of a node does next for a VirtualMachine: the table. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.controllers.virtualmachine.decide import (
+    Away,
+    Decision,
+    Destroy,
+    Forget,
+    Hold,
+    Leave,
+    PowerOff,
+    Report,
+    Seen,
+    Start,
+    Undefine,
+    decide,
+)
+from app.hypervisor.base import Domain, Mark, Reason, State
+from app.kinds.virtualmachine import Phase
+from app.kinds.virtualmachine import Reason as Why
+
+OURS = Mark(store="here")
+THEIRS = Mark(store="elsewhere")
+AWAY = Away("no route to host")
+
+
+def domain(state: State, reason: Reason = Reason.OTHER, mark: Mark | None = OURS) -> Domain:
+    return Domain(UUID(int=1), state, reason, mark=mark)
+
+
+def seen(phase: Phase, host: Domain | Away, **fields: Any) -> Seen:
+    return Seen(phase, host, **{"store": "here", "now": 100.0, **fields})
+
+
+ABSENT = domain(State.ABSENT, mark=None)
+RUNNING = domain(State.RUNNING)
+PAUSED = domain(State.PAUSED)
+OFF = domain(State.SHUTOFF)
+
+
+def off(reason: Reason) -> Domain:
+    return domain(State.SHUTOFF, reason)
+
+
+def says(phase: Phase, reason: Why, paused: bool = False) -> tuple[Phase, Why, bool]:
+    return phase, reason, paused
+
+
+LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
+    "one that has no node yet is the scheduler's": (seen(Phase.PENDING, ABSENT), Leave()),
+    "a finished one is never touched": (seen(Phase.SUCCEEDED, RUNNING), Leave()),
+    "a failed one is not started again": (seen(Phase.FAILED, ABSENT), Leave()),
+    "a scheduled one is started": (seen(Phase.SCHEDULED, ABSENT), Start()),
+    "one that was defined by an agent that died is started": (seen(Phase.SCHEDULED, OFF), Start()),
+    "one that runs already is only reported": (
+        seen(Phase.SCHEDULED, RUNNING),
+        says(Phase.RUNNING, Why.GUEST_RUNNING),
+    ),
+    "one that ran and ended before it was reported is not started twice": (
+        seen(Phase.SCHEDULED, off(Reason.SHUTDOWN)),
+        says(Phase.SUCCEEDED, Why.GUEST_SHUT_DOWN),
+    ),
+    "nothing is started while its host does not answer": (seen(Phase.SCHEDULED, AWAY), Leave()),
+    "a foreign domain with its UUID is not touched": (
+        seen(Phase.SCHEDULED, domain(State.RUNNING, mark=THEIRS)),
+        says(Phase.FAILED, Why.DOMAIN_REFUSED),
+    ),
+    "running": (seen(Phase.RUNNING, RUNNING), says(Phase.RUNNING, Why.GUEST_RUNNING)),
+    "paused is Running, with a condition": (
+        seen(Phase.RUNNING, PAUSED),
+        says(Phase.RUNNING, Why.GUEST_PAUSED, paused=True),
+    ),
+    "powered off": (seen(Phase.RUNNING, off(Reason.SHUTDOWN)), says(Phase.SUCCEEDED, Why.GUEST_SHUT_DOWN)),
+    "crashed": (seen(Phase.RUNNING, off(Reason.CRASHED)), says(Phase.FAILED, Why.GUEST_CRASHED)),
+    "destroyed": (seen(Phase.RUNNING, off(Reason.DESTROYED)), says(Phase.FAILED, Why.GUEST_DESTROYED)),
+    "host rebooted": (seen(Phase.RUNNING, OFF), says(Phase.FAILED, Why.GUEST_VANISHED)),
+    "definition removed": (seen(Phase.RUNNING, ABSENT), says(Phase.FAILED, Why.GUEST_VANISHED)),
+    "moved away past Drover is not called dead": (
+        seen(Phase.RUNNING, off(Reason.MIGRATED)),
+        says(Phase.UNKNOWN, Why.GUEST_VANISHED),
+    ),
+    "host away": (seen(Phase.RUNNING, AWAY), says(Phase.UNKNOWN, Why.NODE_UNREACHABLE)),
+    "host back": (seen(Phase.UNKNOWN, RUNNING), says(Phase.RUNNING, Why.GUEST_RUNNING)),
+    "host back without the guest": (seen(Phase.UNKNOWN, OFF), says(Phase.FAILED, Why.GUEST_VANISHED)),
+    "one that moves is its migration's": (seen(Phase.RUNNING, ABSENT, moving=True), Leave()),
+    "one that is Migrating is its migration's": (seen(Phase.MIGRATING, ABSENT), Leave()),
+}
+
+
+@pytest.mark.parametrize("case", LIVES.values(), ids=LIVES.keys())
+def test_a_guest_is_followed(case: tuple[Seen, Decision | tuple[Phase, Why, bool]]) -> None:
+    given_, expected = case
+
+    decision = decide(given_)
+
+    told = (decision.phase, decision.reason, decision.paused) if isinstance(decision, Report) else decision
+    assert expected == told
+
+
+ENDS: dict[str, tuple[Seen, type[Decision]]] = {
+    "waits for a migration that has it in hand": (seen(Phase.MIGRATING, RUNNING, moving=True), Leave),
+    "waits for a migration to be cancelled": (seen(Phase.RUNNING, RUNNING, cancelling=True), Hold),
+    "waits for a host that does not answer": (seen(Phase.UNKNOWN, AWAY), Hold),
+    "waits until a former agent can do nothing more": (seen(Phase.RUNNING, RUNNING, may_end_at=101.0), Hold),
+    "asks the guest first": (seen(Phase.RUNNING, RUNNING), PowerOff),
+    "asks a paused guest too": (seen(Phase.RUNNING, PAUSED), PowerOff),
+    "gives it its grace": (seen(Phase.RUNNING, RUNNING, end_at=101.0), Leave),
+    "then ends it": (seen(Phase.RUNNING, RUNNING, end_at=100.0), Destroy),
+    "undefines what is off": (seen(Phase.RUNNING, OFF), Undefine),
+    "undefines what crashed": (seen(Phase.RUNNING, domain(State.CRASHED)), Undefine),
+    "lets the object go when nothing is left": (seen(Phase.RUNNING, ABSENT), Forget),
+    "a finished one too": (seen(Phase.FAILED, ABSENT), Forget),
+    "leaves a foreign domain alone": (seen(Phase.RUNNING, domain(State.RUNNING, mark=THEIRS)), Forget),
+    "leaves a released domain alone": (
+        seen(Phase.RUNNING, domain(State.RUNNING, mark=Mark(store="here", released=True))),
+        Forget,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDS.values(), ids=ENDS.keys())
+def test_a_deletion(case: tuple[Seen, type[Decision]]) -> None:
+    given_, expected = case
+
+    assert expected is type(decide(replace(given_, deleting=True)))
+
+
+HOSTS = st.one_of(
+    st.just(AWAY),
+    st.builds(domain, st.sampled_from(State), st.sampled_from(Reason), st.sampled_from([OURS, THEIRS, None])),
+)
+ANYTHING = st.builds(
+    Seen,
+    phase=st.sampled_from(Phase),
+    host=HOSTS,
+    store=st.just("here"),
+    now=st.just(100.0),
+    moving=st.booleans(),
+    deleting=st.booleans(),
+    cancelling=st.booleans(),
+    end_at=st.sampled_from([None, 99.0, 101.0]),
+    may_end_at=st.sampled_from([0.0, 200.0]),
+)
+
+
+@given(ANYTHING)
+def test_no_verb_harms_whatever_was_seen(given_: Seen) -> None:
+    decision = decide(given_)
+
+    if isinstance(decision, Start | PowerOff | Destroy | Undefine):
+        assert not given_.moving
+        assert isinstance(given_.host, Domain)
+    if isinstance(decision, Destroy | Undefine | PowerOff):
+        assert isinstance(given_.host, Domain)
+        assert given_.deleting and given_.host.mark == OURS and given_.now >= given_.may_end_at
+    if isinstance(decision, Undefine):
+        assert isinstance(given_.host, Domain)
+        assert given_.host.state in (State.SHUTOFF, State.CRASHED)
+    if isinstance(decision, Start):
+        assert isinstance(given_.host, Domain)
+        assert given_.phase is Phase.SCHEDULED and given_.host.state in (State.ABSENT, State.SHUTOFF)
+    if given_.phase in (Phase.SUCCEEDED, Phase.FAILED) and not given_.deleting:
+        assert isinstance(decision, Leave)
