@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -12,7 +11,8 @@ import structlog
 from app.controllers.birth import Birth
 from app.controllers.documents import is_over, key_of
 from app.controllers.events import Recorder
-from app.controllers.lease import Held
+from app.controllers.leader import LEADS
+from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Loop, Source
 from app.controllers.migration.commit import Committer
 from app.controllers.migration.decide import Conclude, Patience, decide
@@ -24,7 +24,7 @@ from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
-from app.store.base import Conflict, Key, NotFound, Run, RunState, Scope, Store, Stored, Transaction
+from app.store.base import Conflict, Key, LeaseLost, NotFound, Run, RunState, Scope, Store, Stored, Transaction
 
 log = structlog.get_logger()
 
@@ -41,30 +41,37 @@ class MigrationConfig:
 
 
 class MigrationController:
-    """Takes every Migration to its end. One at a time in the cluster, under the lease that `held` stands for."""
+    """Takes every Migration to its end, while this process leads. `keeper` is the process's only one and runs elsewhere."""
 
-    def __init__(
-        self,
-        store: Store,
-        held: Held,
-        config: MigrationConfig = MigrationConfig(),
-        *,
-        store_id: str = "",
-        birth: Birth = Birth(),  # noqa: B008  (frozen)
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, store: Store, keeper: LeaseKeeper, config: MigrationConfig | None = None) -> None:
         self._store = store
-        self._held = held
-        self._config = config
-        self._clock = clock
-        self._committer = Committer(birth, Recorder("migration-controller", birth), store_id)
-        self._unfinished: dict[Key, str] = {}
-        """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
-        Whether it still is, is read each time."""
+        self._keeper = keeper
+        self._config = config or MigrationConfig()
 
     async def run(self) -> None:
         """Until cancelled."""
-        await Loop("migration", self._store, self.sources(), self.reconcile).run()
+        while True:
+            try:
+                async with self._keeper.hold(LEADS) as held:
+                    reconciler = Reconciler(self._store, held, self._config)
+                    await Loop("migration", self._store, reconciler.sources(), reconciler.reconcile).run()
+            except LeaseLost:
+                log.warning("no longer reconciling migrations", holder=self._keeper.holder)
+
+
+class Reconciler:
+    """One term of leading. Every write is fenced by the lease that `held` stands for."""
+
+    def __init__(self, store: Store, held: Held, config: MigrationConfig, birth: Birth | None = None) -> None:
+        self._store = store
+        self._held = held
+        self._config = config
+        self._birth = birth or Birth()
+        recorder = Recorder("migration-controller", self._birth)
+        self._committer = Committer(self._birth, recorder, str(store.id))
+        self._unfinished: dict[Key, str] = {}
+        """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
+        Whether it still is, is read each time."""
 
     def sources(self) -> list[Source]:
         """Migrations, and what they wait for: their pods and VirtualMachines, and nodes."""
@@ -96,7 +103,7 @@ class MigrationController:
         async with self._store.transaction(serial=status.phase in WAITING) as tx:
             self._fence(tx)
             scene = await observe(
-                tx, key, tuple(self._unfinished), self._clock(), self._config.limits, self._config.patience
+                tx, key, tuple(self._unfinished), self._birth.now(), self._config.limits, self._config.patience
             )
             decision = decide(scene.seen)
             await self._committer.commit(tx, scene, decision)
