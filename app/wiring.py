@@ -22,7 +22,6 @@ from app.api.application import Api, create_api
 from app.controllers.config import HostConfig
 from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard, refuse_eviction
 from app.controllers.host_controllers import HostControllers
-from app.controllers.leader import LEADS
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.decide import Patience
 from app.controllers.migration.observe import Limits
@@ -38,7 +37,7 @@ from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
 from app.settings import Settings
-from app.store.base import AlreadyExists, Key, LeaseLost
+from app.store.base import AlreadyExists, Key
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
 from app.telemetry import configure_logging
@@ -184,19 +183,9 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
     return (
         keeper.run,
         HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
-        partial(_migrations, store, keeper, migrations),
+        MigrationController(store, keeper, migrations).run,
         workers.run,
     )
-
-
-async def _migrations(store: PostgresStore, keeper: LeaseKeeper, config: MigrationConfig) -> None:
-    """One process at a time takes Migrations to their ends."""
-    while True:
-        try:
-            async with keeper.hold(LEADS) as held:
-                await MigrationController(store, held, config, store_id=str(store.id)).run()
-        except LeaseLost:
-            log.warning("no longer leading migrations", holder=keeper.holder)
 
 
 class Background:

@@ -106,7 +106,7 @@ class Drover:
                     line = self.process.stdout.readline()
                     if "serves " in line:
                         return line.split("serves ")[1].strip()
-        raise AssertionError(f"drover did not start; its log ends:\n{self.log.read_text()[-3000:]}")
+        raise AssertionError(f"drover did not start; {self.last_words()}")
 
     @property
     def port(self) -> int:
@@ -133,8 +133,12 @@ class Drover:
 
     def command(self, *words: str) -> str:
         done = subprocess.run([*DROVER, *words], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"drover {' '.join(words)}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"drover {' '.join(words)}: {done.stdout}{done.stderr}\n{self.last_words()}"
         return done.stdout
+
+    def last_words(self) -> str:
+        """The end of the service's log, for a failure's message."""
+        return f"the service's log ends:\n{self.log.read_text()[-3000:]}"
 
     def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
