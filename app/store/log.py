@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import RowMapping, select, true
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.store.attempts import read
 from app.store.base import Event, EventType, Key, Revision, Scope, Stored
-from app.store.reading import in_scope
-from app.store.tables import changes, counter, log_floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +23,31 @@ class Page:
     """Changes up to here may be compacted: a page that should begin below misses some."""
 
 
+# In one statement, so that the rows, the newest revision and the floor are of one snapshot. Always read by revision: what
+# the scope leaves out is filtered.
+PAGE = text("""
+SELECT counter.revision AS newest, log_floor.revision AS floor, page.*
+FROM counter CROSS JOIN log_floor LEFT JOIN LATERAL (
+    SELECT resource, namespace, name, type, revision, body, previous_revision, previous_body
+    FROM changes
+    WHERE revision > :after
+      AND (CAST(:resource AS text) IS NULL OR resource = :resource)
+      AND (CAST(:namespace AS text) IS NULL OR namespace = :namespace)
+      AND (CAST(:name AS text) IS NULL OR name = :name)
+    ORDER BY revision LIMIT :limit
+) AS page ON true
+ORDER BY page.revision
+""")
+
+
 async def read_log(engine: AsyncEngine, scope: Scope, after: Revision, limit: int) -> Page:
-    """In one statement, so that the rows, the newest revision and the floor are of one snapshot. Raises Unavailable."""
-    page = (
-        select(changes).where(in_scope(changes, scope), changes.c.revision > after)
-        .order_by(changes.c.revision).limit(limit).subquery("page")
-    )  # fmt: skip
-    statement = (
-        select(counter.c.revision.label("newest"), log_floor.c.revision.label("floor"), page)
-        .select_from(counter.join(log_floor, true()).outerjoin(page, true()))
-        .order_by(page.c.revision)
-    )
+    """The first changes after a revision. Raises Unavailable."""
+    values = {
+        "resource": scope.resource, "namespace": scope.namespace, "name": scope.name, "after": after, "limit": limit,
+    }  # fmt: skip
 
     async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
-        return (await connection.execute(statement)).mappings().all()
+        return (await connection.execute(PAGE, values)).mappings().all()
 
     rows = await read(engine, work)
     events = [_event(row) for row in rows if row["type"] is not None]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import leases, reading, runs
-from app.store.attempts import AnswerT, Work, in_transaction, read, translated
+from app.store.attempts import UNREACHABLE, AnswerT, Work, in_transaction, is_disconnect, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, replacement
 from app.store.reading import versions
@@ -111,11 +111,28 @@ async def plain(engine: AsyncEngine) -> AsyncIterator[PendingTransaction]:
 @asynccontextmanager
 async def serial(engine: AsyncEngine) -> AsyncIterator[PendingTransaction]:
     """Holds the counter from the start: what is read is true until the commit."""
-    with translated():
-        async with engine.connect() as connection:
-            await take_counter(connection)
-            pending = PendingTransaction(engine, connection)
-            yield pending
-            if pending.has_work:
+    async with AsyncExitStack() as stack:
+        with translated():
+            connection = await _with_counter(stack, engine)
+        pending = PendingTransaction(engine, connection)
+        yield pending
+        if pending.has_work:
+            with translated():
                 await pending.carry_out(connection)
                 await connection.commit()
+
+
+async def _with_counter(stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConnection:
+    """A connection that holds the counter, until the stack closes it; a broken one of the pool is replaced once."""
+    try:
+        return await _begun(stack, engine)
+    except UNREACHABLE as error:
+        if not is_disconnect(error):
+            raise
+    return await _begun(stack, engine)
+
+
+async def _begun(stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConnection:
+    connection = await stack.enter_async_context(engine.connect())
+    await take_counter(connection)
+    return connection
