@@ -128,7 +128,7 @@ async def move(story: Story, hosts: LabHosts, kubectl: Kubectl, folder: Path) ->
         await until(lambda: finished(story, kubectl), MOVE_S, f"{MIGRATION} did not end")
         await listen(meter, TICKS_AFTER, BOOT_S)
         heard = meter.read()
-    print(f"\n$ kubectl get migrations\n{await kubectl('get', 'migrations', '-o', 'wide')}")
+    print(f"\n$ kubectl get migrations\n{await kubectl('get', 'migrations')}")
     as_yaml = await kubectl("get", "migrations", MIGRATION, "-o", "yaml")
     print(f"$ kubectl get migrations {MIGRATION} -o yaml\n{as_yaml}")
     return Moved(
@@ -214,11 +214,11 @@ def findings(moved: Moved) -> dict[str, bool]:
 def conclude(moved: Moved) -> int:
     """The figures and the verdict; the exit status."""
     state = moved.migration["status"].get("migrationState") or {}
-    print(f"node before:       {', '.join(moved.before)}")
-    print(f"node after:        {', '.join(moved.after)}")
-    print(f"libvirt's downtime {state.get('downtimeMs')} ms")
-    print(f"guest was silent   {moved.heard.longest_s * 1000:.0f} ms longer than between any two ticks")
-    print(f"guest's ticks      {moved.heard.ticks}, {moved.heard.lost} lost, {moved.heard.repeated} repeated\n")
+    print(f"node before:        {', '.join(moved.before)}")
+    print(f"node after:         {', '.join(moved.after)}")
+    print(f"libvirt's downtime: {state.get('downtimeMs')} ms")
+    print(f"guest was silent:   {moved.heard.longest_s * 1000:.0f} ms, the largest gap between ticks less their 100 ms")
+    print(f"guest's ticks:      {moved.heard.ticks}, {moved.heard.lost} lost, {moved.heard.repeated} repeated\n")
     found = findings(moved)
     for words, so in found.items():
         print(f"{'ok    ' if so else 'NOT SO'}  {words}")
