@@ -73,6 +73,8 @@ class Meter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        with self._changed:
+            self._changed.notify_all()
         self._thread.join()
 
     def wait_until_listening(self, timeout_s: float) -> bool:
@@ -85,10 +87,11 @@ class Meter:
             return silence(list(self._arrivals), self._tick_s)
 
     def wait_for_ticks(self, more: int, timeout_s: float) -> bool:
-        """Whether so many more arrived in time."""
+        """Whether so many more arrived in time; not any longer when the meter is given up meanwhile."""
         with self._changed:
             wanted = len(self._arrivals) + more
-            return self._changed.wait_for(lambda: len(self._arrivals) >= wanted, timeout_s)
+            self._changed.wait_for(lambda: len(self._arrivals) >= wanted or self._over.is_set(), timeout_s)
+            return len(self._arrivals) >= wanted
 
     def _follow(self) -> None:
         while not self._over.wait(POLL_S):

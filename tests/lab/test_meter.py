@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,13 @@ def test_a_silent_guest_is_told(tmp_path: Path) -> None:
 
     with Meter(console) as meter:
         assert not meter.wait_for_ticks(1, 0.05)
+
+
+def test_nobody_waits_for_a_meter_that_was_given_up(tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    console.touch()
+    with ThreadPoolExecutor() as threads, Meter(console) as meter:
+        waiting = threads.submit(meter.wait_for_ticks, 1, 60)
+        meter.__exit__(None, None, None)
+
+        assert waiting.result(5) is False
