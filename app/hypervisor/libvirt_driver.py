@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import threading
 import time
-import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, TypeVar, assert_never
 from uuid import UUID
-from xml.etree import ElementTree as ET
 
 import libvirt
 
+from app.hypervisor import domain_facts
 from app.hypervisor import domain_mark as marks
 from app.hypervisor.base import (
     Abort,
@@ -46,6 +45,8 @@ from app.hypervisor.base import (
     Unreachable,
 )
 from app.hypervisor.capabilities import Capabilities, read_capabilities, read_cpu_model
+from app.hypervisor.domain_tree import BadXml
+from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.threads import Lane
 
 T = TypeVar("T")
@@ -219,7 +220,7 @@ class LibvirtHypervisor:
         self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
         self._prompt, self._patient, self._work = Lane("prompt", 1), Lane("patient", 1), Lane("work", 2)
-        self._subscriptions: weakref.WeakSet[_Subscription] = weakref.WeakSet()
+        self._subscriptions = Subscriptions()
         self._broken: str | None = None
         self._capabilities: tuple[Capabilities, str] | None = None
 
@@ -296,10 +297,9 @@ class LibvirtHypervisor:
         await self._ask(self._patient, partial(_steer, domain, steer))
 
     def lifecycle(self) -> AsyncIterator[Lifecycle]:
-        subscription = _Subscription()
-        self._subscriptions.add(subscription)
+        subscription = self._subscriptions.open()
         if self._broken is not None:
-            subscription.put(_disconnected())
+            subscription.put(disconnected(time.time()))
         return subscription
 
     async def close(self) -> None:
@@ -330,7 +330,7 @@ class LibvirtHypervisor:
 
     def _heard(self, event: Lifecycle) -> None:
         """Called in libvirt's thread."""
-        self._post(partial(self._tell, event))
+        self._post(partial(self._subscriptions.tell, event))
 
     def _ended(self, reason: int) -> None:
         """Called in libvirt's thread."""
@@ -340,41 +340,15 @@ class LibvirtHypervisor:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
             self._loop.call_soon_threadsafe(call)
 
-    def _tell(self, event: Lifecycle) -> None:
-        for subscription in tuple(self._subscriptions):
-            subscription.put(event)
-
     def _break(self, text: str) -> None:
         """Hanging up has a thread of its own: on a frozen host it blocks, and nobody waits for it."""
         if self._broken is not None:
             return
         self._broken = text
-        self._tell(_disconnected())
+        self._subscriptions.tell(disconnected(time.time()))
         for lane in (self._prompt, self._patient, self._work):
             lane.end()
         threading.Thread(target=_hang_up, args=(self._connection,), name="hang-up", daemon=True).start()
-
-
-class _Subscription(AsyncIterator[Lifecycle]):
-    """Events from its making on; it ends after DISCONNECTED."""
-
-    def __init__(self) -> None:
-        self._events: asyncio.Queue[Lifecycle] = asyncio.Queue()
-        self._over = False
-
-    def put(self, event: Lifecycle) -> None:
-        self._events.put_nowait(event)
-
-    async def __anext__(self) -> Lifecycle:
-        if self._over:
-            raise StopAsyncIteration
-        event = await self._events.get()
-        self._over = event.change is Change.DISCONNECTED
-        return event
-
-
-def _disconnected() -> Lifecycle:
-    return Lifecycle(UUID(int=0), Change.DISCONNECTED, at=time.time())
 
 
 # Connections. Everything below runs in the driver's threads.
@@ -619,14 +593,22 @@ def _define_and_start(domain_xml: str, paused: bool, connection: libvirt.virConn
 def _former(connection: libvirt.virConnect, domain_xml: str) -> Any | None:
     """What the host knows under that UUID."""
     try:
-        uuid = ET.fromstring(domain_xml).findtext("uuid")
-        return _find(connection, UUID(uuid or ""))
-    except (ET.ParseError, ValueError) as error:
-        raise Refused(f"the definition cannot be read, or has no UUID: {error}") from error
+        return connection.lookupByUUID(_facts(domain_xml)[0].bytes)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
+
+
+def _facts(domain_xml: str) -> tuple[UUID, str]:
+    """UUID and name."""
+    try:
+        facts = domain_facts.read(domain_xml)
+    except BadXml as error:
+        raise Refused(f"the definition {error}") from error
+    if facts.uuid is None:
+        raise Refused("the definition has no UUID")
+    return facts.uuid, facts.name
 
 
 def _define(connection: libvirt.virConnect, domain_xml: str) -> Any:
@@ -640,7 +622,7 @@ def _define(connection: libvirt.virConnect, domain_xml: str) -> Any:
 
 
 def _name_taken(connection: libvirt.virConnect, domain_xml: str) -> bool:
-    name = ET.fromstring(domain_xml).findtext("name") or ""
+    name = _facts(domain_xml)[1]
     return any(found.name() == name for found in connection.listAllDomains())
 
 

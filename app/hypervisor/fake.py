@@ -1,0 +1,594 @@
+"""Hosts in memory that keep the port's contract: guests that dirty pages, links with a bandwidth, faults on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+from uuid import UUID, uuid5
+
+from app.hypervisor import domain_facts
+from app.hypervisor.base import (
+    Abort,
+    Aborted,
+    Busy,
+    Change,
+    Completed,
+    Destination,
+    Domain,
+    DomainExists,
+    DomainGone,
+    Host,
+    Hypervisor,
+    HypervisorError,
+    Incompatible,
+    Job,
+    Lifecycle,
+    Mark,
+    MigrationFailed,
+    Progress,
+    Reason,
+    Refused,
+    SetBandwidth,
+    SetDowntime,
+    State,
+    Steer,
+    Unreachable,
+)
+from app.hypervisor.domain_facts import DomainFacts
+from app.hypervisor.domain_tree import BadXml
+from app.hypervisor.precopy import Load, advanced, begun
+from app.hypervisor.subscription import Subscriptions, disconnected
+from app.hypervisor.virtual_time import RealTime, Time
+
+MIB = 1 << 20
+SCHEME = "fake://"
+_NAMESPACE = UUID("5b0f5a86-0a3c-4d3e-9d0e-0f5d6d5c0f6e")
+_ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
+
+
+@dataclass(slots=True)
+class Guest:
+    """A domain on one host. While it moves there are two of them."""
+
+    definition: str
+    domain: Domain
+    load: Load
+    migration: Migration | None = None
+    """The one that takes it away from here."""
+    completed: Completed | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.domain.state in _ACTIVE
+
+    def become(self, state: State, reason: Reason) -> None:
+        self.domain = replace(self.domain, state=state, reason=reason)
+
+    def work(self, job: Job) -> None:
+        self.domain = replace(self.domain, job=job)
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with a host at the moment. Tests set them at any time."""
+
+    cut_off: bool = False
+    """Neither Drover nor other hosts reach it; its guests go on."""
+    slow_s: float = 0.0
+    """Every answer takes so much longer."""
+    workers_busy: bool = False
+    """It answers only what needs no worker: state, but neither job nor mark."""
+    refuses_to_start: str = ""
+    """The text with which it refuses every start and every arriving guest."""
+
+
+@dataclass(slots=True)
+class FakeHost:
+    """A host: its guests, its listeners, its faults."""
+
+    name: str
+    cpus: int = 8
+    memory: int = 16 << 30
+    guests: dict[UUID, Guest] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
+    connections: set[FakeHypervisor] = field(default_factory=set)
+
+    @property
+    def uri(self) -> str:
+        return f"{SCHEME}{self.name}"
+
+    @property
+    def uuid(self) -> UUID:
+        return uuid5(_NAMESPACE, self.name)
+
+    def guest(self, uuid: UUID) -> Guest:
+        try:
+            return self.guests[uuid]
+        except KeyError:
+            raise DomainGone(f"no domain {uuid} on {self.name}") from None
+
+    def tell(self, uuid: UUID, change: Change, detail: str, at: float) -> None:
+        for connection in self.connections:
+            connection.subscriptions.tell(Lifecycle(uuid, change, detail, at))
+
+    def forget(self, uuid: UUID) -> None:
+        """What is left of a domain that has stopped: its definition, if it had one."""
+        if not self.guests[uuid].domain.persistent:
+            del self.guests[uuid]
+
+
+class FakeCloud:
+    """Some hosts and the network between them. It owns the migrations: they go on when their clients die."""
+
+    def __init__(
+        self,
+        *names: str,
+        time: Time | None = None,
+        bandwidth: int = 256 * MIB,
+        tick_s: float = 0.02,
+        peer_timeout_s: float = 26.0,
+    ) -> None:
+        self.time = time or RealTime()
+        self.bandwidth = bandwidth
+        """Of every link, bytes per second."""
+        self.tick_s = tick_s
+        self.peer_timeout_s = peer_timeout_s
+        """How long two hosts take to notice that one of them is cut off."""
+        self.hosts = {name: FakeHost(name) for name in names}
+        self.loads: dict[UUID, Load] = {}
+        """How a guest behaves once it is started; idle where nothing is said."""
+        self._jobs: set[asyncio.Task[HypervisorError | None]] = set()
+
+    def __getitem__(self, name: str) -> FakeHost:
+        return self.hosts[name]
+
+    def at(self, uri: str) -> FakeHost | None:
+        """The host that answers there."""
+        host = self.hosts.get(uri.removeprefix(SCHEME)) if uri.startswith(SCHEME) else None
+        return host if host is not None and not host.faults.cut_off else None
+
+    def cut_off(self, name: str) -> None:
+        """Its connections break; nobody reaches it until `mend`."""
+        self.hosts[name].faults.cut_off = True
+        self.disconnect(name)
+
+    def disconnect(self, name: str) -> None:
+        """Its connections break, as when its daemon restarts."""
+        for connection in tuple(self.hosts[name].connections):
+            connection.broke(f"the connection to {connection.uri} was lost")
+
+    def mend(self, name: str) -> None:
+        self.hosts[name].faults = Faults()
+
+    def die(self, name: str, uuid: UUID, reason: Reason = Reason.CRASHED) -> None:
+        """A guest ends by itself: CRASHED, or SHUTDOWN when it powers itself off."""
+        host = self.hosts[name]
+        stop(host, host.guest(uuid), reason, reason.value, self.time.now())
+
+    def launch(self, migration: Migration) -> asyncio.Task[HypervisorError | None]:
+        job = asyncio.create_task(migration.run(), name=f"migration of {migration.uuid}")
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return job
+
+    async def close(self) -> None:
+        """Every migration ends where it is. Twice is harmless."""
+        jobs = tuple(self._jobs)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+
+def stop(host: FakeHost, guest: Guest, reason: Reason, detail: str, at: float) -> None:
+    """The guest's QEMU has ended."""
+    uuid = guest.domain.uuid
+    guest.become(State.SHUTOFF, reason)
+    guest.work(Job.NONE)
+    host.tell(uuid, Change.STOPPED, detail, at)
+    host.forget(uuid)
+
+
+class Migration:
+    """One peer-to-peer migration, from its first byte to its end on both hosts."""
+
+    def __init__(self, cloud: FakeCloud, source: FakeHost, target: FakeHost, guest: Guest, to: Destination) -> None:
+        self._cloud = cloud
+        self._source = source
+        self._target = target
+        self._guest = guest
+        self._incoming = _arriving(guest, to)
+        self._copying = begun(guest.load)
+        self._began = cloud.time.now()
+        self.uuid = guest.domain.uuid
+        self.bandwidth = to.bandwidth
+        self.max_downtime_s = 0.3
+        self.aborted = False
+
+    @property
+    def rate(self) -> float:
+        return float(min(self.bandwidth or self._cloud.bandwidth, self._cloud.bandwidth))
+
+    def progress(self) -> Progress:
+        copying, load = self._copying, self._guest.load
+        return Progress(
+            total=load.memory,
+            processed=int(copying.sent),
+            remaining=int(copying.remaining),
+            memory_rate=int(self.rate),
+            dirty_rate=int(load.dirty_rate) if copying.iteration > 1 else 0,
+            iteration=copying.iteration,
+            elapsed_ms=self._elapsed_ms(),
+            # Of the capped rate, as QEMU reckons; the real stop is sent at the link's.
+            expected_downtime_ms=int(1000 * copying.remaining / self.rate),
+        )
+
+    async def run(self) -> HypervisorError | None:
+        """How it ended; None is well. It answers rather than raises: nobody may be left to hear it."""
+        try:
+            self._prepare()
+            await self._copy()
+            await self._switch_over()
+        except HypervisorError as error:
+            self._roll_back()
+            return error
+        except asyncio.CancelledError:
+            self._roll_back()
+            raise
+        finally:
+            self._guest.migration = None
+        return None
+
+    def _prepare(self) -> None:
+        self._target.guests[self.uuid] = self._incoming
+        self._tell(self._target, Change.STARTED, "migrated")
+
+    async def _copy(self) -> None:
+        while not self._copying.ready:
+            await self._cloud.time.sleep(self._cloud.tick_s)
+            await self._check()
+            load = self._guest.load if self._guest.domain.state is State.RUNNING else Load(self._guest.load.memory)
+            self._copying = advanced(self._copying, load, self.rate, self.max_downtime_s, self._cloud.tick_s)
+
+    async def _check(self) -> None:
+        if self.aborted:
+            raise Aborted("operation aborted: job 'migration out' canceled by client")
+        if not self._guest.active:
+            raise MigrationFailed("operation failed: domain is not running")
+        if not self._incoming.active:
+            raise MigrationFailed("the guest's copy on the target ended")
+        if self._source.faults.cut_off or self._target.faults.cut_off:
+            await self._cloud.time.sleep(self._cloud.peer_timeout_s)
+            if self._source.faults.cut_off or self._target.faults.cut_off:
+                raise MigrationFailed("internal error: connection closed due to keepalive timeout")
+
+    async def _switch_over(self) -> None:
+        stopped = self._guest.domain.state is State.RUNNING
+        if stopped:
+            self._guest.become(State.PAUSED, Reason.MIGRATION)
+            self._tell(self._source, Change.SUSPENDED, "migrated")
+        downtime_s = self._copying.remaining / self._cloud.bandwidth
+        await self._cloud.time.sleep(downtime_s)
+        if self._target.faults.cut_off:
+            await self._check()
+        self._arrive(runs=stopped)
+        completed = self._completed(downtime_s)
+        self._guest.completed = self._incoming.completed = completed
+        await self._cloud.time.sleep(0)
+        self._incoming.work(Job.NONE)
+        stop(self._source, self._guest, Reason.MIGRATED, "migrated", self._cloud.time.now())
+
+    def _arrive(self, *, runs: bool) -> None:
+        self._incoming.domain = replace(self._incoming.domain, persistent=True)
+        self._tell(self._target, Change.DEFINED, "")
+        if runs:
+            self._incoming.become(State.RUNNING, Reason.MIGRATED)
+            self._tell(self._target, Change.RESUMED, "migrated")
+        else:
+            self._incoming.become(State.PAUSED, Reason.USER)
+            self._tell(self._target, Change.SUSPENDED, "paused")
+
+    def _roll_back(self) -> None:
+        """The guest is on the source as it was, and gone on the target."""
+        if self._target.guests.get(self.uuid) is self._incoming:
+            stop(self._target, self._incoming, Reason.FAILED, "failed", self._cloud.time.now())
+        if self._guest.active:
+            self._guest.work(Job.NONE)
+        if self._guest.domain.state is State.PAUSED and self._guest.domain.reason is Reason.MIGRATION:
+            self._guest.become(State.RUNNING, Reason.MIGRATION_CANCELED)
+            self._tell(self._source, Change.RESUMED, "migrated")
+
+    def _completed(self, downtime_s: float) -> Completed:
+        return Completed(
+            downtime_ms=int(1000 * downtime_s),
+            elapsed_ms=self._elapsed_ms(),
+            total=self._guest.load.memory,
+            processed=int(self._copying.sent + self._copying.remaining),
+            iterations=self._copying.iteration,
+        )
+
+    def _elapsed_ms(self) -> int:
+        return int(1000 * (self._cloud.time.now() - self._began))
+
+    def _tell(self, host: FakeHost, change: Change, detail: str) -> None:
+        host.tell(self.uuid, change, detail, self._cloud.time.now())
+
+
+def _arriving(guest: Guest, to: Destination) -> Guest:
+    domain = replace(
+        guest.domain,
+        state=State.PAUSED,
+        reason=Reason.MIGRATION,
+        job=Job.MIGRATION_IN,
+        persistent=False,
+        autostart=False,
+    )
+    return Guest(to.domain_xml or guest.definition, domain, guest.load)
+
+
+class FakeHypervisors:
+    """Connections into one cloud."""
+
+    def __init__(self, cloud: FakeCloud, deadline_s: float = 10.0) -> None:
+        self._cloud = cloud
+        self._deadline_s = deadline_s
+        self._opened: set[FakeHypervisor] = set()
+
+    async def connect(self, uri: str) -> Hypervisor:
+        host = self._cloud.at(uri)
+        if host is None:
+            raise Unreachable(f"no host answers at {uri}")
+        await _answer(self._cloud, host, self._deadline_s)
+        opened = FakeHypervisor(self._cloud, host, self._deadline_s)
+        self._opened = {one for one in self._opened if one.connected} | {opened}
+        return opened
+
+    async def close(self) -> None:
+        for opened in self._opened:
+            await opened.close()
+        self._opened = set()
+
+
+class FakeHypervisor:
+    """One connection to a host of the cloud."""
+
+    def __init__(self, cloud: FakeCloud, host: FakeHost, deadline_s: float) -> None:
+        self._cloud = cloud
+        self._host = host
+        self._deadline_s = deadline_s
+        self._gone = asyncio.Event()
+        self._why = ""
+        self.subscriptions = Subscriptions()
+        host.connections.add(self)
+
+    @property
+    def uri(self) -> str:
+        return self._host.uri
+
+    @property
+    def connected(self) -> bool:
+        return not self._gone.is_set()
+
+    def broke(self, why: str) -> None:
+        if self._gone.is_set():
+            return
+        self._why = why
+        self._gone.set()
+        self._host.connections.discard(self)
+        self.subscriptions.tell(disconnected(self._cloud.time.now()))
+
+    async def host(self) -> Host:
+        await self._reach()
+        taken = sum(guest.domain.memory for guest in self._host.guests.values() if guest.active)
+        return Host(
+            uuid=self._host.uuid,
+            hostname=self._host.name,
+            arch="x86_64",
+            cpus=self._host.cpus,
+            memory=self._host.memory,
+            memory_free=max(0, self._host.memory - taken),
+            hypervisor_version="7.2.0",
+            libvirt_version="9.0.0",
+            cpu_model="EPYC",
+            machine_types=("pc", "q35"),
+        )
+
+    async def domains(self) -> list[Domain]:
+        await self._reach()
+        return [self._seen(guest.domain) for guest in self._host.guests.values()]
+
+    async def look(self, domain: UUID) -> Domain:
+        await self._reach()
+        guest = self._host.guests.get(domain)
+        return Domain(domain, State.ABSENT) if guest is None else self._seen(guest.domain)
+
+    async def definition(self, domain: UUID) -> str:
+        return (await self._guest(domain)).definition
+
+    async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
+        await self._reach()
+        uuid, facts = _read(domain_xml)
+        former = self._host.guests.get(uuid)
+        if former is not None and former.active:
+            return
+        if any(other.domain.name == facts.name and key != uuid for key, other in self._host.guests.items()):
+            raise DomainExists(f"domain {facts.name!r} already exists on {self._host.name}")
+        if refusal := self._host.faults.refuses_to_start:
+            raise Refused(refusal)
+        if facts.type not in ("qemu", ""):
+            raise Incompatible(f"{self._host.name} does not support virt type {facts.type!r}")
+        guest = self._defined(facts, uuid, domain_xml)
+        self._host.guests[uuid] = guest
+        self._tell(uuid, Change.DEFINED, "")
+        guest.become(State.RUNNING, Reason.BOOTED)
+        if paused:
+            guest.become(State.PAUSED, Reason.USER)
+        self._tell(uuid, Change.STARTED, "booted")
+
+    async def power_off(self, domain: UUID) -> None:
+        guest = await self._guest(domain)
+        if guest.domain.state is State.RUNNING:
+            self._tell(domain, Change.SHUTDOWN, "")
+            stop(self._host, guest, Reason.SHUTDOWN, "shutdown", self._cloud.time.now())
+
+    async def destroy(self, domain: UUID, *, unless_running: bool = False) -> None:
+        guest = await self._guest(domain)
+        if not guest.active:
+            return
+        if unless_running and guest.domain.state not in (State.PAUSED, State.CRASHED):
+            raise Refused(f"{guest.domain.name} runs: it is not destroyed")
+        stop(self._host, guest, Reason.DESTROYED, "destroyed", self._cloud.time.now())
+
+    async def suspend(self, domain: UUID) -> None:
+        guest = await self._active(domain)
+        if guest.domain.state is not State.PAUSED:
+            guest.become(State.PAUSED, Reason.USER)
+            self._tell(domain, Change.SUSPENDED, "paused")
+
+    async def resume(self, domain: UUID) -> None:
+        guest = await self._active(domain)
+        if guest.domain.state is not State.RUNNING:
+            guest.become(State.RUNNING, Reason.USER)
+            self._tell(domain, Change.RESUMED, "unpaused")
+
+    async def undefine(self, domain: UUID) -> None:
+        await self._reach()
+        guest = self._host.guests.get(domain)
+        if guest is None:
+            return
+        if guest.active:
+            raise Refused(f"{guest.domain.name} is active: only an inactive domain is undefined")
+        del self._host.guests[domain]
+        self._tell(domain, Change.UNDEFINED, "")
+
+    async def set_autostart(self, domain: UUID, on: bool) -> None:
+        guest = await self._guest(domain)
+        if not guest.domain.persistent:
+            raise Refused(f"{guest.domain.name} is transient: it cannot start by itself")
+        guest.domain = replace(guest.domain, autostart=on)
+
+    async def mark(self, domain: UUID, mark: Mark) -> None:
+        guest = await self._guest(domain)
+        if guest.domain.job is not Job.NONE:
+            raise Busy(f"{guest.domain.name} has a job ({guest.domain.job.value}): it cannot be marked now")
+        guest.domain = replace(guest.domain, mark=mark)
+
+    async def migrate(self, domain: UUID, to: Destination) -> None:
+        guest = await self._active(domain)
+        if guest.domain.job is not Job.NONE:
+            raise Busy(f"{guest.domain.name} has a job ({guest.domain.job.value})")
+        migration = Migration(self._cloud, self._host, self._target(guest, to), guest, to)
+        guest.migration = migration
+        guest.work(Job.MIGRATION_OUT)
+        job = self._cloud.launch(migration)
+        ending = asyncio.create_task(self._gone.wait())
+        try:
+            await asyncio.wait({job, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+        if not job.done():
+            raise Unreachable(self._why)
+        if (error := job.result()) is not None:
+            raise error
+
+    async def progress(self, domain: UUID) -> Progress | None:
+        migration = (await self._guest(domain)).migration
+        return None if migration is None else migration.progress()
+
+    async def completed(self, domain: UUID) -> Completed | None:
+        return (await self._guest(domain)).completed
+
+    async def steer(self, domain: UUID, steer: Steer) -> None:
+        guest = await self._guest(domain)
+        migration = guest.migration
+        if migration is None:
+            raise Refused(f"{guest.domain.name} is not migrating away from here")
+        match steer:
+            case SetDowntime(ms):
+                migration.max_downtime_s = ms / 1000
+            case SetBandwidth(bytes_per_second):
+                migration.bandwidth = bytes_per_second
+            case Abort():
+                migration.aborted = True
+            case _:
+                assert_never(steer)
+
+    def lifecycle(self) -> AsyncIterator[Lifecycle]:
+        subscription = self.subscriptions.open()
+        if self._gone.is_set():
+            subscription.put(disconnected(self._cloud.time.now()))
+        return subscription
+
+    async def close(self) -> None:
+        self.broke(f"the connection to {self.uri} was closed")
+
+    async def _reach(self) -> None:
+        """Every call takes its time and meets its deadline; an overrun breaks the connection."""
+        if self.connected:
+            try:
+                await _answer(self._cloud, self._host, self._deadline_s)
+            except Unreachable as error:
+                self.broke(error.text)
+        if not self.connected:
+            raise Unreachable(self._why)
+
+    async def _guest(self, domain: UUID) -> Guest:
+        await self._reach()
+        return self._host.guest(domain)
+
+    async def _active(self, domain: UUID) -> Guest:
+        guest = await self._guest(domain)
+        if not guest.active:
+            raise Refused(f"{guest.domain.name} is not running")
+        return guest
+
+    def _seen(self, domain: Domain) -> Domain:
+        if not self._host.faults.workers_busy or domain.state not in _ACTIVE:
+            return domain
+        return replace(domain, job=Job.OTHER, mark=None, vcpus=0)
+
+    def _defined(self, facts: DomainFacts, uuid: UUID, domain_xml: str) -> Guest:
+        domain = Domain(
+            uuid=uuid,
+            state=State.SHUTOFF,
+            name=facts.name,
+            persistent=True,
+            mark=facts.mark,
+            memory=facts.memory,
+            vcpus=facts.vcpus,
+        )
+        return Guest(domain_xml, domain, self._cloud.loads.get(uuid, Load(facts.memory)))
+
+    def _target(self, guest: Guest, to: Destination) -> FakeHost:
+        target, domain = self._cloud.at(to.peer_uri), guest.domain
+        if target is None:
+            raise MigrationFailed(f"no host answers at {to.peer_uri}")
+        if target is self._host:
+            raise MigrationFailed("attempt to migrate guest to the same host")
+        if refusal := target.faults.refuses_to_start:
+            raise MigrationFailed(refusal)
+        here = target.guests.get(domain.uuid)
+        taken = any(other.domain.name == domain.name for uuid, other in target.guests.items() if uuid != domain.uuid)
+        if taken or (here is not None and here.active):
+            raise MigrationFailed(f"domain {domain.name!r} already exists on {target.name}")
+        return target
+
+    def _tell(self, uuid: UUID, change: Change, detail: str) -> None:
+        self._host.tell(uuid, change, detail, self._cloud.time.now())
+
+
+async def _answer(cloud: FakeCloud, host: FakeHost, deadline_s: float) -> None:
+    await cloud.time.sleep(min(host.faults.slow_s, deadline_s))
+    if host.faults.slow_s >= deadline_s:
+        raise Unreachable(f"{host.uri} did not answer within {deadline_s:g} s")
+
+
+def _read(domain_xml: str) -> tuple[UUID, DomainFacts]:
+    try:
+        facts = domain_facts.read(domain_xml)
+    except BadXml as error:
+        raise Refused(f"the definition {error}") from error
+    if facts.uuid is None:
+        raise Refused("the definition has no UUID")
+    return facts.uuid, facts

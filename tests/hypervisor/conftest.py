@@ -1,0 +1,142 @@
+"""Two hosts with guests, simulated or real: what the contract suite needs of either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.hypervisor.base import Destination, Hypervisor, Hypervisors, State
+from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from app.hypervisor.libvirt_driver import Deadlines, LibvirtHypervisors
+from app.hypervisor.precopy import Load
+from app.lab.boot_sector import boot_sector_xml, build_boot_sector
+from app.lab.hosts import LabHosts
+
+MIB = 1 << 20
+MEMORY_MIB = 48
+DIRTY_MIB = 24
+DIRTY_MIB_PER_SECOND = 16
+A, B = "node0", "node1"
+
+
+class Site(Protocol):
+    """Two hosts, node0 and node1."""
+
+    hypervisors: Hypervisors
+
+    def uri(self, host: str) -> str: ...
+
+    def definition(self, uuid: UUID, name: str, *, busy: bool = False) -> str:
+        """A guest's; a busy one dirties its memory faster than a cap of 4 MiB/s can send it."""
+
+    def destination(self, host: str, *, bandwidth: int | None = None) -> Destination: ...
+
+    async def lose(self, host: str) -> None:
+        """Connections to it break, its guests go on, and it is there again at once."""
+
+    async def close(self) -> None: ...
+
+
+class FakeSite:
+    def __init__(self) -> None:
+        self.cloud = FakeCloud(A, B, bandwidth=256 * MIB, tick_s=0.01)
+        self.hypervisors: Hypervisors = FakeHypervisors(self.cloud, deadline_s=2)
+
+    def uri(self, host: str) -> str:
+        return self.cloud[host].uri
+
+    def definition(self, uuid: UUID, name: str, *, busy: bool = False) -> str:
+        rate = DIRTY_MIB_PER_SECOND * MIB if busy else 0
+        self.cloud.loads[uuid] = Load(MEMORY_MIB * MIB, dirty_rate=rate, working_set=DIRTY_MIB * MIB)
+        return boot_sector_xml(name, str(uuid), Path("/images/guest.img"), memory_mib=MEMORY_MIB).replace(
+            "'kvm'", "'qemu'"
+        )
+
+    def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
+        return Destination(self.uri(host), bandwidth=bandwidth)
+
+    async def lose(self, host: str) -> None:
+        self.cloud.disconnect(host)
+
+    async def close(self) -> None:
+        await self.hypervisors.close()
+        await self.cloud.close()
+
+
+class LibvirtSite:
+    def __init__(self, lab: LabHosts, deadlines: Deadlines | None = None) -> None:
+        self.lab = lab
+        self.hypervisors: Hypervisors = LibvirtHypervisors(deadlines)
+
+    def uri(self, host: str) -> str:
+        return self.lab[host].uri
+
+    def definition(self, uuid: UUID, name: str, *, busy: bool = False) -> str:
+        image = self.lab.images / ("busy.img" if busy else "idle.img")
+        if not image.exists():
+            build_boot_sector(image, dirty_mib=DIRTY_MIB, mib_per_second=DIRTY_MIB_PER_SECOND if busy else 0)
+        return boot_sector_xml(name, str(uuid), image, memory_mib=MEMORY_MIB)
+
+    def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
+        socket = self.lab[host].migration_sockets / f"{uuid4().hex[:8]}.sock"
+        return Destination(self.uri(host), f"unix://{socket}", bandwidth=bandwidth)
+
+    async def lose(self, host: str) -> None:
+        await asyncio.to_thread(self.lab[host].kill)
+        await asyncio.to_thread(self.lab[host].start)
+
+    async def close(self) -> None:
+        """Every guest goes; the hosts stand for the next test."""
+        for host in (A, B):
+            await asyncio.to_thread(self.lab[host].start)
+            hypervisor = await self.hypervisors.connect(self.uri(host))
+            for domain in await hypervisor.domains():
+                await hypervisor.destroy(domain.uuid)
+                await hypervisor.undefine(domain.uuid)
+        await self.hypervisors.close()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[LabHosts]:
+    """Two real hosts for all of this folder's tests."""
+    with LabHosts.temporary(A, B) as standing:
+        yield standing
+
+
+@pytest.fixture
+async def libvirt_site(lab: LabHosts) -> AsyncIterator[LibvirtSite]:
+    site = LibvirtSite(lab)
+    yield site
+    await site.close()
+
+
+@pytest.fixture
+async def fake_site() -> AsyncIterator[FakeSite]:
+    site = FakeSite()
+    yield site
+    await site.close()
+
+
+@pytest.fixture(params=["fake", pytest.param("libvirt", marks=pytest.mark.libvirt)])
+def site(request: pytest.FixtureRequest) -> Site:
+    found: Site = request.getfixturevalue(f"{request.param}_site")
+    return found
+
+
+@pytest.fixture
+async def source(site: Site) -> Hypervisor:
+    return await site.hypervisors.connect(site.uri(A))
+
+
+@pytest.fixture
+async def target(site: Site) -> Hypervisor:
+    return await site.hypervisors.connect(site.uri(B))
+
+
+async def gone(hypervisor: Hypervisor, guest: UUID) -> bool:
+    return (await hypervisor.look(guest)).state is State.ABSENT

@@ -1,0 +1,492 @@
+"""What every driver of the hypervisor's port keeps, the simulated one and libvirt's alike."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.hypervisor.base import (
+    Abort,
+    Aborted,
+    Busy,
+    Change,
+    DomainExists,
+    DomainGone,
+    Hypervisor,
+    Job,
+    Mark,
+    MigrationFailed,
+    Progress,
+    Reason,
+    Refused,
+    SetBandwidth,
+    SetDowntime,
+    State,
+    Unreachable,
+)
+from tests.hypervisor.conftest import MIB, A, B, Site
+from tests.hypervisor.waiting import eventually, heard
+
+SLOW = 4 * MIB
+"""A cap at which a busy guest never converges."""
+
+
+async def started(site: Site, hypervisor: Hypervisor, *, busy: bool = False, paused: bool = False) -> UUID:
+    guest = uuid4()
+    await hypervisor.define_and_start(site.definition(guest, f"g-{guest.hex[:8]}", busy=busy), paused=paused)
+    return guest
+
+
+async def copying(hypervisor: Hypervisor, guest: UUID) -> Progress:
+    """Bytes move."""
+    seen = await eventually(lambda: hypervisor.progress(guest), lambda now: now is not None and now.processed > 0)
+    assert seen is not None
+    return seen
+
+
+async def settled(hypervisor: Hypervisor, guest: UUID, state: State) -> None:
+    await eventually(lambda: hypervisor.look(guest), lambda seen: seen.state is state and seen.job is Job.NONE)
+
+
+async def test_a_host_says_what_it_is(source: Hypervisor, target: Hypervisor) -> None:
+    host = await source.host()
+
+    assert host.uuid != (await target.host()).uuid
+    assert host.arch == "x86_64"
+    assert 0 < host.memory_free <= host.memory
+    assert host.cpus > 0
+    assert "qemu" in host.domain_types
+    assert "q35" in host.machine_types
+
+
+async def test_an_unknown_domain_is_absent_and_every_verb_says_gone(source: Hypervisor) -> None:
+    guest = uuid4()
+
+    assert (await source.look(guest)).state is State.ABSENT
+    for call in (source.destroy(guest), source.suspend(guest), source.definition(guest), source.progress(guest)):
+        with pytest.raises(DomainGone):
+            await call
+
+
+async def test_a_started_guest_runs_persistent_without_autostart(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    seen = await source.look(guest)
+    assert (seen.state, seen.reason, seen.job) == (State.RUNNING, Reason.BOOTED, Job.NONE)
+    assert seen.persistent
+    assert not seen.autostart
+    assert (seen.memory, seen.vcpus) == (48 * MIB, 1)
+    assert seen in await source.domains()
+
+
+async def test_starting_twice_is_harmless(site: Site, source: Hypervisor) -> None:
+    guest = uuid4()
+    definition = site.definition(guest, f"g-{guest.hex[:8]}")
+
+    await source.define_and_start(definition)
+    await source.define_and_start(definition)
+
+    assert [guest] == [domain.uuid for domain in await source.domains()]
+
+
+async def test_a_shut_off_guest_is_started_again(site: Site, source: Hypervisor) -> None:
+    guest = uuid4()
+    definition = site.definition(guest, f"g-{guest.hex[:8]}")
+    await source.define_and_start(definition)
+    await source.destroy(guest)
+
+    await source.define_and_start(definition)
+
+    assert (await source.look(guest)).state is State.RUNNING
+
+
+async def test_a_taken_name_is_refused_and_nothing_stays(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    name = (await source.look(guest)).name
+    other = uuid4()
+
+    with pytest.raises(DomainExists):
+        await source.define_and_start(site.definition(other, name))
+
+    assert (await source.look(other)).state is State.ABSENT
+
+
+async def test_a_definition_that_cannot_be_read_is_refused(source: Hypervisor) -> None:
+    with pytest.raises(Refused):
+        await source.define_and_start("<domain")
+
+
+async def test_stopping_twice_is_harmless(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    await source.destroy(guest)
+    await source.destroy(guest)
+
+    seen = await source.look(guest)
+    assert (seen.state, seen.reason) == (State.SHUTOFF, Reason.DESTROYED)
+
+
+async def test_a_running_guest_is_not_destroyed_where_that_was_excluded(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    with pytest.raises(Refused):
+        await source.destroy(guest, unless_running=True)
+
+    assert (await source.look(guest)).state is State.RUNNING
+    await source.suspend(guest)
+    await source.destroy(guest, unless_running=True)
+    assert (await source.look(guest)).state is State.SHUTOFF
+
+
+async def test_an_active_guest_is_not_undefined(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    with pytest.raises(Refused):
+        await source.undefine(guest)
+
+    assert (await source.look(guest)).persistent
+
+
+async def test_undefining_twice_is_harmless(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    await source.destroy(guest)
+
+    await source.undefine(guest)
+    await source.undefine(guest)
+
+    assert (await source.look(guest)).state is State.ABSENT
+
+
+async def test_suspend_and_resume_may_be_said_twice(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    await source.suspend(guest)
+    await source.suspend(guest)
+    assert (await source.look(guest)).state is State.PAUSED
+
+    await source.resume(guest)
+    await source.resume(guest)
+    assert (await source.look(guest)).state is State.RUNNING
+
+
+async def test_a_guest_may_be_started_paused(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, paused=True)
+
+    assert (await source.look(guest)).state is State.PAUSED
+
+
+async def test_autostart_is_set_and_taken_off(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    await source.set_autostart(guest, True)
+    assert (await source.look(guest)).autostart
+
+    await source.set_autostart(guest, False)
+    assert not (await source.look(guest)).autostart
+
+
+async def test_a_mark_is_read_back_and_outlives_the_guests_end(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    assert (await source.look(guest)).mark is None
+    mark = Mark(store="s1", vm="default/testvm", migration=str(uuid4()), attempt=2, released=True)
+
+    await source.mark(guest, mark)
+
+    assert (await source.look(guest)).mark == mark
+    await source.destroy(guest)
+    assert (await source.look(guest)).mark == mark
+
+
+async def test_a_definition_names_the_guest(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    assert str(guest) in await source.definition(guest)
+
+
+async def test_events_tell_of_start_and_end(site: Site, source: Hypervisor) -> None:
+    events = source.lifecycle()
+
+    guest = await started(site, source)
+    assert (await heard(events, Change.STARTED, "booted")).domain == guest
+    await source.destroy(guest)
+    assert (await heard(events, Change.STOPPED, "destroyed")).domain == guest
+
+
+async def test_a_moved_guest_runs_on_the_target_and_stays_defined_on_the_source(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest = await started(site, source)
+    mark = Mark(store="s1", vm="default/testvm", migration=str(uuid4()), attempt=1)
+    await source.mark(guest, mark)
+
+    await source.migrate(guest, site.destination(B))
+
+    here, there = await source.look(guest), await target.look(guest)
+    assert (here.state, here.reason, here.job) == (State.SHUTOFF, Reason.MIGRATED, Job.NONE)
+    assert (there.state, there.reason, there.job) == (State.RUNNING, Reason.MIGRATED, Job.NONE)
+    assert here.persistent
+    assert there.persistent
+    assert not there.autostart
+    assert there.mark == mark
+
+
+async def test_a_finished_move_leaves_its_statistics_on_both_hosts(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest = await started(site, source)
+    assert await source.completed(guest) is None
+
+    await source.migrate(guest, site.destination(B))
+
+    for host in (source, target):
+        completed = await host.completed(guest)
+        assert completed is not None
+        assert completed.total >= 48 * MIB
+        assert completed.downtime_ms is not None
+    assert await source.progress(guest) is None
+
+
+async def test_a_guest_moves_there_and_back(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+    await source.migrate(guest, site.destination(B))
+    await source.undefine(guest)
+
+    await target.migrate(guest, site.destination(A))
+
+    assert (await source.look(guest)).state is State.RUNNING
+    assert (await target.look(guest)).state is State.SHUTOFF
+
+
+async def test_the_targets_event_comes_before_the_sources_end(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest = await started(site, source)
+    leaving, arriving = source.lifecycle(), target.lifecycle()
+
+    await source.migrate(guest, site.destination(B))
+
+    begun = await heard(arriving, Change.STARTED, "migrated")
+    paused = await heard(leaving, Change.SUSPENDED, "migrated")
+    over = await heard(arriving, Change.RESUMED, "migrated")
+    ended = await heard(leaving, Change.STOPPED, "migrated")
+    assert begun.at <= paused.at <= over.at <= ended.at
+
+
+async def test_a_paused_guest_moves_and_stays_paused(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+    await source.suspend(guest)
+
+    await source.migrate(guest, site.destination(B))
+
+    there = await target.look(guest)
+    assert (there.state, there.reason) == (State.PAUSED, Reason.USER)
+    assert (await source.look(guest)).state is State.SHUTOFF
+
+
+async def test_an_aborted_guest_runs_on_the_source_and_is_gone_on_the_target(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+
+        await source.steer(guest, Abort())
+
+    assert isinstance(move.result(), Aborted)
+    assert (await source.look(guest)).state is State.RUNNING
+    assert (await source.look(guest)).job is Job.NONE
+    assert (await target.look(guest)).state is State.ABSENT
+
+
+async def test_a_guest_can_be_moved_after_an_abort(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+        await source.steer(guest, Abort())
+
+    await source.migrate(guest, site.destination(B))
+
+    assert (await target.look(guest)).state is State.RUNNING
+
+
+async def test_while_bytes_move_both_hosts_say_so(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+
+        here, there = await source.look(guest), await target.look(guest)
+        await source.steer(guest, Abort())
+
+    assert (here.state, here.job) == (State.RUNNING, Job.MIGRATION_OUT)
+    assert (there.state, there.reason, there.job) == (State.PAUSED, Reason.MIGRATION, Job.MIGRATION_IN)
+    assert not there.persistent
+
+
+async def test_a_second_migration_is_busy(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+
+        with pytest.raises(Busy):
+            await source.migrate(guest, site.destination(B))
+        await source.steer(guest, Abort())
+
+
+async def test_a_mark_is_not_written_during_a_job(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+
+        with pytest.raises(Busy):
+            await source.mark(guest, Mark(store="other"))
+        await source.steer(guest, Abort())
+
+
+async def test_progress_grows_and_the_cap_is_obeyed(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(source, guest, site))
+        first = await copying(source, guest)
+        later = await eventually(
+            lambda: source.progress(guest),
+            lambda now: (
+                now is not None and now.elapsed_ms > first.elapsed_ms + 1000 and now.processed > first.processed
+            ),
+        )
+        await source.steer(guest, Abort())
+
+    assert later is not None
+    assert later.iteration >= first.iteration
+    assert later.total == first.total
+    rate = 1000 * (later.processed - first.processed) / (later.elapsed_ms - first.elapsed_ms)
+    assert rate < 2 * SLOW
+
+
+async def test_a_lifted_cap_ends_the_move(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+
+        await source.steer(guest, SetDowntime(500))
+        await source.steer(guest, SetBandwidth(1024 * MIB))
+
+    assert move.result() is None
+    assert (await target.look(guest)).state is State.RUNNING
+
+
+async def test_without_a_job_nothing_is_steered(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    for steer in (Abort(), SetDowntime(100), SetBandwidth(MIB)):
+        with pytest.raises(Refused):
+            await source.steer(guest, steer)
+
+
+async def test_a_name_taken_on_the_target_leaves_the_guest_on_the_source(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest, stranger = await started(site, source), uuid4()
+    await target.define_and_start(site.definition(stranger, (await source.look(guest)).name))
+
+    with pytest.raises(MigrationFailed):
+        await source.migrate(guest, site.destination(B))
+
+    assert (await source.look(guest)).state is State.RUNNING
+    assert (await target.look(guest)).state is State.ABSENT
+
+
+async def test_an_unreachable_target_leaves_the_guest_on_the_source(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    to = site.destination(B)
+    nowhere = type(to)(to.peer_uri.replace(B, "nowhere"), to.migration_uri)
+
+    with pytest.raises(MigrationFailed):
+        await source.migrate(guest, nowhere)
+
+    seen = await source.look(guest)
+    assert (seen.state, seen.job) == (State.RUNNING, Job.NONE)
+
+
+async def test_an_inactive_guest_is_not_moved(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    await source.destroy(guest)
+
+    with pytest.raises(Refused):
+        await source.migrate(guest, site.destination(B))
+
+
+async def test_a_guest_that_dies_on_the_way_is_on_neither_host(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+
+        await source.destroy(guest)
+
+    assert isinstance(move.result(), MigrationFailed)
+    await settled(source, guest, State.SHUTOFF)
+    await settled(target, guest, State.ABSENT)
+
+
+async def test_a_job_is_followed_and_ended_through_another_connection(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    other = await site.hypervisors.connect(site.uri(A))
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site))
+        await copying(other, guest)
+
+        await other.steer(guest, Abort())
+
+    assert isinstance(move.result(), Aborted)
+
+
+async def test_a_lost_connection_is_told_and_every_later_call_is_unreachable(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    events = source.lifecycle()
+
+    await site.lose(A)
+
+    assert (await heard(events, Change.DISCONNECTED, "")).change is Change.DISCONNECTED
+    assert [event async for event in events] == []
+    assert not source.connected
+    with pytest.raises(Unreachable):
+        await source.look(guest)
+    again = await site.hypervisors.connect(site.uri(A))
+    assert (await again.look(guest)).state is State.RUNNING
+
+
+async def test_closing_twice_is_harmless_and_disturbs_no_guest(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    other = await site.hypervisors.connect(site.uri(A))
+
+    await other.close()
+    await other.close()
+
+    with pytest.raises(Unreachable):
+        await other.host()
+    assert [event.change async for event in other.lifecycle()] == [Change.DISCONNECTED]
+    assert (await source.look(guest)).state is State.RUNNING
+
+
+async def test_nobody_answers_at_a_wrong_address(site: Site) -> None:
+    with pytest.raises(Unreachable):
+        await site.hypervisors.connect(site.uri(A).replace(A, "nowhere"))
+
+
+async def _outcome(source: Hypervisor, guest: UUID, site: Site) -> Exception | None:
+    """How a capped migration ended."""
+    try:
+        await source.migrate(guest, site.destination(B, bandwidth=SLOW))
+    except (Aborted, MigrationFailed, Unreachable) as error:
+        return error
+    return None
