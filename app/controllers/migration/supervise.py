@@ -79,6 +79,13 @@ class Supervision:
         """Returns when the run is finished, lost, or left because the store went away. When cancelled, the process is
         ended (its libvirt job goes on) and the run handed over."""
         try:
+            await self._hold()
+        except asyncio.CancelledError:
+            await self._hand_over()
+            raise
+
+    async def _hold(self) -> None:
+        try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._renew()), tasks.create_task(self._ledger.write())]
                 await self._until_known()
@@ -86,9 +93,6 @@ class Supervision:
                     helper.cancel()
         except* LeaseLost:
             log.warning("run lost", run=self.run_id)
-        except* asyncio.CancelledError:
-            await self._hand_over()
-            raise
 
     async def _until_known(self) -> None:
         fresh, before = self._run.token == 1, None if self._run.token == 1 else UNSEEN

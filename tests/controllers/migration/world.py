@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 from app.controllers.birth import Birth
@@ -112,10 +112,3 @@ async def until(
 
 def phase_of(document: Document | None) -> str:
     return "" if document is None else str((document.get("status") or {}).get("phase", ""))
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 30) -> None:
-    """For what no watch tells of: a process, a file."""
-    async with asyncio.timeout(within_s):
-        while not await holds():
-            await asyncio.sleep(0.02)
