@@ -18,7 +18,7 @@ from app.machinery.kind import GroupVersion, Kind
 from app.machinery.metadata import metadata_of, undecodable, validate_metadata, validate_metadata_update
 from app.machinery.names import generated, self_link
 from app.machinery.objects import Document
-from app.machinery.schema import schema_of, type_name
+from app.machinery.schema import is_type_error, schema_of, type_name
 
 __all__ = [
     "check_preconditions",
@@ -289,8 +289,10 @@ def _desired(document: Document) -> Document:
 
 
 def _defaulted(kind: AnyKind, document: Document) -> Document:
-    schema_of(kind).default(document)
-    if kind.default is not None:
+    """The kind's own defaults only see what has the right types; validation names what has not."""
+    schema = schema_of(kind)
+    schema.default(document)
+    if kind.default is not None and not any(map(is_type_error, schema.check(document).errors)):
         kind.default(document)
     return document
 

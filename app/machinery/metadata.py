@@ -10,7 +10,7 @@ from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, i
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import label_value, object_name, qualified_name
 from app.machinery.objects import Document
-from app.machinery.schema import metadata_schema, type_name
+from app.machinery.schema import is_type_error, metadata_schema, type_name
 
 ANNOTATIONS_LIMIT = 262_144
 """Bytes of all keys and values of an object's annotations."""
@@ -38,10 +38,7 @@ def metadata_of(kind: Kind[Any, Any], group_version: GroupVersion, document: Doc
 
 
 def _ensure_types(kind: Kind[Any, Any], group_version: GroupVersion, metadata: Document) -> None:
-    schema = metadata_schema()
-    for error in schema.check(metadata).errors:
-        if error.reason != "FieldValueTypeInvalid":
-            continue
+    for error in filter(is_type_error, metadata_schema().check(metadata).errors):
         actual, wanted = error.message.split('"')[1], error.message.split("of type ")[1].split(":")[0]
         field = error.path.split("[")[0].split(".")[0]
         raise undecodable(kind, group_version, actual, f"ObjectMeta.metadata.{field}", GO_TYPES.get(wanted, wanted))

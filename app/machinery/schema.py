@@ -21,6 +21,7 @@ Fits = Callable[[Any], bool]
 
 _FREE = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING = "x-kubernetes-int-or-string"
+_TYPE_INVALID = "FieldValueTypeInvalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,11 @@ def type_invalid(path: str, expected: str, actual: str) -> FieldError:
     """A wrong type in the words of kube-apiserver's schema validation, which names the type twice."""
     quoted = orjson.dumps(actual).decode()
     message = f"Invalid value: {quoted}: {path} in body must be of type {expected}: {quoted}"
-    return FieldError(path or "<nil>", "FieldValueTypeInvalid", message)
+    return FieldError(path or "<nil>", _TYPE_INVALID, message)
+
+
+def is_type_error(error: FieldError) -> bool:
+    return error.reason == _TYPE_INVALID
 
 
 def type_name(value: Any) -> str:

@@ -325,6 +325,9 @@ def _reader(kind: Kind[Any, Any], path: str) -> Callable[[Document], str]:
             return unset
         if isinstance(value, bool):
             return "true" if value else "false"
+        if isinstance(value, dict):
+            # Only an Event's source is selected as a whole, and its component is meant.
+            return str(value.get("component", ""))
         return str(value)
 
     return read

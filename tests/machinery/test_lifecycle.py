@@ -146,6 +146,16 @@ def test_the_kinds_own_defaults_come_after_the_schemas() -> None:
     assert created(machine(), kind)["spec"]["nodeName"] == "after-30"
 
 
+def test_the_kinds_own_defaults_do_not_see_what_has_wrong_types() -> None:
+    def follow(document: Document) -> None:
+        document["spec"]["nodeName"] = document["spec"]["nodeName"].lower()
+
+    kind = dataclasses.replace(MACHINE, default=follow)
+
+    assert created(machine(spec={"nodeName": "N"}), kind)["spec"]["nodeName"] == "n"
+    assert created(machine(spec={"nodeName": 1}), kind)["spec"]["nodeName"] == 1
+
+
 REFUSED_CREATES: dict[str, tuple[Document, int, str]] = {
     "another namespace": (
         machine(namespace="other"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -191,6 +192,12 @@ def test_a_field_of_a_body_is_selected() -> None:
     selector = parse_fields("involvedObject.name=u,reason=Moved", HAPPENING)
 
     assert selector.matches({"involvedObject": {"name": "u"}, "reason": "Moved"})
+
+
+def test_an_event_is_selected_by_its_sources_component() -> None:
+    kind = dataclasses.replace(HAPPENING, selectable=("source",))
+
+    assert parse_fields("source=drover", kind).matches({"source": {"component": "drover", "host": "h"}})
 
 
 def test_one_name_can_become_a_scope() -> None:
