@@ -6,10 +6,10 @@ import re
 from fractions import Fraction
 from math import ceil
 
-PATTERN = r"^[0-9]{1,18}(\.[0-9]{0,9})?(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][+-]?[0-9]{1,2})?$"
+PATTERN = r"^[0-9]{1,19}(\.[0-9]{0,9})?(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][+-]?[0-9]{1,2})?$"
 """A quantity that is not negative. Bounded, so that arithmetic on what a client sent stays cheap."""
 
-_QUANTITY = re.compile(r"(?P<number>[0-9]{1,18}(\.[0-9]{0,9})?)(?P<suffix>[a-zA-Z]{0,2}|[eE][+-]?[0-9]{1,2})")
+_QUANTITY = re.compile(r"(?P<number>[0-9]{1,19}(\.[0-9]{0,9})?)(?P<suffix>[a-zA-Z]{0,2}|[eE][+-]?[0-9]{1,2})")
 
 _FACTORS = {
     "": Fraction(1),

@@ -176,7 +176,8 @@ def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     for field in ("domain", "domainXML"):
         if before.get(field) != after.get(field):
             yield invalid(f"spec.{field}", "…", "field is immutable: a running guest keeps its definition")
-    yield from _scheduling_problems(after)
+    if before != after:
+        yield from _scheduling_problems(after)
 
 
 def _ready(document: Document) -> str | None:
