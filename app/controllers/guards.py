@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.controllers.documents import is_over
-from app.controllers.pods import is_finished
 from app.kinds import ALL, EVENT, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE, names
+from app.kinds.pod import Phase
 from app.kinds.virtualmachine import FINAL
 from app.machinery.errors import ApiError, conflict, resource_details
 from app.machinery.objects import Document
@@ -66,7 +66,7 @@ def _lives_on(vm: Document, node: str) -> bool:
 def _is_target_on(pod: Document, node: str) -> bool:
     labels = pod["metadata"].get("labels") or {}
     arrives = labels.get(names.APP) == names.APP_LAUNCHER and names.MIGRATION_UID in labels
-    return arrives and pod["spec"].get("nodeName") == node and not is_finished(pod)
+    return arrives and pod["spec"].get("nodeName") == node and pod["status"].get("phase") == Phase.PENDING
 
 
 def _needs(migration: Document, node: str) -> bool:

@@ -46,6 +46,8 @@ class Hosts:
         uri = node.spec.provider_id
         line = self._lines.setdefault(uri, _Line())
         async with line.open:
+            if line.connection is not None and not line.connection.connected:
+                await self.drop(line.connection)
             if line.connection is None:
                 line.connection = await self._connect(uri, line)
             return line.connection

@@ -24,7 +24,7 @@ from app.controllers.virtualmachine.decide import (
     Undefine,
     decide,
 )
-from app.hypervisor.base import Domain, Mark, Reason, State
+from app.hypervisor.base import Domain, Job, Mark, Reason, State
 from app.kinds.virtualmachine import Phase
 from app.kinds.virtualmachine import Reason as Why
 
@@ -45,6 +45,7 @@ ABSENT = domain(State.ABSENT, mark=None)
 RUNNING = domain(State.RUNNING)
 PAUSED = domain(State.PAUSED)
 OFF = domain(State.SHUTOFF)
+BUSY = replace(RUNNING, job=Job.OTHER, mark=None)
 
 
 def off(reason: Reason) -> Domain:
@@ -68,6 +69,10 @@ LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
     "one that ran and ended before it was reported is not started twice": (
         seen(Phase.SCHEDULED, off(Reason.SHUTDOWN)),
         says(Phase.SUCCEEDED, Why.GUEST_SHUT_DOWN),
+    ),
+    "nothing is decided while its host is too busy to say whose it is": (
+        seen(Phase.SCHEDULED, BUSY),
+        Leave(again_after_s=1.0),
     ),
     "nothing is started while its host does not answer": (seen(Phase.SCHEDULED, AWAY), Leave()),
     "a foreign domain with its UUID is not touched": (
@@ -116,7 +121,8 @@ ENDS: dict[str, tuple[Seen, type[Decision]]] = {
     "gives it its grace": (seen(Phase.RUNNING, RUNNING, end_at=101.0), Leave),
     "then ends it": (seen(Phase.RUNNING, RUNNING, end_at=100.0), Destroy),
     "undefines what is off": (seen(Phase.RUNNING, OFF), Undefine),
-    "undefines what crashed": (seen(Phase.RUNNING, domain(State.CRASHED)), Undefine),
+    "ends what crashed and was preserved": (seen(Phase.RUNNING, domain(State.CRASHED)), Destroy),
+    "waits for a host that is too busy to say whose it is": (seen(Phase.RUNNING, BUSY), Hold),
     "lets the object go when nothing is left": (seen(Phase.RUNNING, ABSENT), Forget),
     "a finished one too": (seen(Phase.FAILED, ABSENT), Forget),
     "leaves a foreign domain alone": (seen(Phase.RUNNING, domain(State.RUNNING, mark=THEIRS)), Forget),
@@ -164,7 +170,7 @@ def test_no_verb_harms_whatever_was_seen(given_: Seen) -> None:
         assert given_.deleting and given_.host.mark == OURS and given_.now >= given_.may_end_at
     if isinstance(decision, Undefine):
         assert isinstance(given_.host, Domain)
-        assert given_.host.state in (State.SHUTOFF, State.CRASHED)
+        assert given_.host.state is State.SHUTOFF
     if isinstance(decision, Start):
         assert isinstance(given_.host, Domain)
         assert given_.phase is Phase.SCHEDULED and given_.host.state in (State.ABSENT, State.SHUTOFF)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,13 +13,15 @@ from app.controllers.birth import Birth
 from app.controllers.config import HostConfig
 from app.controllers.documents import key_of
 from app.controllers.host_controllers import HostControllers
+from app.controllers.leader import Leader
 from app.controllers.lease import LeaseKeeper
+from app.controllers.tools import Tools
 from app.hypervisor.base import Hypervisors
-from app.kinds import NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Scope, Store, edit
+from app.store.base import Key, Scope, Store, edit
 
 PATIENCE_S = 30.0
 SMALL: Document = {
@@ -109,6 +111,16 @@ class World:
             VIRTUAL_MACHINE, name, lambda vm: vm.get("status", {}).get("phase") == phase, within_s=within_s
         )
 
+    async def settles(self, seen: Callable[[], Awaitable[Any]], expected: Any) -> None:
+        """For what is not an object, such as leases: asked a few times a second."""
+        last = None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while (last := await seen()) != expected:  # noqa: ASYNC110  (leases send no event)
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"{last} never became {expected}") from None
+
     async def _versions(self, key: Key) -> AsyncIterator[Document]:
         """The object now and after each change; {} while there is none."""
         listing = await self.store.objects.list(Scope(key.resource, key.namespace, key.name))
@@ -144,6 +156,19 @@ async def running(
                 part.cancel()
 
 
+@asynccontextmanager
+async def leading(store: Store) -> AsyncIterator[None]:
+    """Only what one process does for all, until the block ends."""
+    keeper = LeaseKeeper(store.leases, "leader", timedelta(seconds=9))
+    async with asyncio.TaskGroup() as tasks:
+        parts = [tasks.create_task(part) for part in (keeper.run(), Leader(keeper, Tools(store), FAST).run())]
+        try:
+            yield
+        finally:
+            for part in parts:
+                part.cancel()
+
+
 async def eventually(holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """For what no event tells: asked a few times a second."""
     try:
@@ -152,6 +177,3 @@ async def eventually(holds: Callable[[], bool], within_s: float = PATIENCE_S) ->
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"never came true within {within_s} s") from None
-
-
-__all__ = ["FAST", "NAMESPACE", "NotFound", "World", "condition", "eventually", "is_ready", "running"]

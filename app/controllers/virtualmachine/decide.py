@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from app.hypervisor.base import Domain, State
+from app.hypervisor.base import Domain, Job, State
 from app.hypervisor.base import Reason as Why
 from app.kinds.virtualmachine import Phase, Reason
 
-_ACTIVE = (State.RUNNING, State.PAUSED, State.SHUTTING_DOWN)
 _ENDED: dict[Why, tuple[Phase, Reason, str]] = {
     Why.SHUTDOWN: (Phase.SUCCEEDED, Reason.GUEST_SHUT_DOWN, "the guest powered itself off"),
     Why.CRASHED: (Phase.FAILED, Reason.GUEST_CRASHED, "the guest or its emulator crashed"),
@@ -125,6 +124,11 @@ def is_ours(domain: Domain, store: str) -> bool:
     return domain.mark is not None and domain.mark.store == store and not domain.mark.released
 
 
+def is_told(domain: Domain) -> bool:
+    """A host whose workers are all busy tells the state alone: a mark that it did not tell is not a missing one."""
+    return domain.state is State.ABSENT or domain.mark is not None or domain.job is not Job.OTHER
+
+
 def _begin(seen: Seen) -> Decision:
     """
     The host is asked before anything is started. Absent: it was never defined. Off for a reason that says that it ran:
@@ -134,6 +138,8 @@ def _begin(seen: Seen) -> Decision:
         return Leave()
     if seen.host.state is State.ABSENT:
         return Start()
+    if not is_told(seen.host):
+        return Leave(again_after_s=1.0)
     if not is_ours(seen.host, seen.store):
         message = "a domain with this UUID that is not Drover's is on the host"
         return Report(Phase.FAILED, Reason.DOMAIN_REFUSED, message)
@@ -174,10 +180,19 @@ def _end(seen: Seen) -> Decision:
         return Hold(f"its host must be asked and does not answer: {seen.host.text}", 5.0)
     if seen.now < seen.may_end_at:
         return Hold("its host's former agent may still be at work", seen.may_end_at - seen.now)
+    if not is_told(seen.host):
+        return Hold("its host is too busy to say whose guest it is", 1.0)
     if seen.host.state is State.ABSENT or not is_ours(seen.host, seen.store):
         return Forget()
-    if seen.host.state not in _ACTIVE:
+    return _end_ours(seen, seen.host.state)
+
+
+def _end_ours(seen: Seen, state: State) -> Decision:
+    """A crashed guest that libvirt preserved is still active, and deaf."""
+    if state is State.SHUTOFF:
         return Undefine()
+    if state is State.CRASHED:
+        return Destroy()
     if seen.end_at is None:
         return PowerOff()
     if seen.now < seen.end_at:

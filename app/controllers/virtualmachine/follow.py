@@ -55,7 +55,6 @@ log = structlog.get_logger()
 
 POLL_S = 1.0
 """How soon a step is looked at again that no event tells of."""
-_INACTIVE = (State.SHUTOFF, State.CRASHED)
 
 
 class Link:
@@ -116,13 +115,13 @@ class NodeGuests:
         inactive one, and none that a migration has in hand. Whether it is gone.
         """
         if (
-            domain.state not in _INACTIVE
+            domain.state is not State.SHUTOFF
             or not is_ours(domain, self.tools.store_id)
             or not await self._is_leftover(domain)
         ):
             return False
         again = await host.look(domain.uuid)
-        if again.state not in _INACTIVE or not is_ours(again, self.tools.store_id):
+        if again.state is not State.SHUTOFF or not is_ours(again, self.tools.store_id):
             return False
         self.held.require()
         await host.undefine(domain.uuid)
