@@ -79,7 +79,8 @@ def version_of_drover() -> str:
 def served_kinds(settings: Settings) -> tuple[Kind[Any, Any], ...]:
     """The declared kinds, with the checks that need the operator's settings."""
     policy = domain_xml.Policy(
-        paths=(*settings.allowed_paths, str(settings.lab_dir)),
+        # Not the whole lab: a guest that may name its hosts' sockets speaks to libvirtd.
+        paths=(*settings.allowed_paths, *(str(settings.lab_dir / folder) for folder in ("images", "consoles"))),
         bridges=settings.allowed_bridges,
         emulators=settings.allowed_emulators,
     )
