@@ -57,7 +57,7 @@ async def _sample(move: Move) -> None:
             sample = await move.source.ask(lambda host: host.progress(move.plan.domain))
         except HypervisorError:
             sample = None
-        if sample is None:
+        if sample is None or not sample.total:
             continue
         wait_s = SAMPLE_S
         move.tell(_report(sample))

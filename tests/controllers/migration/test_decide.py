@@ -1,0 +1,264 @@
+"""What a Migration does next: the table is the specification; random sequences keep its laws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.controllers.migration.decide import (
+    CancelRun,
+    Conclude,
+    Decision,
+    Effect,
+    Patience,
+    Room,
+    RunSeen,
+    Seen,
+    StartRun,
+    Tell,
+    VMSeen,
+    decide,
+)
+from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where, known
+from app.controllers.outcome import SETTLED, Again
+from app.controllers.placement import Placement
+from app.kinds.migration import FINAL, AbortStatus, ConditionType, MigrationStatus, Phase, Reason
+from app.kinds.virtualmachine import Phase as VMPhase
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+RUN = UUID("00000000-0000-4000-8000-000000000001")
+VM = VMSeen("vm-uid", VMPhase.RUNNING, "node0")
+FITS = Placement(("node1", "node2"), {"node0": "node is the source"})
+NONE_FITS = Placement((), {"node0": "node is the source", "node1": "node(s) were not ready"})
+STARTED = RunSeen(RUN, "node0", "node1")
+
+
+def seen(phase: Phase = Phase.NEW, **more: object) -> Seen:
+    """A Migration of a running VirtualMachine with room for it, in that phase."""
+    given = Seen(NOW, "testvm", MigrationStatus(phase=phase), vm=VM, room=Room(FITS))
+    return replace(given, **more)  # type: ignore[arg-type]  # fields by name
+
+
+def finished(code: ExitCode, **more: object) -> Seen:
+    return seen(Phase.RUNNING, run=replace(STARTED, exit_code=int(code), **more))  # type: ignore[arg-type]
+
+
+def reason(decision: Decision) -> Reason | None:
+    """Of the condition that explains the phase."""
+    wanted = {Phase.FAILED: ConditionType.FAILED, Phase.SUCCEEDED: ConditionType.SUCCEEDED}
+    type_ = wanted.get(decision.status.phase, ConditionType.SCHEDULED)
+    found = next((c for c in decision.status.conditions if c.type is type_), None)
+    return Reason(found.reason) if found else None
+
+
+def acts(decision: Decision) -> list[type[Effect]]:
+    return [type(effect) for effect in decision.effects if not isinstance(effect, Tell)]
+
+
+CASES = {
+    "starts when a node fits": (seen(), Phase.RUNNING, Reason.NODE_FOUND, [StartRun]),
+    "fails without a VM": (seen(vm=None), Phase.FAILED, Reason.VM_NOT_FOUND, []),
+    "fails for a VM that does not run": (
+        seen(vm=replace(VM, phase=VMPhase.SCHEDULED)), Phase.FAILED, Reason.VM_NOT_RUNNING, [],
+    ),
+    "fails for a VM that never had a node": (seen(vm=replace(VM, node="")), Phase.FAILED, Reason.VM_NOT_RUNNING, []),
+    "fails for a VM that is being deleted": (seen(vm=replace(VM, leaving=True)), Phase.FAILED, Reason.VM_NOT_RUNNING, []),
+    "fails beside a rival": (seen(rival="m0"), Phase.FAILED, Reason.MIGRATION_IN_PROGRESS, []),
+    "a rival explains a VM that migrates": (
+        seen(rival="m0", vm=replace(VM, phase=VMPhase.MIGRATING)), Phase.FAILED, Reason.MIGRATION_IN_PROGRESS, [],
+    ),
+    "fails for selectors that contradict": (
+        seen(contradiction="disk=ssd, disk=hdd"), Phase.FAILED, Reason.NODE_SELECTOR_CONFLICT, [],
+    ),
+    "waits in Pending for the cluster": (
+        seen(room=Room(FITS, cluster_full=True)), Phase.PENDING, Reason.WAITING_FOR_SLOT, [],
+    ),
+    "waits in Pending for its source": (
+        seen(room=Room(FITS, source_full=True)), Phase.PENDING, Reason.WAITING_FOR_SLOT, [],
+    ),
+    "waits in Scheduling while no node fits": (
+        seen(room=Room(NONE_FITS)), Phase.SCHEDULING, Reason.UNSCHEDULABLE, [],
+    ),
+    "waits in Scheduling while all that fit are full": (
+        seen(room=Room(FITS, targets_full=frozenset({"node1", "node2"}))), Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, [],
+    ),
+    "does not go back to Pending": (
+        seen(Phase.SCHEDULING, room=Room(FITS, cluster_full=True)), Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, [],
+    ),
+    "goes on from Pending": (seen(Phase.PENDING), Phase.RUNNING, Reason.NODE_FOUND, [StartRun]),
+    "fails when its VM goes while it waits": (seen(Phase.PENDING, vm=None), Phase.FAILED, Reason.VM_NOT_FOUND, []),
+    "is cancelled while it waits": (seen(Phase.PENDING, deleted=True), Phase.FAILED, Reason.CANCELLED, []),
+    "is cancelled before it was looked at": (seen(deleted=True, vm=None), Phase.FAILED, Reason.CANCELLED, []),
+    "leaves a run alone": (seen(Phase.RUNNING, run=STARTED), Phase.RUNNING, None, []),
+    "cancels the run of a deleted Migration": (
+        seen(Phase.RUNNING, run=STARTED, deleted=True), Phase.RUNNING, None, [CancelRun],
+    ),
+    "cancels the run of a VM that is being deleted": (
+        seen(Phase.RUNNING, run=STARTED, vm=replace(VM, leaving=True)), Phase.RUNNING, None, [CancelRun],
+    ),
+    "cancels once": (
+        seen(Phase.RUNNING, run=replace(STARTED, cancelled=True), deleted=True), Phase.RUNNING, None, [],
+    ),
+    "succeeds with exit code 0": (finished(ExitCode.MOVED), Phase.SUCCEEDED, Reason.MOVED, [Conclude]),
+    "succeeds also when the cancel came too late": (
+        finished(ExitCode.MOVED, cancelled=True), Phase.SUCCEEDED, Reason.MOVED, [Conclude],
+    ),
+    **{
+        f"fails with exit code {int(code)}": (finished(code), Phase.FAILED, meaning.reason, [Conclude])
+        for code, meaning in MEANINGS.items() if code is not ExitCode.MOVED
+    },
+    "stays Succeeded": (seen(Phase.SUCCEEDED, vm=None, deleted=True), Phase.SUCCEEDED, None, []),
+    "stays Failed": (seen(Phase.FAILED, run=STARTED), Phase.FAILED, None, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_one_step(case: tuple[Seen, Phase, Reason | None, list[type[Effect]]]) -> None:
+    observed, phase, why, effects = case
+
+    decision = decide(observed)
+
+    assert phase is decision.status.phase
+    assert why is reason(decision)
+    assert effects == acts(decision)
+
+
+def test_phases_that_are_passed_in_one_step_are_recorded() -> None:
+    passed = decide(seen()).status.phase_transition_timestamps
+
+    assert [transition.phase for transition in passed] == [Phase.PENDING, Phase.SCHEDULING, Phase.RUNNING]
+
+
+def test_an_unschedulable_one_fails_when_its_patience_ends() -> None:
+    patience = Patience(unschedulable=timedelta(seconds=300))
+    first = decide(seen(room=Room(NONE_FITS), patience=patience))
+    waiting = seen(room=Room(NONE_FITS), patience=patience, status=first.status)
+
+    early = decide(replace(waiting, now=NOW + timedelta(seconds=299)))
+    late = decide(replace(waiting, now=NOW + timedelta(seconds=300)))
+
+    assert (Phase.SCHEDULING, Again(1.0)) == (early.status.phase, early.again)
+    assert (late.status.phase, reason(late)) == (Phase.FAILED, Reason.UNSCHEDULABLE)
+
+
+def test_waiting_for_a_full_target_does_not_count_as_unschedulable() -> None:
+    full = Room(FITS, targets_full=frozenset({"node1", "node2"}))
+    first = decide(seen(room=full))
+
+    later = decide(seen(room=full, status=first.status, now=NOW + timedelta(hours=2)))
+
+    assert (later.status.phase, reason(later)) == (Phase.SCHEDULING, Reason.WAITING_FOR_SLOT)
+
+
+def test_the_queue_has_an_end() -> None:
+    full = Room(FITS, cluster_full=True)
+    first = decide(seen(room=full))
+
+    later = decide(seen(room=full, status=first.status, now=NOW + timedelta(hours=1)))
+
+    assert (later.status.phase, reason(later)) == (Phase.FAILED, Reason.QUEUE_TIMEOUT)
+
+
+def test_an_unschedulable_one_names_every_node() -> None:
+    told = [effect for effect in decide(seen(room=Room(NONE_FITS))).effects if isinstance(effect, Tell)]
+
+    assert "0/2 nodes are available: 1 node is the source, 1 node(s) were not ready." in told[0].message
+    assert "node1: node(s) were not ready" in told[0].message
+
+
+def test_a_wait_is_told_once() -> None:
+    first = decide(seen(room=Room(NONE_FITS)))
+
+    again = decide(seen(room=Room(NONE_FITS), status=first.status, now=NOW + timedelta(seconds=5)))
+
+    assert [Tell] == [type(effect) for effect in first.effects]
+    assert again.effects == ()
+
+
+def test_a_late_cancel_says_that_it_was_too_late() -> None:
+    decision = decide(finished(ExitCode.MOVED, cancelled=True))
+
+    assert "TooLateToCancel" in [effect.reason for effect in decision.effects if isinstance(effect, Tell)]
+    assert decision.status.migration_state is not None
+    assert AbortStatus.FAILED is decision.status.migration_state.abort_status
+
+
+def test_libvirts_words_are_kept() -> None:
+    decision = decide(finished(ExitCode.FAILED, result={"message": "unable to connect to node1"}))
+
+    state = decision.status.migration_state
+    assert state is not None
+    assert (state.failure_reason or "").startswith("MigrationFailed: unable to connect to node1")
+
+
+def test_a_failed_one_is_settled() -> None:
+    assert decide(seen(vm=None)).again is SETTLED
+
+
+@pytest.mark.parametrize("status", [1, 2, 63, 79, 137, 143, 255])
+def test_other_exit_statuses_say_nothing(status: int) -> None:
+    assert known(status) is None
+
+
+@pytest.mark.parametrize("code", ExitCode)
+def test_every_exit_code_has_a_meaning(code: ExitCode) -> None:
+    assert code in MEANINGS
+    assert code == 0 or 64 <= code <= 79
+    assert (MEANINGS[code].where is Where.TARGET) == (code is ExitCode.MOVED)
+
+
+World = tuple[VMSeen | None, str | None, str | None, Room, bool, ExitCode | None, int]
+
+ROOMS = st.builds(
+    Room,
+    st.sampled_from([FITS, NONE_FITS]),
+    cluster_full=st.booleans(),
+    source_full=st.booleans(),
+    targets_full=st.sampled_from([frozenset(), frozenset({"node1"}), frozenset({"node1", "node2"})]),
+)
+WORLDS = st.tuples(
+    st.sampled_from([None, VM, VM, replace(VM, phase=VMPhase.MIGRATING), replace(VM, leaving=True)]),
+    st.sampled_from([None, None, "m0"]),
+    st.sampled_from([None, None, "disk=ssd, disk=hdd"]),
+    ROOMS,
+    st.booleans(),
+    st.sampled_from([None, None, *ExitCode]),
+    st.integers(0, 400),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORLDS, max_size=12))
+def test_no_sequence_breaks_the_laws(worlds: list[World]) -> None:
+    order = list(Phase)
+    status, run, now, starts, deleted_before = MigrationStatus(), None, NOW, 0, False
+
+    for vm, rival, contradiction, room, deleted, code, passed_s in worlds:
+        deleted_before = deleted_before or deleted
+        now += timedelta(seconds=passed_s)
+        if run is not None and code is not None and run.exit_code is None:
+            run = replace(run, exit_code=int(code))
+        decision = decide(Seen(now, "testvm", status, deleted_before, vm, rival, contradiction, room, run))
+        for effect in decision.effects:
+            if isinstance(effect, StartRun):
+                starts += 1
+                assert effect.target in room.targets
+                assert not room.cluster_full and not room.source_full
+                run = RunSeen(RUN, "node0", effect.target)
+            elif isinstance(effect, CancelRun):
+                assert run is not None and not run.cancelled and run.exit_code is None
+                run = replace(run, cancelled=True)
+
+        assert order.index(decision.status.phase) >= order.index(status.phase)
+        assert status.phase not in FINAL or decision == Decision(status)
+        assert starts <= 1
+        assert (decision.status.phase is Phase.SUCCEEDED) <= (run is not None and run.exit_code == 0)
+        times = [t.phase_transition_timestamp for t in decision.status.phase_transition_timestamps]
+        assert times == sorted(times)
+        assert (decision.status.phase is Phase.RUNNING) == (starts == 1 and decision.status.phase not in FINAL)
+        status = decision.status
