@@ -8,15 +8,7 @@ from typing import Any
 from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions, subresources
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
-from app.machinery.openapi_meta import (
-    DELETE_OPTIONS,
-    LIST_META,
-    META_SCHEMAS,
-    OBJECT_META,
-    PATCH,
-    STATUS,
-    WATCH_EVENT,
-)
+from app.machinery.openapi_meta import LIST_META, META_SCHEMAS, OBJECT_META
 from app.machinery.openapi_operations import Naming, paths_of
 from app.machinery.schema import object_schema
 
@@ -183,6 +175,3 @@ def _v2_schema(value: Any) -> Any:
     if converted.get("x-kubernetes-int-or-string") is True:
         return {**converted, "type": "string", "format": "int-or-string"}
     return converted
-
-
-__all__ = ["DELETE_OPTIONS", "PATCH", "STATUS", "WATCH_EVENT", "reference", "v2", "v3", "v3_index"]
