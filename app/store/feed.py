@@ -89,15 +89,16 @@ class Feed:
         self.closed = False
 
     async def run(self) -> None:
-        """Until cancelled; every watch ends then."""
-        try:
-            async with asyncio.TaskGroup() as parts:
-                parts.create_task(self._listen())
-                parts.create_task(self._follow())
-        finally:
-            self.closed = True
-            for watch in self._all():
-                watch.wake()
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._listen())
+            parts.create_task(self._follow())
+
+    def close(self) -> None:
+        """Every watch ends."""
+        self.closed = True
+        for watch in self._all():
+            watch.wake()
 
     @asynccontextmanager
     async def watch(self, scope: Scope, since: Revision) -> AsyncIterator[FeedWatch]:

@@ -23,7 +23,7 @@ class Grouping(Generic[ItemT, AnswerT]):
         self._at_most = at_most
         self._waiting: deque[tuple[ItemT, asyncio.Future[AnswerT]]] = deque()
         self._arrived = asyncio.Event()
-        self._closed = False
+        self._closed = True
 
     async def submit(self, item: ItemT) -> AnswerT:
         """The item's own answer, or its own error. A caller that is cancelled while it waits takes its item back."""
@@ -35,16 +35,21 @@ class Grouping(Generic[ItemT, AnswerT]):
         return await answer
 
     async def run(self) -> None:
-        """Until cancelled; whoever still waits then hears Unavailable."""
-        try:
-            while True:
-                await self._arrived.wait()
-                self._arrived.clear()
-                while group := self._next_group():
-                    await self._round(group)
-        finally:
-            self._closed = True
-            self._refuse(list(self._waiting), Unavailable("the store is closed"))
+        """Until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while group := self._next_group():
+                await self._round(group)
+
+    def open(self) -> None:
+        self._closed = False
+
+    def close(self) -> None:
+        """Whoever still waits hears Unavailable."""
+        self._closed = True
+        self._refuse(list(self._waiting), Unavailable("the store is closed"))
+        self._waiting.clear()
 
     def _next_group(self) -> list[tuple[ItemT, asyncio.Future[AnswerT]]]:
         group: list[tuple[ItemT, asyncio.Future[AnswerT]]] = []

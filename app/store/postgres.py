@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
@@ -37,11 +37,24 @@ class PostgresObjects:
     def __init__(self, engine: AsyncEngine, feed: Feed) -> None:
         self._engine = engine
         self._feed = feed
-        self.writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
-        self.reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
+        self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
+        self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
+
+    @property
+    def parts(self) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
+        """What has to run for as long as the store is open."""
+        return {"writes": self._writes.run, "reads": self._reads.run}
+
+    def open(self) -> None:
+        self._writes.open()
+        self._reads.open()
+
+    def close(self) -> None:
+        self._writes.close()
+        self._reads.close()
 
     async def get(self, key: Key) -> Stored:
-        return await self.reads.submit(key)
+        return await self._reads.submit(key)
 
     async def list(
         self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
@@ -51,13 +64,13 @@ class PostgresObjects:
         )
 
     async def create(self, key: Key, document: Document) -> Stored:
-        return await self.writes.submit(creation(key, document))
+        return await self._writes.submit(creation(key, document))
 
     async def replace(self, key: Key, document: Document) -> Stored:
-        return await self.writes.submit(replacement(key, document))
+        return await self._writes.submit(replacement(key, document))
 
     async def delete(self, key: Key, *, revision: Revision | None = None, document: Document | None = None) -> Stored:
-        return await self.writes.submit(deletion(key, revision, document))
+        return await self._writes.submit(deletion(key, revision, document))
 
     async def revision(self) -> Revision:
         return await read(self._engine, reading.revision)
@@ -76,12 +89,12 @@ class PostgresObjects:
 class PostgresStore:
     """The port's Store, over a pool of connections and one that listens."""
 
-    def __init__(self, url: str, limits: Limits | None = None, *, open_s: float = 15) -> None:
+    def __init__(self, url: str, limits: Limits | None = None, *, open_s: float = 15, watch_queue: int = 4096) -> None:
         self._limits = limits or Limits()
         self._engine = connect(url, self._limits)
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
-        self._feed = Feed(self._engine, self._limits)
+        self._feed = Feed(self._engine, self._limits, queue=watch_queue)
         self._objects = PostgresObjects(self._engine, self._feed)
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)
@@ -121,21 +134,33 @@ class PostgresStore:
         await self._migrate()
         self._id = await read(self._engine, _identity)
         await self._feed.open()
+        self._objects.open()
         self._parts = [
-            asyncio.create_task(self._feed.run(), name="store feed"),
-            asyncio.create_task(self._objects.writes.run(), name="store writes"),
-            asyncio.create_task(self._objects.reads.run(), name="store reads"),
+            asyncio.create_task(part(), name=f"store {name}")
+            for name, part in {"feed": self._feed.run, **self._objects.parts}.items()
         ]
+        for part in self._parts:
+            part.add_done_callback(self._ended)
 
     async def close(self) -> None:
+        """What is under way is cut off: whoever waits hears Unavailable. Raises what a part died of: that is a bug."""
         parts, self._parts = self._parts, []
         for part in parts:
             part.cancel()
         ended = await asyncio.gather(*parts, return_exceptions=True)
+        self._shut()
         await self._engine.dispose()
         for outcome in ended:
-            if outcome is not None and not isinstance(outcome, asyncio.CancelledError):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        """A part that dies takes the store along: nobody may wait for it for ever."""
+        self._shut()
+
+    def _shut(self) -> None:
+        self._objects.close()
+        self._feed.close()
 
     async def compact(self, *, older_than: timedelta, keep: int) -> int:
         return await compact(self._engine, older_than, keep)
