@@ -30,6 +30,9 @@ class Policy:
     """Servers of network disks, `name` or `name:port`: the host connects to them with rights of its own."""
 
 
+MOST_IO_THREADS = 64
+"""Each is a thread on the host that no request accounts for."""
+
 Check = Callable[[Element, Policy], Iterator[str]]
 """Says what is wrong with an element, its attributes and text."""
 
@@ -149,6 +152,12 @@ def _both(*checks: Check) -> Check:
             yield from each(element, policy)
 
     return check
+
+
+def _few_threads(element: Element, _policy: Policy) -> Iterator[str]:
+    text = (element.text or "").strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= MOST_IO_THREADS):
+        yield f"must be a number of threads up to {MOST_IO_THREADS}"
 
 
 def _emulator(element: Element, policy: Policy) -> Iterator[str]:
@@ -459,7 +468,7 @@ DOMAIN = _of(
     maxMemory=_of("unit slots"),
     vcpu=_of("placement cpuset current"),
     vcpus=_of(vcpu=_of("id enabled hotpluggable order")),
-    iothreads=_PLAIN,
+    iothreads=_of(check=_few_threads),
     cputune=_CPUTUNE,
     memtune=_of(hard_limit=_UNIT, soft_limit=_UNIT, swap_hard_limit=_UNIT),
     numatune=INERT,

@@ -233,6 +233,12 @@ ATTACKS = [
         xml(within="<memoryBacking><locked/></memoryBacking>"),
         "spec.domainXML.memoryBacking.locked",
     ),
+    Attack("threads without end", xml(within="<iothreads>100000</iothreads>"), "spec.domainXML.iothreads"),
+    Attack(
+        "an attribute of another namespace",
+        xml().replace("<os>", "<os x:y='1' xmlns:x='http://x'>"),
+        "spec.domainXML.os",
+    ),
     Attack("user ids", xml(within="<idmap/>"), "spec.domainXML.idmap"),
     Attack("a second set of devices", xml(within="<devices><hostdev/></devices>"), "spec.domainXML.devices.hostdev[0]"),
     Attack("another root", "<network><name>x</name></network>", "spec.domainXML"),
