@@ -19,7 +19,7 @@ from app.kinds import affinity, names
 from app.kinds.affinity import Affinity
 from app.kinds.domain import DomainSpec
 from app.kinds.shape import ATOMIC, MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
-from app.machinery.errors import FieldError, forbidden, invalid, required
+from app.machinery.errors import FieldError, forbidden, required
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
 from app.machinery.objects import Document
 
@@ -175,7 +175,8 @@ def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     before, after = old.get("spec") or {}, new.get("spec") or {}
     for field in ("domain", "domainXML"):
         if before.get(field) != after.get(field):
-            yield invalid(f"spec.{field}", "…", "field is immutable: a running guest keeps its definition")
+            # Forbidden, not Invalid, which would repeat the whole definition.
+            yield forbidden(f"spec.{field}", "field is immutable: a running guest keeps its definition")
     if before != after:
         yield from _scheduling_problems(after)
 
