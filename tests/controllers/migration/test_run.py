@@ -1,0 +1,381 @@
+"""What the process of a migration does, on simulated hosts: every fault ends where the hosts say, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.job import Job
+from app.controllers.migration.messages import Arrived, Holding, Renewed, Sampled, Started
+from app.controllers.migration.move import Outcome
+from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
+from app.controllers.migration.plan import Place, Plan
+from app.controllers.migration.run import run_migration
+from app.hypervisor.base import Job as HostJob
+from app.hypervisor.base import Mark, Reason, State
+from app.hypervisor.fake import MIB, FakeCloud, FakeHypervisors
+from app.hypervisor.precopy import Load
+from app.machinery.objects import Wire
+
+MIGRATION = "5c2b0000-0000-4000-8000-000000000001"
+
+
+@dataclass
+class Scene:
+    """Three simulated hosts, a guest on node0, and the process that is to move it to node1."""
+
+    cloud: FakeCloud
+    guest: UUID
+    plan: Plan
+    said: list[str] = field(default_factory=list)
+    told: list[Wire] = field(default_factory=list)
+    orders: Orders = field(default_factory=lambda: Orders(Bounds(boottime() + 600)))
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def process(self, *, fresh: bool = True, cancelled: bool = False) -> asyncio.Task[Outcome]:
+        """One process of the run; cancelling the task is its SIGKILL: what it had asked of a host goes on."""
+        job = Job(self.plan, fresh=fresh, cancelled=cancelled)
+        return asyncio.create_task(
+            run_migration(job, FakeHypervisors(self.cloud, 1.0), self.orders, self._tell, self.said.append)
+        )
+
+    def runs_on(self) -> list[str]:
+        """The hosts where the guest's CPUs run."""
+        return [
+            name
+            for name, host in self.cloud.hosts.items()
+            if (guest := host.guests.get(self.guest)) is not None and guest.domain.state is State.RUNNING
+        ]
+
+    def active_on(self) -> list[str]:
+        return [
+            name
+            for name, host in self.cloud.hosts.items()
+            if (guest := host.guests.get(self.guest)) is not None and guest.active
+        ]
+
+    def heard_of(self, kind: type[Wire]) -> bool:
+        return any(isinstance(report, kind) for report in self.told)
+
+    async def until(self, holds: Callable[[], bool], within_s: float = 10) -> None:
+        """Until that is so; looked at whenever the process says something, and between."""
+        async with asyncio.timeout(within_s):
+            while not holds():
+                self.heard.clear()
+                try:
+                    async with asyncio.timeout(0.01):
+                        await self.heard.wait()
+                except TimeoutError:
+                    continue
+
+    async def copying(self) -> None:
+        await self.until(lambda: self.heard_of(Sampled))
+
+    def _tell(self, report: Wire) -> None:
+        self.told.append(report)
+        self.heard.set()
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    """64 MiB over a link of 64 MiB/s: a second of copying."""
+    cloud = FakeCloud("node0", "node1", "node2", bandwidth=64 * MIB, peer_timeout_s=0.3)
+    guest = uuid4()
+    cloud.loads[guest] = Load(64 * MIB, 4 * MIB, 8 * MIB)
+    host = await FakeHypervisors(cloud).connect(cloud["node0"].uri)
+    await host.define_and_start(
+        f"<domain type='qemu'><name>default_testvm</name><uuid>{guest}</uuid><memory unit='MiB'>64</memory>"
+        "<vcpu>1</vcpu><os><type>hvm</type></os></domain>"
+    )
+    plan = Plan(
+        vm="default/testvm",
+        domain=guest,
+        source=Place(node="node0", uri=cloud["node0"].uri),
+        target=Place(node="node1", uri=cloud["node1"].uri),
+        others=(Place(node="node2", uri=cloud["node2"].uri),),
+        peer_uri=cloud["node1"].uri,
+        store="store-a",
+        migration_uid=MIGRATION,
+        migration_pod="virt-migration-aaaaa",
+        migration_pod_uid=uuid4(),
+        target_pod="virt-launcher-testvm-bbbbb",
+    )
+    yield Scene(cloud, guest, plan)
+    await cloud.close()
+
+
+async def kill(process: asyncio.Task[Outcome]) -> None:
+    process.cancel()
+    await asyncio.gather(process, return_exceptions=True)
+
+
+async def test_a_guest_moves_and_the_process_says_how(scene: Scene) -> None:
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.runs_on() == ["node1"]
+    assert [type(report) for report in scene.told if not isinstance(report, Sampled)] == [Started, Arrived]
+    assert sum(isinstance(report, Sampled) for report in scene.told) >= 2
+    assert outcome.result["downtimeMs"] > 0
+
+
+async def test_the_guest_bears_the_mark_of_the_attempt(scene: Scene) -> None:
+    await scene.process()
+
+    arrived = scene.cloud["node1"].guests[scene.guest].domain
+    assert arrived.mark == Mark(store="store-a", vm="default/testvm", migration=MIGRATION, attempt=1)
+
+
+async def test_a_cancel_in_mid_copy_leaves_the_guest_on_its_source(scene: Scene) -> None:
+    process = scene.process()
+    await scene.copying()
+    scene.orders.cancelled.set()
+
+    outcome = await process
+
+    assert outcome.code is ExitCode.CANCELLED
+    assert (scene.runs_on(), scene.active_on()) == (["node0"], ["node0"])
+
+
+async def test_a_cancel_before_the_copy_moves_nothing(scene: Scene) -> None:
+    outcome = await scene.process(cancelled=True)
+
+    assert outcome.code is ExitCode.CANCELLED
+    assert scene.runs_on() == ["node0"]
+    assert not scene.heard_of(Started)
+
+
+async def test_a_cancel_after_the_switch_over_comes_too_late(scene: Scene) -> None:
+    process = scene.process()
+    await scene.until(lambda: scene.heard_of(Arrived))
+    scene.orders.cancelled.set()
+
+    outcome = await process
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.runs_on() == ["node1"]
+
+
+async def test_an_unreachable_target_moves_nothing(scene: Scene) -> None:
+    scene.cloud.cut_off("node1")
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.TARGET_UNREACHABLE
+    assert scene.runs_on() == ["node0"]
+    assert not scene.heard_of(Started)
+
+
+async def test_an_unreachable_source_moves_nothing(scene: Scene) -> None:
+    scene.cloud.cut_off("node0")
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.SOURCE_UNREACHABLE
+    assert not scene.heard_of(Started)
+
+
+async def test_a_foreign_domain_of_that_uuid_is_left_alone(scene: Scene) -> None:
+    target = await FakeHypervisors(scene.cloud).connect(scene.cloud["node1"].uri)
+    await target.define_and_start(scene.cloud["node0"].guests[scene.guest].definition)
+    await target.destroy(scene.guest)
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.NAME_TAKEN
+    assert scene.guest in scene.cloud["node1"].guests
+    assert scene.runs_on() == ["node0"]
+
+
+async def test_our_own_leftover_is_undefined_first(scene: Scene) -> None:
+    target = await FakeHypervisors(scene.cloud).connect(scene.cloud["node1"].uri)
+    await target.define_and_start(scene.cloud["node0"].guests[scene.guest].definition)
+    await target.mark(scene.guest, Mark(store="store-a", vm="default/testvm", migration="an-older-one"))
+    await target.destroy(scene.guest)
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.runs_on() == ["node1"]
+
+
+async def test_a_guest_that_is_off_is_not_moved(scene: Scene) -> None:
+    scene.cloud.die("node0", scene.guest)
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.GUEST_STOPPED
+
+
+async def test_a_guest_that_ends_while_it_moves_is_said_to_have_ended(scene: Scene) -> None:
+    process = scene.process()
+    await scene.copying()
+    scene.cloud.die("node0", scene.guest, Reason.SHUTDOWN)
+
+    outcome = await process
+
+    assert outcome.code is ExitCode.GUEST_STOPPED
+    assert scene.active_on() == []
+
+
+async def test_a_target_that_is_cut_off_in_mid_copy_leaves_the_guest_on_its_source(scene: Scene) -> None:
+    process = scene.process()
+    await scene.copying()
+    scene.cloud.cut_off("node1")
+
+    outcome = await process
+
+    assert outcome.code is ExitCode.TARGET_UNREACHABLE
+    assert outcome.result["targetFree"] is False
+    assert scene.runs_on() == ["node0"]
+
+
+async def test_a_source_that_does_not_answer_is_waited_for(scene: Scene) -> None:
+    process = scene.process()
+    await scene.copying()
+    scene.cloud.cut_off("node0")
+    await scene.until(lambda: scene.heard_of(Holding))
+    assert not process.done()
+    scene.cloud.mend("node0")
+
+    outcome = await process
+
+    assert outcome.code in (ExitCode.MOVED, ExitCode.FAILED)
+    assert scene.runs_on() == (["node1"] if outcome.code is ExitCode.MOVED else ["node0"])
+
+
+async def test_cancelled_is_judged_by_wish_and_place_not_by_libvirts_code(scene: Scene) -> None:
+    process = scene.process()
+    await scene.copying()
+    scene.cloud.cut_off("node1")
+    scene.orders.cancelled.set()
+
+    outcome = await process
+
+    assert outcome.code is ExitCode.CANCELLED
+    assert scene.runs_on() == ["node0"]
+
+
+async def test_a_job_that_outlives_its_process_is_followed_to_its_end(scene: Scene) -> None:
+    first = scene.process()
+    await scene.copying()
+    await kill(first)
+
+    outcome = await scene.process(fresh=False)
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.runs_on() == ["node1"]
+
+
+async def test_who_takes_over_may_cancel(scene: Scene) -> None:
+    first = scene.process()
+    await scene.copying()
+    await kill(first)
+
+    outcome = await scene.process(fresh=False, cancelled=True)
+
+    assert outcome.code is ExitCode.CANCELLED
+    assert (scene.runs_on(), scene.active_on()) == (["node0"], ["node0"])
+
+
+async def test_who_takes_over_after_the_end_finds_the_guest_on_the_target(scene: Scene) -> None:
+    await scene.process()
+
+    outcome = await scene.process(fresh=False)
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.runs_on() == ["node1"]
+
+
+async def test_a_run_that_was_never_begun_is_begun_by_who_takes_over(scene: Scene) -> None:
+    outcome = await scene.process(fresh=False)
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.runs_on() == ["node1"]
+
+
+async def test_a_copy_that_failed_unseen_is_failed(scene: Scene) -> None:
+    first = scene.process()
+    await scene.copying()
+    await kill(first)
+    await scene.cloud.close()
+
+    outcome = await scene.process(fresh=False)
+
+    assert outcome.code is ExitCode.FAILED
+    assert scene.runs_on() == ["node0"]
+
+
+async def test_a_source_that_was_left_paused_is_resumed_when_nobody_else_has_the_guest(scene: Scene) -> None:
+    await left_paused(scene)
+
+    outcome = await scene.process(fresh=False)
+
+    assert outcome.code is ExitCode.FAILED
+    assert scene.runs_on() == ["node0"]
+
+
+async def test_a_source_that_was_left_paused_is_not_resumed_while_any_host_is_away(scene: Scene) -> None:
+    await left_paused(scene)
+    scene.cloud.cut_off("node2")
+
+    process = scene.process(fresh=False)
+    await scene.until(lambda: scene.heard_of(Holding))
+
+    assert scene.runs_on() == []
+    assert not process.done()
+    await kill(process)
+
+
+async def test_nothing_is_ended_or_resumed_before_the_former_holders_calls_are_over(scene: Scene) -> None:
+    await left_paused(scene)
+    now = 1000.0
+    scene.orders = Orders(Bounds(now + 600, quiet_until_s=now + 40), clock=lambda: now)
+
+    process = scene.process(fresh=False)
+    await scene.until(lambda: len(scene.said) > 1)
+    await asyncio.wait({process}, timeout=0.3)
+    early = scene.runs_on(), process.done()
+    now += 41
+    outcome = await process
+
+    assert early == ([], False)
+    assert outcome.code is ExitCode.FAILED
+    assert scene.runs_on() == ["node0"]
+
+
+async def test_without_a_lease_no_verb_is_sent(scene: Scene) -> None:
+    await left_paused(scene)
+    scene.orders = Orders(Bounds(boottime() - 1))
+
+    with pytest.raises(LeaseLapsed):
+        await scene.process(fresh=False)
+
+    assert scene.runs_on() == []
+
+
+async def test_a_verb_waits_for_the_next_renewal(scene: Scene) -> None:
+    scene.orders = Orders(Bounds(boottime() + 4))
+
+    process = scene.process()
+    await asyncio.wait({process}, timeout=0.2)
+    early = scene.heard_of(Started)
+    scene.orders.take(Renewed(deadline_s=boottime() + 60))
+    outcome = await process
+
+    assert early is False
+    assert outcome.code is ExitCode.MOVED
+
+
+async def left_paused(scene: Scene) -> None:
+    """As libvirt leaves the source when its daemon dies between the copy and the end: paused, no job, marked."""
+    source = await FakeHypervisors(scene.cloud).connect(scene.cloud["node0"].uri)
+    await source.mark(scene.guest, Mark(store="store-a", vm="default/testvm", migration=MIGRATION, attempt=1))
+    guest = scene.cloud["node0"].guests[scene.guest]
+    guest.become(State.PAUSED, Reason.MIGRATION)
+    guest.work(HostJob.NONE)
