@@ -14,7 +14,7 @@ from app.store.base import Lease, LeaseLost
 # In the order of the names, so that two who want the same ones cannot wait for each other.
 ACQUIRE = text("""
 INSERT INTO leases AS l (name, holder, token, until)
-SELECT DISTINCT n, :holder, 1, clock_timestamp() + CAST(:ttl AS interval)
+SELECT n, :holder, 1, clock_timestamp() + CAST(:ttl AS interval)
 FROM unnest(CAST(:names AS text[])) AS n ORDER BY n
 ON CONFLICT (name) DO UPDATE
 SET holder = excluded.holder, until = clock_timestamp() + CAST(:ttl AS interval),
@@ -44,7 +44,7 @@ class PostgresLeases:
 
     async def acquire(self, names: Sequence[str], holder: str, ttl: timedelta) -> Sequence[Lease]:
         async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
-            values = {"names": list(names), "holder": holder, "ttl": ttl}
+            values = {"names": sorted(set(names)), "holder": holder, "ttl": ttl}
             return (await connection.execute(ACQUIRE, values)).mappings().all()
 
         rows = await in_transaction(self._engine, work)
