@@ -127,13 +127,13 @@ def _paths(*attributes: str, text: bool = False) -> Check:
 
 
 def _values(**allowed: tuple[str, ...]) -> Check:
-    """These attributes have one of these values; a trailing underscore is for Python's keywords."""
+    """These attributes have one of these values."""
 
     def check(element: Element, _policy: Policy) -> Iterator[str]:
         for name, values in allowed.items():
-            value = element.get(name.rstrip("_"))
+            value = element.get(name)
             if value is not None and value not in values:
-                yield f"{name.rstrip('_')} {_shown(value)} is not allowed: use {', '.join(values)}"
+                yield f"{name} {_shown(value)} is not allowed: use {', '.join(values)}"
 
     return check
 
@@ -242,9 +242,7 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _of(attributes: str = "", check: Check = _any, **children: Allowed) -> Allowed:
-    """A trailing underscore in a child's name is for Python's keywords, a double one stands for a hyphen."""
-    named = {name.rstrip("_").replace("__", "-"): child for name, child in children.items()}
-    return Allowed(_names(attributes), named, check)
+    return Allowed(_names(attributes), children, check)
 
 
 INERT = Allowed(inert=True)

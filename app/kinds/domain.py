@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.kinds.quantity import LIBVIRT_UNITS
 from app.kinds.shape import ATOMIC, Shape
 
 Positive = Annotated[int, Field(ge=1)]
@@ -15,6 +14,10 @@ Natural = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=-1, le=65535)]
 Text = Annotated[str, Field(max_length=4096)]
 HexNumber = Annotated[str, Field(pattern=r"^(0x[0-9a-fA-F]{1,4}|[0-9]{1,5})$")]
+
+
+MEMORY_UNITS = ("b", "bytes", "k", "KB", "KiB", "M", "MB", "MiB", "G", "GB", "GiB", "T", "TB", "TiB")
+"""libvirt's."""
 
 
 class DomainType(StrEnum):
@@ -31,7 +34,7 @@ class Memory(Shape):
 
     value: Positive
     """How many units."""
-    unit: Annotated[str, Field(json_schema_extra={"enum": list(LIBVIRT_UNITS)})]
+    unit: Annotated[str, Field(json_schema_extra={"enum": list(MEMORY_UNITS)})]
     """KiB, MiB, GiB count by 1024; KB, MB, GB by 1000."""
 
 

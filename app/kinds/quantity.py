@@ -1,4 +1,4 @@
-"""Quantities: `64Mi`, `500m`, `1.5G`, and libvirt's value and unit. Text in, exact numbers out."""
+"""Quantities: `64Mi`, `500m`, `1.5G`. Text in, exact numbers out."""
 
 from __future__ import annotations
 
@@ -19,16 +19,6 @@ _FACTORS = {
     **{suffix: Fraction(10 ** (3 * power)) for power, suffix in enumerate(["k", "M", "G", "T", "P", "E"], start=1)},
     **{f"{s}i": Fraction(1024**power) for power, s in enumerate(["K", "M", "G", "T", "P", "E"], start=1)},
 }
-
-_LIBVIRT_UNITS: dict[str, int] = {
-    "b": 1,
-    "bytes": 1,
-    **{f"{s}b": 10 ** (3 * power) for power, s in enumerate("kmgtpe", start=1)},
-    **{f"{s}ib": 1024**power for power, s in enumerate("kmgtpe", start=1)},
-    **{s: 1024**power for power, s in enumerate("kmgtpe", start=1)},
-}
-LIBVIRT_UNITS = ("b", "bytes", "k", "KB", "KiB", "M", "MB", "MiB", "G", "GB", "GiB", "T", "TB", "TiB")
-"""The units that `memory.unit` may name; libvirt reads them without regard to case, `K` as 1024 and `KB` as 1000."""
 
 
 class NotAQuantity(ValueError):
@@ -75,11 +65,3 @@ def binary(size: int) -> str:
 def millis(thousandths: int) -> str:
     """Thousandths as a quantity: 500 is `500m`, 2000 is `2`."""
     return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
-
-
-def libvirt_bytes(value: int, unit: str) -> int:
-    """Bytes of libvirt's `<memory unit='…'>`. Raises NotAQuantity."""
-    factor = _LIBVIRT_UNITS.get(unit.lower())
-    if factor is None:
-        raise NotAQuantity(f"{unit!r} is not a unit of memory: use one of {', '.join(LIBVIRT_UNITS)}")
-    return value * factor

@@ -13,7 +13,7 @@ import pytest
 
 from app.hypervisor.base import Mark
 from app.hypervisor.domain_xml import Demand, Policy, definition, demand, from_json, problems
-from app.kinds.domain import DomainSpec
+from app.kinds.domain import MEMORY_UNITS, DomainSpec
 from app.machinery.objects import Document
 from app.machinery.schema import Schema
 from app.machinery.structural import structural
@@ -407,3 +407,8 @@ def test_text_from_the_user_stays_text() -> None:
 )
 def test_memory_is_counted_as_libvirt_counts_it(unit: str, expected: int) -> None:
     assert Demand(expected, 1) == demand({"domain": domain(memory={"value": 64, "unit": unit})})
+
+
+@pytest.mark.parametrize("unit", MEMORY_UNITS)
+def test_every_unit_of_the_schema_can_be_counted(unit: str) -> None:
+    assert demand({"domain": domain(memory={"value": 3, "unit": unit})}).memory % 3 == 0

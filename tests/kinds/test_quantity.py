@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kinds.quantity import LIBVIRT_UNITS, PATTERN, NotAQuantity, binary, libvirt_bytes, milli, millis, parse, whole
+from app.kinds.quantity import PATTERN, NotAQuantity, binary, milli, millis, parse, whole
 
 SUFFIXES = ["", "n", "u", "m", "k", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi", "E", "Ei", "e3", "E-2"]
 TEXTS = st.builds(
@@ -81,17 +81,3 @@ def test_thousandths_survive_being_written(thousandths: int) -> None:
 @given(TEXTS)
 def test_whole_is_the_least_integer_above(text: str) -> None:
     assert parse(text) <= whole(text) < parse(text) + Fraction(1)
-
-
-@pytest.mark.parametrize("unit", LIBVIRT_UNITS)
-def test_every_unit_of_the_schema_is_libvirts(unit: str) -> None:
-    assert libvirt_bytes(3, unit) % 3 == 0
-
-
-def test_libvirt_reads_k_as_1024_and_kb_as_1000() -> None:
-    assert (libvirt_bytes(1, "k"), libvirt_bytes(1, "KiB"), libvirt_bytes(1, "KB")) == (1024, 1024, 1000)
-
-
-def test_an_unknown_unit_is_refused() -> None:
-    with pytest.raises(NotAQuantity):
-        libvirt_bytes(1, "parsecs")
