@@ -205,11 +205,15 @@ class Drover:
         return items
 
     def events(self, kind: str, name: str) -> list[str]:
-        """The reasons of the Events about an object."""
+        """The Events about an object, as `reason: message`."""
         listed = self.get(
             f"/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind={kind},involvedObject.name={name}"
         )
-        return [str(event["reason"]) for event in listed["items"]]
+        return [f"{event['reason']}: {event['message']}" for event in listed["items"]]
+
+    def told(self, kind: str, name: str, word: str) -> bool:
+        """Whether an Event about the object says so."""
+        return any(word in event for event in self.events(kind, name))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def test_a_migration_of_a_missing_vm_ends_failed(drover: Drover) -> None:
     assert ended["status"]["phase"] == "Failed"
     assert ended["status"]["migrationState"]["failureReason"].startswith("VMNotFound")
     assert [c["reason"] for c in ended["status"]["conditions"] if c["type"] == "Failed"] == ["VMNotFound"]
-    eventually("the failure is told by an Event", lambda: "VMNotFound" in drover.events("Migration", "of-nobody"), 5)
+    eventually("the failure is told by an Event", lambda: drover.told("Migration", "of-nobody", "VMNotFound"), 5)
 
 
 def test_a_migration_of_an_existing_vm_passes_running_and_moves_the_guest(drover: Drover, guest: str) -> None:
@@ -127,7 +127,8 @@ def test_contradicting_selectors_fail_and_name_the_key_and_both_values(drover: D
     (failed,) = [c for c in ended["status"]["conditions"] if c["type"] == "Failed"]
     assert failed["reason"] == "NodeSelectorConflict"
     assert all(word in failed["message"] for word in ("kubernetes.io/hostname", "node0", "node1")), failed
-    assert "NodeSelectorConflict" in drover.events("VirtualMachine", guest)
+    assert drover.told("Migration", f"{guest}-m", "NodeSelectorConflict")
+    assert drover.told("VirtualMachine", guest, "NodeSelectorConflict")
 
 
 def test_a_second_unfinished_migration_of_the_same_guest_fails(drover: Drover, make_guest: MakeGuest) -> None:

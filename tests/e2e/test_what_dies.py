@@ -48,7 +48,7 @@ def _is_migration(entry: Path) -> bool:
 def test_a_killed_migration_process_shows_137_and_the_phase_is_what_the_hosts_say(
     drover: Drover, make_guest: MakeGuest
 ) -> None:
-    guest = make_guest(dirty_mib=32, mib_per_second=8)
+    guest = make_guest(dirty_mib=32, mib_per_second=2)
     source = drover.node_of(guest)
     drover.migrate(guest, f"{guest}-m", **SLOW)
     eventually("bytes move", lambda: moved_bytes(drover, f"{guest}-m") > 0)
@@ -105,7 +105,7 @@ def test_killing_the_service_loses_no_object_and_turns_no_resource_version_back(
 def test_a_service_killed_in_mid_migration_takes_it_over_when_it_comes_back(
     drover: Drover, make_guest: MakeGuest
 ) -> None:
-    guest = make_guest(dirty_mib=32, mib_per_second=8)
+    guest = make_guest(dirty_mib=32, mib_per_second=2)
     source = drover.node_of(guest)
     with Meter(LabHosts.of(drover.lab).consoles / guest) as meter:
         drover.migrate(guest, f"{guest}-m", **SLOW)
