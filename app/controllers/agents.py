@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from collections.abc import Iterable
 
 import structlog
 
@@ -24,25 +24,29 @@ SERVES = "node/"
 """Lease of each host's agent, followed by the Node's name."""
 
 
+SLACK_S = 3.0
+"""How far this machine's clock may be off the database's when the end of a lease is judged. A lease that is given back
+has far more left."""
+
+
 class Lapses:
-    """Tells a lease that lapsed, because its holder died or froze, from one that was given back: by how long it had
-    stood without being renewed when it went."""
+    """Tells a lease that lapsed, because its holder died or froze, from one that was given back before its end."""
 
-    def __init__(self, ttl_s: float) -> None:
-        self._ttl_s = ttl_s
-        self._seen: dict[str, tuple[datetime, float]] = {}
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._lapsed: set[str] = set()
 
-    def saw(self, leases: list[Lease], now: float) -> None:
-        """All leases that have not lapsed."""
-        for lease in leases:
-            until, _ = self._seen.get(lease.name, (None, now))
-            if until != lease.until:
-                self._seen[lease.name] = (lease.until, now)
+    def saw(self, leases: Iterable[Lease], now: float) -> None:
+        """All leases that have not lapsed; now in seconds since the epoch."""
+        standing = {lease.name: lease.until.timestamp() for lease in leases}
+        ended = {name: until for name, until in self._until.items() if name not in standing}
+        self._lapsed -= standing.keys()
+        self._lapsed |= {name for name, until in ended.items() if now >= until - SLACK_S}
+        self._until = standing
 
-    def lapsed(self, name: str, now: float) -> bool:
-        """Asked of a name that is free now."""
-        seen = self._seen.get(name)
-        return seen is not None and now - seen[1] >= self._ttl_s * 0.6
+    def __contains__(self, name: str) -> bool:
+        """It lapsed, and nobody was seen to hold it since."""
+        return name in self._lapsed
 
 
 class NodeAgents:
@@ -53,8 +57,9 @@ class NodeAgents:
         self._tools = tools
         self._hosts = hosts
         self._config = config
-        self._lapses = Lapses(keeper.renew_s * 3)
+        self._lapses = Lapses()
         self._agents: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[str] = set()
 
     async def run(self) -> None:
         while True:
@@ -66,6 +71,7 @@ class NodeAgents:
 
     async def _share_out(self, tasks: asyncio.TaskGroup) -> None:
         self._agents.clear()
+        self._leaving.clear()
         while True:
             try:
                 await self._step(tasks)
@@ -76,7 +82,7 @@ class NodeAgents:
     async def _step(self, tasks: asyncio.TaskGroup) -> None:
         leases = list(await self._tools.store.leases.held())
         listing = await self._tools.store.objects.list(Scope(NODE.resource))
-        self._lapses.saw(leases, self._tools.clock())
+        self._lapses.saw(leases, self._tools.birth.now().timestamp())
         members = [lease.holder for lease in leases if lease.name.startswith(MEMBER)]
         served = {lease.name.removeprefix(SERVES): lease.holder for lease in leases if lease.name.startswith(SERVES)}
         me = self._keeper.holder
@@ -84,7 +90,9 @@ class NodeAgents:
         served = {name: who for name, who in served.items() if who != me or name in self._agents}
         mine = share(me, members, [stored.key.name for stored in listing.items], served)
         for name in mine.give_up:
-            self._agents[name].cancel()
+            if name not in self._leaving:
+                self._leaving.add(name)
+                self._agents[name].cancel()
         for name in mine.take:
             await self._take(tasks, name)
 
@@ -93,13 +101,12 @@ class NodeAgents:
             return
         held = await self._keeper.try_acquire(SERVES + name)
         if held is not None:
-            self._agents[name] = tasks.create_task(self._serve(name, held))
+            self._agents[name] = tasks.create_task(self._serve(name, held, held.name in self._lapses))
 
-    async def _serve(self, name: str, held: Held) -> None:
-        now = self._tools.clock()
-        lapsed = self._lapses.lapsed(held.name, now)
-        may_end_at = self._tools.birth.now().timestamp() + self._config.takeover_s if lapsed else 0.0
-        log.info("serving host", node=name, holder=self._keeper.holder, token=held.token, lapsed=lapsed)
+    async def _serve(self, name: str, held: Held, taken_over: bool) -> None:
+        now = self._tools.birth.now().timestamp()
+        may_end_at = now + self._config.takeover_s if taken_over else 0.0
+        log.info("serving host", node=name, holder=self._keeper.holder, token=held.token, taken_over=taken_over)
         try:
             async with self._keeper.holding(held):
                 await NodeAgent(name, held, self._tools, self._hosts, self._config, may_end_at).run()
@@ -107,3 +114,4 @@ class NodeAgents:
             log.warning("lease of host lost", node=name, holder=self._keeper.holder)
         finally:
             del self._agents[name]
+            self._leaving.discard(name)

@@ -66,11 +66,15 @@ class Garbage:
         """Old Events and old log entries, until cancelled."""
         while True:
             try:
-                await self._expire_events()
-                await self._tools.store.compact(older_than=self._config.log_retention, keep=self._config.log_keep)
+                await self.sweep()
             except StoreError as error:
                 log.warning("nothing swept", error=str(error))
             await asyncio.sleep(self._config.garbage_s)
+
+    async def sweep(self) -> None:
+        """Once."""
+        await self._expire_events()
+        await self._tools.store.compact(older_than=self._config.log_retention, keep=self._config.log_keep)
 
     def _pod(self, stored: Stored) -> Iterable[Key]:
         owner = controller_of(stored.document)

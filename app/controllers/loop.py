@@ -31,7 +31,7 @@ class Source:
     scope: Scope
     keys: Callable[[Stored], Iterable[Key]] = itself
     deletions_only: bool = False
-    """Changes other than an object's end do not matter (what is there at the start still does)."""
+    """Only an object's end matters, not what is there and not what changes."""
 
 
 class Loop:
@@ -121,7 +121,7 @@ class Loop:
             try:
                 listing = await self._store.objects.list(source.scope)
                 failures = 0
-                for stored in listing.items:
+                for stored in () if source.deletions_only else listing.items:
                     self._queue_for(source, stored)
                 await self._watch(source, listing.revision)
             except Gone:

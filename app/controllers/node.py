@@ -65,7 +65,10 @@ class NodeAgent:
         self._follows = Loop(
             "virtualmachine",
             tools.store,
-            [Source(Scope(VIRTUAL_MACHINE.resource), self._mine)],
+            [
+                Source(Scope(VIRTUAL_MACHINE.resource), self._mine),
+                Source(Scope(VIRTUAL_MACHINE.resource), self._no_more, deletions_only=True),
+            ],
             self._guests.reconcile,
             clock=tools.clock,
         )
@@ -87,6 +90,11 @@ class NodeAgent:
             return ()
         self._vms[UUID(vm["metadata"]["uid"])] = stored.key
         return (stored.key,)
+
+    def _no_more(self, stored: Stored) -> Iterable[Key]:
+        """A VM that is gone: what is left of it here, if anything, is found by the next sweep."""
+        self._vms.pop(UUID(stored.document["metadata"]["uid"]), None)
+        return ()
 
     async def _beat(self, key: Key) -> Outcome:
         """Ask the host how it is, and write what changed."""

@@ -1,0 +1,133 @@
+"""What a frozen or dead agent may not do, and what its successor waits for: on simulated hosts, with the real store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.controllers.agents import Lapses
+from app.controllers.birth import Birth
+from app.controllers.lease import LeaseKeeper
+from app.controllers.tools import Tools
+from app.controllers.virtualmachine.follow import Link, NodeGuests
+from app.hypervisor.base import State
+from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from app.kinds import VIRTUAL_MACHINE
+from app.store.base import Key, Lease, LeaseLost, Store, edit
+from tests.controllers.world import FAST, World, condition, running
+
+KEY = Key(VIRTUAL_MACHINE.resource, "default", "testvm")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Frozen:
+    """An agent whose lease has less left than a verb needs: its process was stopped, and has just woken."""
+
+    def __init__(self, store: Store, cloud: FakeCloud) -> None:
+        self._store = store
+        self._cloud = cloud
+        self._now = 0.0
+
+    async def guests(self) -> NodeGuests:
+        keeper = LeaseKeeper(self._store.leases, "frozen", timedelta(seconds=9), clock=lambda: self._now)
+        held = await keeper.try_acquire("node/node0")
+        assert held is not None
+        link = Link()
+        link.host = await FakeHypervisors(self._cloud).connect(self._cloud["node0"].uri)
+        self._now = 5.0
+        return NodeGuests("node0", Tools(self._store), held, link)
+
+
+async def test_an_agent_that_wakes_late_starts_nothing(store: Store) -> None:
+    cloud, world = FakeCloud("node0"), World(store)
+    await world.vm("testvm")
+    await edit(store.objects, KEY, lambda vm: {**vm, "status": {"phase": "Scheduled", "nodeName": "node0"}})
+    agent = await Frozen(store, cloud).guests()
+
+    with pytest.raises(LeaseLost):
+        await agent.reconcile(KEY)
+
+    assert cloud["node0"].guests == {}
+
+
+async def test_an_agent_that_wakes_late_ends_nothing(store: Store) -> None:
+    cloud, world = FakeCloud("node0"), World(store)
+    await world.node("node0", cloud["node0"].uri)
+    async with running(store, FakeHypervisors(cloud)):
+        made = await world.vm("testvm")
+        await world.phase("testvm", "Running")
+    await world.delete(VIRTUAL_MACHINE, "testvm")
+    agent = await Frozen(store, cloud).guests()
+
+    with pytest.raises(LeaseLost):
+        await agent.reconcile(KEY)
+
+    assert cloud["node0"].guests[UUID(made["metadata"]["uid"])].domain.state is State.RUNNING
+
+
+async def test_who_takes_over_from_the_dead_ends_no_guest_before_the_wait(store: Store) -> None:
+    """It follows at once, all the same."""
+    cloud, world = FakeCloud("node0"), World(store)
+    await world.node("node0", cloud["node0"].uri)
+    async with running(store, FakeHypervisors(cloud)):
+        await world.vm("testvm")
+        await world.phase("testvm", "Running")
+    await store.leases.acquire(["node/node0"], "dead", timedelta(seconds=2))
+    await world.delete(VIRTUAL_MACHINE, "testvm")
+
+    async with running(store, FakeHypervisors(cloud), "two", replace(FAST, takeover_s=3.0)):
+        held = await world.until(
+            VIRTUAL_MACHINE, "testvm", lambda vm: condition(vm, "Ready").get("reason") == "BeingDeleted"
+        )
+        await world.until_gone(VIRTUAL_MACHINE, "testvm")
+
+    assert "former agent" in condition(held, "Ready")["message"]
+    assert cloud["node0"].guests == {}
+
+
+def lease(name: str, until: datetime) -> Lease:
+    return Lease(name, "somebody", 1, until)
+
+
+def test_a_lease_that_goes_at_its_end_lapsed_and_one_that_goes_before_was_given_back() -> None:
+    lapses, now = Lapses(), NOON.timestamp()
+    lapses.saw([lease("dies", NOON + timedelta(seconds=1)), lease("ends", NOON + timedelta(seconds=12))], now)
+
+    lapses.saw([], now + 2)
+
+    assert "dies" in lapses
+    assert "ends" not in lapses
+
+
+def test_a_lease_that_is_held_again_has_not_lapsed() -> None:
+    lapses, now = Lapses(), NOON.timestamp()
+    lapses.saw([lease("x", NOON)], now)
+    lapses.saw([], now + 1)
+
+    lapses.saw([lease("x", NOON + timedelta(seconds=15))], now + 2)
+
+    assert "x" not in lapses
+
+
+def test_new_objects_carry_what_the_api_would_have_filled() -> None:
+    birth = Birth(now=lambda: NOON, uid=lambda: "u", suffix=lambda: "x2x2x")
+
+    document = birth.document(VIRTUAL_MACHINE, "default", "testvm", spec={})
+
+    assert document == {
+        "apiVersion": "kubevirt.io/v1alpha1",
+        "kind": "VirtualMachine",
+        "metadata": {
+            "name": "testvm",
+            "namespace": "default",
+            "uid": "u",
+            "creationTimestamp": "2026-01-01T12:00:00Z",
+            "selfLink": "/apis/kubevirt.io/v1alpha1/namespaces/default/virtualmachines/testvm",
+            "generation": 1,
+            "finalizers": ["kubevirt.io/virtualmachine"],
+        },
+        "spec": {},
+    }

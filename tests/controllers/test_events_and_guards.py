@@ -1,0 +1,168 @@
+"""Events are counted, guards refuse in the deleting transaction, old Events go: with the real store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.controllers.birth import Birth
+from app.controllers.config import HostConfig
+from app.controllers.events import Recorder
+from app.controllers.garbage import Garbage
+from app.controllers.guards import namespace_guard, node_guard, refuse_eviction
+from app.controllers.lease import LeaseKeeper
+from app.controllers.tools import Tools
+from app.kinds import EVENT, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.machinery.errors import ApiError
+from app.machinery.lifecycle import validate_create
+from app.machinery.objects import Document
+from app.store.base import Key, Scope, Store
+from tests.controllers.world import World
+
+EARLIER = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+async def events_in(store: Store) -> list[Document]:
+    return [stored.document for stored in (await store.objects.list(Scope(EVENT.resource))).items]
+
+
+async def test_the_same_event_again_is_counted_and_another_is_not(store: Store) -> None:
+    world, recorder = World(store), Recorder()
+    vm = await world.vm("testvm")
+
+    for message in ("started", "started", "stopped"):
+        await recorder.record_alone(store, vm, "Told", message)
+
+    told = sorted((event["message"], event["count"]) for event in await events_in(store))
+    assert told == [("started", 2), ("stopped", 1)]
+
+
+async def test_an_event_is_one_that_the_api_would_take(store: Store) -> None:
+    world, recorder = World(store), Recorder()
+    node = await world.node("node0", "qemu:///session")
+
+    await recorder.record_alone(store, node, "Told", "hello", "Warning")
+
+    [event] = await events_in(store)
+    assert validate_create(EVENT, event) == []
+    assert event["metadata"]["namespace"] == "default"
+    assert event["involvedObject"]["uid"] == node["metadata"]["uid"]
+
+
+async def test_an_event_happens_only_with_the_rest_of_its_transaction(store: Store) -> None:
+    world, recorder = World(store), Recorder()
+    vm = await world.vm("testvm")
+
+    with pytest.raises(ZeroDivisionError):
+        async with store.transaction() as tx:
+            await recorder.record(tx, vm, "Told", "never")
+            raise ZeroDivisionError
+
+    assert await events_in(store) == []
+
+
+async def test_events_older_than_an_hour_go(store: Store) -> None:
+    world = World(store)
+    vm = await world.vm("testvm")
+    await Recorder(birth=Birth(now=lambda: EARLIER)).record_alone(store, vm, "Old", "old")
+    await Recorder(birth=Birth(now=lambda: EARLIER + timedelta(minutes=30))).record_alone(store, vm, "New", "new")
+    held = await LeaseKeeper(store.leases, "one", timedelta(seconds=9)).try_acquire("controllers")
+    assert held is not None
+    later = Tools(store, birth=Birth(now=lambda: EARLIER + timedelta(minutes=61)))
+
+    await Garbage(later, held, HostConfig()).sweep()
+
+    assert [event["reason"] for event in await events_in(store)] == ["New"]
+
+
+async def refusal_of_node(store: Store, name: str = "node0") -> ApiError | None:
+    async with store.transaction(serial=True) as tx:
+        node = (await tx.get(Key(NODE.resource, "", name))).document
+        try:
+            await node_guard(tx, node)
+        except ApiError as error:
+            return error
+    return None
+
+
+async def on_node(store: Store, name: str, node: str, phase: str) -> None:
+    world = World(store)
+    vm = world.birth.document(VIRTUAL_MACHINE, "default", name, spec={}, status={"phase": phase, "nodeName": node})
+    await store.objects.create(Key(VIRTUAL_MACHINE.resource, "default", name), vm)
+
+
+async def test_a_node_with_guests_is_not_deleted_and_five_are_named(store: Store) -> None:
+    await World(store).node("node0", "qemu:///session")
+    for number in range(7):
+        await on_node(store, f"vm{number}", "node0", "Running")
+    await on_node(store, "over", "node0", "Succeeded")
+    await on_node(store, "elsewhere", "node1", "Running")
+
+    refused = await refusal_of_node(store)
+
+    assert refused is not None
+    assert (refused.code, refused.reason) == (409, "Conflict")
+    named = "default/vm0, default/vm1, default/vm2, default/vm3, default/vm4 and 2 more"
+    assert f"7 guests ({named})" in refused.message
+
+
+async def test_a_node_that_a_guest_moves_to_is_not_deleted(store: Store) -> None:
+    world = World(store)
+    await world.node("node0", "qemu:///session")
+    state = {"sourceNode": "node1", "targetNode": "node0"}
+    move = world.birth.document(
+        MIGRATION,
+        "default",
+        "move",
+        spec={"selector": {"name": "testvm"}},
+        status={"phase": "Running", "migrationState": state},
+    )
+    labels = {"kubevirt.io": "virt-launcher", "kubevirt.io/migrationUID": move["metadata"]["uid"]}
+    pod = world.birth.document(
+        POD, "default", "target", labels=labels, spec={"nodeName": "node0"}, status={"phase": "Pending"}
+    )
+    await store.objects.create(Key(MIGRATION.resource, "default", "move"), move)
+    await store.objects.create(Key(POD.resource, "default", "target"), pod)
+
+    refused = await refusal_of_node(store)
+
+    assert refused is not None
+    assert "1 arriving guests (default/target)" in refused.message
+    assert "1 unfinished migrations (default/move)" in refused.message
+
+
+async def test_an_empty_node_may_go(store: Store) -> None:
+    await World(store).node("node0", "qemu:///session")
+    await on_node(store, "over", "node0", "Failed")
+
+    assert await refusal_of_node(store) is None
+
+
+async def test_a_namespace_goes_only_when_it_is_empty_and_default_never(store: Store) -> None:
+    world = World(store)
+    await world.vm("testvm")
+    room = world.birth.document(NAMESPACE, "", "room")
+    default = world.birth.document(NAMESPACE, "", "default")
+    vm = world.birth.document(VIRTUAL_MACHINE, "room", "testvm", spec={})
+
+    async with store.transaction(serial=True) as tx:
+        await namespace_guard(tx, room)
+        with pytest.raises(ApiError) as forbidden:
+            await namespace_guard(tx, default)
+    await store.objects.create(Key(VIRTUAL_MACHINE.resource, "room", "testvm"), vm)
+    async with store.transaction(serial=True) as tx:
+        with pytest.raises(ApiError) as conflicting:
+            await namespace_guard(tx, room)
+
+    assert forbidden.value.code == 403
+    assert conflicting.value.code == 409
+    assert "virtualmachines/testvm" in conflicting.value.message
+
+
+async def test_an_eviction_is_put_off_not_answered_with_not_found() -> None:
+    with pytest.raises(ApiError) as refused:
+        await refuse_eviction("create", Key(POD.resource, "default", "virt-launcher-x"), {}, False)
+
+    assert (refused.value.code, refused.value.reason) == (429, "TooManyRequests")
+    assert "draining is not built yet" in refused.value.message
