@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.api import errors
 from app.api.context import Context, DeleteGuard, SubresourceHandler, random_suffix, random_uid, utc_now
 from app.api.dispatch import Dispatch
-from app.api.documents import Documents
+from app.api.documents import documents_of
 from app.api.health import Check, routes
 from app.api.metrics import Metrics
 from app.api.representation import Representations
@@ -69,7 +69,7 @@ def create_api(
     streams = Streams()
     metrics.count_streams(lambda: len(streams))
     context = Context(store, Representations(clock), handlers, guards, clock, uid, suffix)
-    dispatch = Dispatch(Routes(kinds), Resources(context, streams), Documents(kinds), metrics)
+    dispatch = Dispatch(Routes(kinds), Resources(context, streams), documents_of(tuple(kinds)), metrics)
     api = Api(dispatch, streams)
     api.include_router(routes(version, checks, metrics))
     api.add_exception_handler(HTTPException, _as_status)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -98,6 +99,12 @@ class Documents:
         if not _accepts_json(request.accept):
             raise errors.not_acceptable((JSON,))
         return self._v2.response(request, vary=True)
+
+
+@lru_cache(maxsize=4)
+def documents_of(kinds: tuple[Kind[Any, Any], ...]) -> Documents:
+    """Built once for the same kinds: it takes a fifth of a second."""
+    return Documents(kinds)
 
 
 def _discovery(kinds: Kinds) -> Mapping[str, bytes]:

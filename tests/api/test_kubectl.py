@@ -90,7 +90,9 @@ async def test_get_in_every_output(kubectl: Kubectl, remote: httpx.AsyncClient) 
     assert "tier=a" in await kubectl("get", "vm", "--show-labels")
     assert [row[0] for row in rows(await kubectl("get", "vm", "--sort-by=.metadata.uid", "--no-headers"))] != []
     assert rows(await kubectl("get", "vm,nodes", "--no-headers"))[2][0] == "node/node0"
-    assert [r[0] for r in rows(await kubectl("get", "vm", "--field-selector=metadata.name=two", "--no-headers"))] == ["two"]
+    assert [r[0] for r in rows(await kubectl("get", "vm", "--field-selector=metadata.name=two", "--no-headers"))] == [
+        "two"
+    ]
     assert rows(await kubectl("get", "vm", "-o", "wide"))[0][0] == "NAME"
     assert rows(await kubectl("get", "nodes.kubevirt.io", "--no-headers"))[0][0] == "node0"
     assert '"kind":"VirtualMachineList"' in await kubectl("get", "--raw", MACHINES)
@@ -302,7 +304,9 @@ def terminated(document: Document) -> Document:
 async def test_namespaces_are_made_by_protobuf(kubectl: Kubectl) -> None:
     assert await kubectl("create", "namespace", "other") == "namespace/other created\n"
     assert await kubectl("create", "-n", "other", "-f", "-", given=machine()) != ""
-    assert 'namespaces "nowhere" not found' in await kubectl("create", "-n", "nowhere", "-f", "-", given=machine(), code=1)
+    assert 'namespaces "nowhere" not found' in await kubectl(
+        "create", "-n", "nowhere", "-f", "-", given=machine(), code=1
+    )
 
 
 async def test_explain_reads_the_schema(kubectl: Kubectl) -> None:
@@ -316,4 +320,3 @@ async def test_the_administrator_may_do_anything(kubectl: Kubectl) -> None:
     assert await kubectl("auth", "can-i", "create", "migrations") == "yes\n"
     assert "system:admin" in await kubectl("auth", "whoami")
     assert "*.*" in await kubectl("auth", "can-i", "--list")
-

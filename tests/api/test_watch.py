@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 
-from app.api.application import Api
+from app.api.application import Api, create_api
+from app.kinds import ALL
 from app.store.base import Store
+from app.store.postgres import PostgresStore
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, labelled, machine, migration, node
 
 MERGE = {"content-type": "application/merge-patch+json"}
@@ -172,7 +174,7 @@ async def test_a_table_watch_tells_its_columns_once(remote: httpx.AsyncClient) -
         await remote.post(NODES, json=node("node1"))
         second = await watched.next()
 
-    assert [column["name"] for column in first["object"]["columnDefinitions"]][0] == "Name"
+    assert first["object"]["columnDefinitions"][0]["name"] == "Name"
     assert second["object"]["columnDefinitions"] is None
     assert second["object"]["rows"][0]["cells"][0] == "node1"
     assert second["object"]["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
@@ -210,18 +212,36 @@ async def test_a_bookmark_comes_shortly_before_the_end(remote: httpx.AsyncClient
     }
 
 
-async def test_a_compacted_revision_is_an_error_frame(remote: httpx.AsyncClient, store: Store) -> None:
+async def test_a_compacted_revision_is_an_error_frame(
+    client: httpx.AsyncClient, store: Store, postgres_url: str
+) -> None:
     for name in ("node0", "node1", "node2"):
-        await remote.post(NODES, json=node(name))
+        await client.post(NODES, json=node(name))
     await store.compact(older_than=timedelta(0), keep=1)
 
-    async with watching(remote, NODES, resourceVersion="1") as watched:
-        events = await watched.rest()
+    # Another process, which remembers nothing of what is gone from the log.
+    async with another_process(postgres_url) as other:
+        answer = await other.get(NODES, params={"watch": "1", "resourceVersion": "1"})
 
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    assert answer.status_code == 200
     assert [event["type"] for event in events] == ["ERROR"]
     assert events[0]["object"]["code"] == 410
     assert events[0]["object"]["reason"] == "Expired"
     assert events[0]["object"]["message"].startswith("too old resource version: 1 (")
+
+
+@asynccontextmanager
+async def another_process(postgres_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """An API over a store of its own on the same database."""
+    store = PostgresStore(postgres_url)
+    await store.open()
+    try:
+        transport = httpx.ASGITransport(app=create_api(store, ALL, version="v1.36.0+drover-test"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://drover") as opened:
+            yield opened
+    finally:
+        await store.close()
 
 
 async def test_a_revision_that_is_to_come_is_waited_for(remote: httpx.AsyncClient, store: Store) -> None:
