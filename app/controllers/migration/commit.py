@@ -66,18 +66,19 @@ class Committer:
             if _is_target_pod(pod, migration):
                 self._settle_target(tx, pod, end, now, moved=moved)
             elif moved and vm is not None and _is_at(pod, vm, end.source):
-                self._remove(tx, pod_reported(pod, VMPhase.SUCCEEDED, VMReason.GUEST_RUNNING, end.message, now))
+                self.remove(tx, pod_reported(pod, VMPhase.SUCCEEDED, VMReason.GUEST_RUNNING, end.message, now))
         return _settled(vm, end.target if moved else end.source)
 
     def _settle_target(self, tx: Transaction, pod: Document, end: Conclude, now: str, *, moved: bool) -> None:
+        if not moved and end.target_free:
+            self.remove(tx, pod_reported(pod, VMPhase.FAILED, VMReason.GUEST_VANISHED, end.message, now))
         if not moved:
-            self._remove(tx, pod_reported(pod, VMPhase.FAILED, VMReason.GUEST_VANISHED, end.message, now))
             return
         changed = pod_reported(pod, VMPhase.RUNNING, VMReason.GUEST_RUNNING, end.message, now)
         if changed != pod:
             tx.replace(key_of(POD, pod), changed)
 
-    def _remove(self, tx: Transaction, pod: Document) -> None:
+    def remove(self, tx: Transaction, pod: Document) -> None:
         """Watchers see how it ended in the last version that they are told."""
         tx.delete(key_of(POD, pod), revision=revision_of(pod), document=pod)
 

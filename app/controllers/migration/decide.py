@@ -131,6 +131,8 @@ class Conclude:
     source: str
     target: str
     message: str
+    target_free: bool = True
+    """The target's host said that it holds no copy: the reservation there may go if the guest is elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,9 @@ def _finished(seen: Seen, run: RunSeen, status_code: int) -> Decision:
     assert code is not None, f"BUG: a run finished with {status_code}, which says nothing"
     meaning = MEANINGS[code]
     said = str(run.result.get("message") or meaning.meaning)
-    conclude = Conclude(meaning.where, run.source, run.target, said)
+    conclude = Conclude(
+        meaning.where, run.source, run.target, said, target_free=run.result.get("targetFree") is not False
+    )
     if meaning.where is not Where.TARGET:
         message = f"{said}; {meaning.help}" if meaning.help else said
         status = _with_failure(seen, meaning.reason, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -20,6 +21,7 @@ from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
 from app.controllers.migration.plan import Plan
 from app.controllers.outcome import SETTLED, Again, Outcome
+from app.controllers.placement import is_ready
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
 from app.kinds.virtualmachine import Phase as VMPhase
@@ -28,6 +30,7 @@ from app.store.base import Conflict, Key, LeaseLost, NotFound, Run, RunState, Sc
 
 log = structlog.get_logger()
 
+RELEASE_S = 60.0
 ATTEMPTS = 10
 """Progress is written all the time: who loses to such a write looks again at once."""
 
@@ -99,7 +102,7 @@ class Reconciler:
         status = status_of(document)
         if status.phase in FINAL and names.MIGRATION_FINALIZER not in document["metadata"].get("finalizers", ()):
             self._unfinished.pop(key, None)
-            return SETTLED
+            return await self._release(document)
         async with self._store.transaction(serial=status.phase in WAITING) as tx:
             self._fence(tx)
             scene = await observe(
@@ -110,6 +113,24 @@ class Reconciler:
         if decision.status.phase is not scene.seen.status.phase:
             log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
         return decision.again
+
+    async def _release(self, migration: Document) -> Outcome:
+        """A target's pod that stayed because its host was away goes when that host has answered for a while: an incoming
+        copy does not outlive its connection to the source for so long."""
+        state = status_of(migration).migration_state
+        if state is None or not state.failed or not state.target_pod or not state.end_timestamp:
+            return SETTLED
+        async with self._store.transaction() as tx:
+            self._fence(tx)
+            try:
+                pod = (await tx.get(Key(POD.resource, migration["metadata"]["namespace"], state.target_pod))).document
+            except NotFound:
+                return SETTLED
+            over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
+            if over_s < RELEASE_S or not await _answers(tx, state.target_node or ""):
+                return Again(RELEASE_S / 6)
+            self._committer.remove(tx, pod)
+        return SETTLED
 
     async def _abandoned(self, key: Key) -> Outcome:
         """Its object was taken away by force: what runs is cancelled, and what ended is tidied."""
@@ -163,6 +184,14 @@ class Reconciler:
         return tuple(key for key, name in self._unfinished.items() if (key.namespace, name) == named)
 
 
+async def _answers(tx: Transaction, node: str) -> bool:
+    """Whether the host is there; one whose Node was deleted is not waited for."""
+    try:
+        return is_ready((await tx.get(Key(NODE.resource, "", node))).document)
+    except NotFound:
+        return True
+
+
 async def _orphaned_uids(tx: Transaction, key: Key) -> list[str]:
     """The UIDs that pods of a Migration of that name bear. Its object is gone, so they are all of former ones."""
     pods = (await tx.list(Scope(POD.resource, key.namespace))).items
@@ -174,4 +203,6 @@ def _conclusion(run: Run) -> Conclude:
     code = known(run.exit_code if run.exit_code is not None else -1)
     assert code is not None, f"BUG: a run finished with {run.exit_code}, which says nothing"
     meaning = MEANINGS[code]
-    return Conclude(meaning.where, run.source, run.target, str(run.result.get("message") or meaning.meaning))
+    said = str(run.result.get("message") or meaning.meaning)
+    free = run.result.get("targetFree") is not False
+    return Conclude(meaning.where, run.source, run.target, said, target_free=free)
