@@ -119,6 +119,7 @@ class Domain:
     autostart: bool = False
     job: Job = Job.NONE
     mark: Mark | None = None
+    """Not known, rather than none, where the host had no worker free to say (job OTHER)."""
     memory: int = 0
     """Bytes, maximum."""
     vcpus: int = 0

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any, TypeVar, assert_never
 from uuid import UUID
 
@@ -166,6 +166,9 @@ _MIGRATION_ERRORS: Errors = {
     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: Incompatible,
 }
 
+_EVENT_THREAD = "libvirt-events"
+_starting = threading.Lock()
+
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
 
 _WHOLE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
@@ -222,6 +225,8 @@ class LibvirtHypervisor:
         self._prompt, self._patient, self._work = Lane("prompt", 1), Lane("patient", 1), Lane("work", 2)
         self._subscriptions = Subscriptions()
         self._broken: str | None = None
+        self._events: int | None = None
+        """libvirt's number of our listening."""
         self._capabilities: tuple[Capabilities, str] | None = None
 
     @property
@@ -234,7 +239,7 @@ class LibvirtHypervisor:
 
     async def listen(self) -> None:
         """Hear libvirtd's events, once, before anybody asks for them."""
-        await self._ask(self._prompt, partial(_listen, heard=self._heard, ended=self._ended))
+        self._events = await self._ask(self._prompt, partial(_listen, heard=self._heard, ended=self._ended))
 
     async def host(self) -> Host:
         if self._capabilities is None:
@@ -281,10 +286,10 @@ class LibvirtHypervisor:
         connection = await _dial(self._uri, self._deadlines.connect_s)
         lane = Lane("migrate", 1)
         try:
-            await lane.run(partial(_migrate, connection, domain, to))
+            await lane.run(partial(_translated, partial(_migrate, domain, to), connection, _ERRORS))
         finally:
-            # Gives our share back: a call that still blocks in its thread holds the rest of it, and the job goes on.
-            connection.close()
+            # A call that still blocks in its thread keeps its share of the connection, and the job goes on.
+            _hang_up_meanwhile(connection)
             lane.end()
 
     async def progress(self, domain: UUID) -> Progress | None:
@@ -323,7 +328,7 @@ class LibvirtHypervisor:
             return seen
         probe = partial(_translated, partial(_probe, seen), self._connection, _ERRORS)
         try:
-            async with asyncio.timeout(self._deadlines.probe_s):
+            async with asyncio.timeout(self._deadlines.probe_s * (1 + len(seen) / 20)):
                 return await self._patient.run(probe)
         except (TimeoutError, Busy):
             return [replace(domain, job=Job.OTHER if domain.state in _ACTIVE else Job.NONE) for domain in seen]
@@ -341,14 +346,13 @@ class LibvirtHypervisor:
             self._loop.call_soon_threadsafe(call)
 
     def _break(self, text: str) -> None:
-        """Hanging up has a thread of its own: on a frozen host it blocks, and nobody waits for it."""
         if self._broken is not None:
             return
         self._broken = text
         self._subscriptions.tell(disconnected(time.time()))
         for lane in (self._prompt, self._patient, self._work):
             lane.end()
-        threading.Thread(target=_hang_up, args=(self._connection,), name="hang-up", daemon=True).start()
+        _hang_up_meanwhile(self._connection, self._events)
 
 
 # Connections. Everything below runs in the driver's threads.
@@ -380,12 +384,14 @@ def _open(uri: str, given_up: threading.Event) -> libvirt.virConnect:
     return connection
 
 
-@cache
 def _run_event_loop() -> None:
     """Once a process, before the first connection: keepalive, events and libvirtd's own watch over us depend on it."""
-    libvirt.registerErrorHandler(lambda _, __: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-    threading.Thread(target=_turn_for_ever, name="libvirt-events", daemon=True).start()
+    with _starting:
+        if any(thread.name == _EVENT_THREAD for thread in threading.enumerate()):
+            return
+        libvirt.registerErrorHandler(lambda _, __: None, None)
+        libvirt.virEventRegisterDefaultImpl()
+        threading.Thread(target=_turn_for_ever, name=_EVENT_THREAD, daemon=True).start()
 
 
 def _turn_for_ever() -> None:
@@ -393,7 +399,7 @@ def _turn_for_ever() -> None:
         libvirt.virEventRunDefaultImpl()
 
 
-def _listen(connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], ended: Callable[[int], None]) -> None:
+def _listen(connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], ended: Callable[[int], None]) -> int:
     def on_event(_: object, domain: Any, event: int, detail: int, __: object) -> None:
         change = _CHANGES.get(event)
         if change is not None:
@@ -404,24 +410,40 @@ def _listen(connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], 
         ended(reason)
 
     connection.registerCloseCallback(on_close, None)
-    connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
+    return int(connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None))
 
 
-def _hang_up(connection: libvirt.virConnect) -> None:
+def _hang_up_meanwhile(connection: libvirt.virConnect, events: int | None = None) -> None:
+    """On a frozen host it blocks, and nobody waits for it."""
+    threading.Thread(target=_hang_up, args=(connection, events), name="hang-up", daemon=True).start()
+
+
+def _hang_up(connection: libvirt.virConnect, events: int | None) -> None:
     with contextlib.suppress(libvirt.libvirtError):  # it is broken already
         connection.unregisterCloseCallback()
-    for callback in tuple(connection.domainEventCallbackID):
+    if events is not None:
         with contextlib.suppress(libvirt.libvirtError):
-            connection.domainEventDeregisterAny(callback)
+            connection.domainEventDeregisterAny(events)
     with contextlib.suppress(libvirt.libvirtError):
         connection.close()
 
 
 def _translated(call: Call[T], connection: libvirt.virConnect, errors: Errors) -> T:
+    """
+    The error is raised without its past: frames in it would hold domains, and with the last of them the connection would be
+    closed, which waits for the host, wherever the error is forgotten: in the event loop.
+    """
     try:
         return call(connection)
     except libvirt.libvirtError as error:
-        raise _port_error(error, connection, errors, Refused) from error
+        failure = _port_error(error, connection, errors, Refused)
+    except HypervisorError as error:
+        failure = _bare(error)
+    raise failure
+
+
+def _bare(error: HypervisorError) -> HypervisorError:
+    return type(error)(error.text, error.code)
 
 
 def _port_error(
@@ -693,8 +715,8 @@ def _write_mark(domain: UUID, mark: Mark, connection: libvirt.virConnect) -> Non
 # Migrating.
 
 
-def _migrate(connection: libvirt.virConnect, domain: UUID, to: Destination) -> None:
-    found = _translated(partial(_find, domain=domain), connection, _ERRORS)
+def _migrate(domain: UUID, to: Destination, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
     try:
         found.migrateToURI3(to.peer_uri, _parameters(to), _flags(to))
     except libvirt.libvirtError as error:
