@@ -77,14 +77,18 @@ class Garbage:
         await self._tools.store.compact(older_than=self._config.log_retention, keep=self._config.log_keep)
 
     def _pod(self, stored: Stored) -> Iterable[Key]:
+        """Judged when it is first seen, in case its owner has gone already; after that when its owner goes."""
         owner = controller_of(stored.document)
         if owner is None:
             return ()
-        self._pods.setdefault(owner["uid"], set()).add(stored.key)
+        known = self._pods.setdefault(owner["uid"], set())
+        if stored.key in known:
+            return ()
+        known.add(stored.key)
         return (stored.key,)
 
     def _dependents(self, owner: Stored) -> Iterable[Key]:
-        return tuple(self._pods.get(owner.document["metadata"]["uid"], ()))
+        return tuple(self._pods.pop(owner.document["metadata"]["uid"], ()))
 
     async def _is_there(self, namespace: str, owner: Document) -> bool:
         """An owner of a kind that Drover does not keep is not ours to judge: it counts as there."""

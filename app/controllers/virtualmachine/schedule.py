@@ -21,6 +21,7 @@ from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Scope, Stored, Transaction
 
+_UNPLACED = (Phase.NEW, Phase.PENDING, Phase.SCHEDULING)
 RETRY_S = 60.0
 """A VM that fits nowhere is tried when a node or a pod changes, and for good measure after so long."""
 
@@ -41,7 +42,7 @@ class Scheduler:
     def sources(self) -> list[Source]:
         """VMs; nodes and pods for those that fit nowhere; Migrations for a VM that waits for theirs to end."""
         return [
-            Source(Scope(VIRTUAL_MACHINE.resource)),
+            Source(Scope(VIRTUAL_MACHINE.resource), self._mine),
             Source(Scope(NODE.resource), lambda _: tuple(self._waiting)),
             Source(Scope(POD.resource), self._room_made),
         ]
@@ -62,8 +63,14 @@ class Scheduler:
             case Phase.PENDING | Phase.SCHEDULING:
                 return await self._place(key)
             case _:
-                self._waiting.discard(key)
                 return SETTLED
+
+    def _mine(self, stored: Stored) -> Iterable[Key]:
+        """Those that have no node yet, and those that go; the others are their agents'."""
+        if is_leaving(stored.document) or phase_of(stored.document) in _UNPLACED:
+            return (stored.key,)
+        self._waiting.discard(stored.key)
+        return ()
 
     def _room_made(self, pod: Stored) -> Iterable[Key]:
         """A pod that goes or has ended makes room for those that wait."""
