@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.lab import processes
+from app.lab import capabilities, processes
 from app.lab.account import Account, ordinary
 from app.lab.errors import LabError
 from app.lab.processes import Process
@@ -96,6 +96,7 @@ class LabHost:
     def stop(self) -> None:
         """Ends libvirtd first, so that nothing starts behind our back, then its guests. Twice is harmless."""
         self._end_daemon()
+        capabilities.keep(self.directory / "cache", self._account)
         while guests := self.guests():
             processes.end(guests)
 
@@ -136,6 +137,7 @@ class LabHost:
         (build / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=uuid.uuid4()))
         (build / "config/libvirt/qemu.conf").write_text(QEMU_CONF.format(first=first, last=first + 31))
         (build / self.log.name).touch()
+        capabilities.lend(build / "cache")
         for path in (build, *build.rglob("*")):
             self._account.give(path)
         build.rename(self.directory)
