@@ -85,7 +85,8 @@ class Workers:
         try:
             await supervision.run()
         finally:
-            del self._held[run_id]
+            if self._held.get(run_id) is supervision:  # it may have been lost and claimed again meanwhile
+                del self._held[run_id]
             self._wake.set()
 
     async def _listen(self) -> None:

@@ -23,7 +23,7 @@ from app.controllers.virtualmachine.report import on_node
 from app.kinds import POD, VIRTUAL_MACHINE
 from app.kinds.migration import FINAL, ConditionType, MigrationCondition, Reason
 from app.machinery.objects import Document
-from app.store.base import Conflict, Key, NotFound, Run, Store, Transaction, Unavailable
+from app.store.base import AlreadyExists, Conflict, Key, NotFound, Run, Store, Transaction, Unavailable
 
 log = structlog.get_logger()
 
@@ -125,7 +125,7 @@ class Ledger:
                     tx.fence_run(self._run.id, self._run.token)
                     await writing(tx)
                 return
-            except Conflict:
+            except (Conflict, NotFound, AlreadyExists):
                 continue
             except Unavailable as error:
                 log.warning("not written yet", run=str(self._run.id), error=str(error))

@@ -26,7 +26,19 @@ from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
-from app.store.base import Conflict, Key, LeaseLost, NotFound, Run, RunState, Scope, Store, Stored, Transaction
+from app.store.base import (
+    AlreadyExists,
+    Conflict,
+    Key,
+    LeaseLost,
+    NotFound,
+    Run,
+    RunState,
+    Scope,
+    Store,
+    Stored,
+    Transaction,
+)
 
 log = structlog.get_logger()
 
@@ -89,7 +101,7 @@ class Reconciler:
         for _ in range(ATTEMPTS):
             try:
                 return await self._step(key)
-            except Conflict:
+            except (Conflict, NotFound, AlreadyExists):
                 continue
         return Again(0.1)
 

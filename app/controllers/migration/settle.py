@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import assert_never
 
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import ExitCode
@@ -16,10 +18,13 @@ from app.hypervisor.base import (
     HypervisorError,
     Incompatible,
     State,
+    Unreachable,
 )
 
 LOOK_S = 0.2
 HOLD_S = 1.0
+CONFIRM_S = 2.0
+"""After a call whose connection broke: it may have been on its way to a host that had not begun it."""
 PATIENCE_S = 60.0
 """A switch-over takes seconds: one that takes longer is said to be held."""
 
@@ -34,46 +39,49 @@ async def settle(move: Move) -> Outcome | None:
     while True:
         move.changed.clear()
         source, target = await move.look()
-        ruling = location(source, target, Facts(move.plan.migration_uid, persist_dest=True))
+        facts = Facts(move.plan.migration_uid, persist_dest=True)
+        ruling = location(source, target, facts)
+        if ruling.verdict is Verdict.HOLD and await _nowhere_else(move, source, target):
+            ruling = location(source, target, replace(facts, nowhere_else=True))
         if ruling.verdict is not last:
             since_s, last = loop.time(), ruling.verdict
-        if target is not None and ruling.verdict in (Verdict.ON_TARGET, Verdict.SWITCHOVER):
-            _notice(move, target)
+        if ruling.action not in (Action.NONE, Action.WAIT):
+            await _act(move, ruling.action)
+            continue
         match ruling.verdict:
             case Verdict.IN_PROGRESS:
                 move.hold("")
             case Verdict.SWITCHOVER | Verdict.POST_COPY:
+                _notice(move, target)
                 move.hold(ruling.why if loop.time() - since_s > PATIENCE_S else "")
-            case Verdict.HOLD if await _may_resume(move, source, target):
-                await _resume(move)
-                continue
             case Verdict.HOLD | Verdict.SPLIT:
                 move.hold(ruling.why)
-            case Verdict.ORPHAN_INCOMING | Verdict.RESUME_SOURCE:
-                await _act(move, ruling.action)
-                continue
-            case Verdict.ON_TARGET if ruling.action is Action.DESTROY_SOURCE:
-                await _act(move, ruling.action)
-                continue
-            case Verdict.ENDED_ON_TARGET if ruling.action is Action.DESTROY_SOURCE:
-                await _act(move, ruling.action)
-                continue
             case Verdict.ON_TARGET | Verdict.ENDED_ON_TARGET:
+                _notice(move, target)
                 return await _moved(move, ruling, source, target)
             case Verdict.LOST if where := await _elsewhere(move):
-                move.hold(f"{where} has the guest, or does not answer")
+                move.hold(f"neither host has the guest; {where} has it, or does not answer")
             case Verdict.ON_SOURCE | Verdict.ENDED_ON_SOURCE | Verdict.LOST:
-                if not move.quiet:
-                    # A frozen process's call may still be obeyed: what is so now need not stay so.
-                    await move.orders.leave_to_act()
-                    move.quiet = True
-                    continue
-                return await _stayed(move, ruling, source, target)
+                if await _stays_so(move, loop.time() - since_s):
+                    return await _stayed(move, ruling, source, target)
+            case Verdict.ORPHAN_INCOMING | Verdict.RESUME_SOURCE:
+                raise AssertionError(f"BUG: {ruling.verdict} without an action")
+            case unhandled:
+                assert_never(unhandled)
         await _pause(move, HOLD_S if move.held else LOOK_S)
 
 
-def _notice(move: Move, target: Domain) -> None:
-    if target.state is State.RUNNING:
+async def _stays_so(move: Move, stood_s: float) -> bool:
+    """Whether no call that was sent before can still change what the hosts say; else they are asked again."""
+    if not move.quiet:
+        await move.orders.leave_to_act()
+        move.quiet = True
+        return False
+    return stood_s >= CONFIRM_S or not isinstance(move.error, Unreachable)
+
+
+def _notice(move: Move, target: Domain | None) -> None:
+    if target is not None and target.state is State.RUNNING:
         move.arrive()
 
 
@@ -112,16 +120,10 @@ async def _send(move: Move, end: End, action: Action) -> None:
             raise AssertionError(f"BUG: {action} is nothing to send")
 
 
-async def _may_resume(move: Move, source: Domain | None, target: Domain | None) -> bool:
-    """The costly fact is asked for only where it decides: does any other host know the guest?"""
+async def _nowhere_else(move: Move, source: Domain | None, target: Domain | None) -> bool:
+    """Asked of every other host only where the answer decides."""
     facts = Facts(move.plan.migration_uid, persist_dest=True, nowhere_else=True)
-    if location(source, target, facts).verdict is not Verdict.RESUME_SOURCE:
-        return False
-    return await _elsewhere(move) is None
-
-
-async def _resume(move: Move) -> None:
-    await _act(move, Action.RESUME_SOURCE)
+    return location(source, target, facts).verdict is Verdict.RESUME_SOURCE and await _elsewhere(move) is None
 
 
 async def _elsewhere(move: Move) -> str | None:

@@ -93,6 +93,9 @@ class Supervision:
                     helper.cancel()
         except* LeaseLost:
             log.warning("run lost", run=self.run_id)
+        except* OSError as errors:
+            # No room for a process here: the lease lapses, and a worker that has room takes over.
+            log.error("migration process not started", run=self.run_id, error=str(errors.exceptions[0]))
 
     async def _until_known(self) -> None:
         fresh, before = self._run.token == 1, None if self._run.token == 1 else UNSEEN

@@ -232,3 +232,38 @@ async def test_the_run_of_a_killed_worker_is_taken_over(
     runs = await store.runs.of(UUID(migration["metadata"]["uid"])) if migration else []
     assert [run.token for run in runs] == [2]
     assert (phase_of(migration), where(hosts)) in (("Succeeded", ["node1"]), ("Failed", ["node0"]))
+
+
+async def test_a_worker_that_stops_hands_over_at_once_and_leaves_no_process(
+    store: PostgresStore, hosts: LabHosts
+) -> None:
+    await a_world(store, hosts, dirty=1)
+
+    async with controlled(store):
+        async with worked(store, "w1"):
+            await create(store, migration_document("m1", options={"bandwidthPerMigration": "8Mi"}))
+            await until(store, migration_key("m1"), copying)
+        left = children()
+        (run,) = await store.runs.unfinished()
+        async with worked(store, "w2"):
+            migration = await until(store, migration_key("m1"), finished)
+
+    assert left == []
+    assert run.token == 1
+    assert (phase_of(migration), where(hosts)) == ("Succeeded", ["node1"])
+
+
+async def test_a_process_that_hangs_is_ended_and_the_hosts_are_asked(store: PostgresStore, hosts: LabHosts) -> None:
+    await a_world(store, hosts, dirty=1)
+    impatient = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=6), silence_s=3))
+
+    async with controlled(store), running(Workers(store, connect_factory, "w1", impatient).run()):
+        await create(store, migration_document("m1", options={"bandwidthPerMigration": "8Mi"}))
+        await until(store, migration_key("m1"), copying)
+        for child in children():
+            os.kill(child, signal.SIGSTOP)
+        migration = await until(store, migration_key("m1"), finished)
+
+    (worker,) = await worker_pods(store, "m1")
+    assert worker["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137
+    assert (phase_of(migration), where(hosts)) == ("Succeeded", ["node1"])
