@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import structlog
@@ -37,7 +38,7 @@ from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
 from app.settings import Settings
-from app.store.base import AlreadyExists, Key
+from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
 from app.telemetry import configure_logging
@@ -102,13 +103,28 @@ def database_url(settings: Settings) -> str | None:
     if settings.database_url and settings.database_url_file:
         raise Misconfigured("set DROVER_DATABASE_URL or DROVER_DATABASE_URL_FILE, not both")
     if settings.database_url:
-        return settings.database_url.get_secret_value()
+        return _postgresql(settings.database_url.get_secret_value(), "DROVER_DATABASE_URL")
     if settings.database_url_file:
         try:
-            return settings.database_url_file.read_text().strip()
+            return _postgresql(settings.database_url_file.read_text().strip(), "DROVER_DATABASE_URL_FILE")
         except OSError as error:
             raise Misconfigured(f"DROVER_DATABASE_URL_FILE: {error}") from error
     return None
+
+
+def _postgresql(url: str, variable: str) -> str:
+    if not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+        raise Misconfigured(f"{variable} must begin with postgresql:// (Drover keeps its state in PostgreSQL only)")
+    return url.replace("postgres://", "postgresql://", 1)
+
+
+async def _open(store: PostgresStore, url: str) -> None:
+    try:
+        await store.open()
+    except Unavailable as error:
+        where = urlsplit(url)
+        place = where.hostname or dict(parse_qsl(where.query)).get("host", "")
+        raise Misconfigured(f"cannot use the PostgreSQL at {place}:{where.port or 5432}: {error}") from error
 
 
 @asynccontextmanager
@@ -122,7 +138,7 @@ async def running(settings: Settings, *, workers: bool) -> AsyncIterator[Service
             url = await embedded.start()
         store = PostgresStore(url)
         stack.push_async_callback(store.close)
-        await store.open()
+        await _open(store, url)
         await _ensure_default_namespace(store)
         api = _api(store, settings)
         background = await stack.enter_async_context(Background(_parts(store, settings) if workers else ()).running())

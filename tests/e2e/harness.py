@@ -21,6 +21,8 @@ from typing import Any
 
 import httpx
 
+from app.lab.hosts import LabHosts
+
 ROOT = Path(__file__).resolve().parents[2]
 DROVER = (sys.executable, "-m", "app.main")
 KUBEVIRT = "/apis/kubevirt.io/v1alpha1"
@@ -73,6 +75,18 @@ def qemus(lab: Path, uuid: str) -> list[Qemu]:
             node = re.search(re.escape(str(lab)) + r"/(?:hosts/)?(node\d+)/", line)
             found.append(Qemu(int(entry.name), node.group(1) if node else "?", uuid))
     return found
+
+
+def definers(lab: Path, uuid: str) -> list[str]:
+    """The hosts of the lab that know the guest, running or only defined, by virsh."""
+    return [
+        host.name
+        for host in LabHosts.of(lab)
+        if uuid
+        in subprocess.run(
+            ["virsh", "-q", "-c", host.uri, "list", "--all", "--uuid"], capture_output=True, text=True, timeout=20
+        ).stdout
+    ]
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from app.lab.hosts import LabHosts
 from app.lab.meter import Meter
 from tests.e2e.conftest import MakeGuest
-from tests.e2e.harness import Drover, eventually, qemus
+from tests.e2e.harness import Drover, definers, eventually, qemus
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(400)]
 
@@ -116,6 +116,7 @@ def cancelled(
     assert "migrationNodeName" not in drover.vm(guest)["status"]
     eventually("no pod of the target is left", lambda: len(launchers(drover, guest)) == 1, 10)
     assert launchers(drover, guest)[0]["spec"]["nodeName"] == now
+    eventually("no other host knows the guest", lambda: definers(drover.lab, uid) == [now], 10)
     return Cancelled(moment, at, struck, now != source, gone_s)
 
 

@@ -1,0 +1,128 @@
+"""The drover command as a person meets it: what it starts it stops, and every refusal is one clear line with status 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import DROVER, ROOT, environment
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.lab]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A short folder that other users may pass, as unix sockets and root's helper need."""
+    with tempfile.TemporaryDirectory(prefix="drover-cmd-") as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
+
+
+def drover(place: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DROVER, *words], cwd=ROOT, env=environment(place) | variables, capture_output=True, text=True, timeout=60
+    )
+
+
+def refusal(answer: subprocess.CompletedProcess[str]) -> str:
+    """The one line that it said."""
+    assert answer.returncode == 2, answer
+    lines = answer.stderr.strip().splitlines()
+    assert len(lines) == 1, answer.stderr
+    return lines[0]
+
+
+def left_below(place: Path) -> list[str]:
+    """The command lines of processes that name the folder; zombies have none."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue  # it ended while we looked
+            if str(place) in line:
+                found.append(line)
+    return found
+
+
+def test_ctrl_c_stops_all_that_run_started(place: Path) -> None:
+    process = subprocess.Popen(
+        [*DROVER, "run", "--nodes", "2", "--port", "0", "--data-dir", str(place / "data"), "--lab-dir", str(place / "lab")],
+        cwd=ROOT, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)]
+
+        os.killpg(process.pid, signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+    assert said[0].startswith("Drover serves http://127.0.0.1:"), said
+    assert said[1] == f"export KUBECONFIG={place}/data/kubeconfig\n"
+    assert "local hosts are up" in "".join(said) + rest, (said, rest, errors)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors, errors
+    assert left_below(place) == []
+    assert not (place / "lab").exists()
+
+
+def test_a_busy_port_is_one_line(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        line = refusal(drover(place, "serve", "--port", str(port), "--data-dir", str(place / "data")))
+
+    assert str(port) in line and "--port" in line
+
+
+@pytest.mark.parametrize(
+    ("variables", "word"),
+    [
+        ({"DROVER_PORT": "many"}, "DROVER_PORT"),
+        ({"DROVER_PORT": "70000"}, "DROVER_PORT"),
+        ({"DROVER_LEASE_S": "0"}, "DROVER_LEASE_S"),
+        ({"DROVER_DATABASE_URL": "postgresql://a", "DROVER_DATABASE_URL_FILE": "/b"}, "not both"),
+        ({"DROVER_DATABASE_URL_FILE": "/nonexistent"}, "/nonexistent"),
+        ({"DROVER_DATABASE_URL": "mysql://root@localhost/x"}, "postgresql"),
+        ({"DROVER_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "127.0.0.1"),
+        ({"DROVER_DATA_DIR": "/proc/nowhere"}, "/proc/nowhere"),
+        ({"DROVER_LOG_FORMAT": "xml"}, "DROVER_LOG_FORMAT"),
+    ],
+)
+def test_wrong_settings_are_one_line(place: Path, variables: dict[str, str], word: str) -> None:
+    defaults = {"DROVER_DATA_DIR": str(place / "data"), "DROVER_PORT": "0"}
+
+    line = refusal(drover(place, "serve", **defaults | variables))
+
+    assert word in line
+
+
+def test_work_never_makes_a_store_of_its_own(place: Path) -> None:
+    line = refusal(drover(place, "work", "--data-dir", str(place / "data")))
+
+    assert "DROVER_DATABASE_URL" in line
+    assert not (place / "data").exists()
+
+
+def test_lab_up_without_a_drover_says_so(place: Path) -> None:
+    began = time.monotonic()
+
+    line = refusal(drover(place, "lab", "up", "--lab-dir", str(place / "lab"), "--server", "http://127.0.0.1:1"))
+
+    assert "drover serve" in line
+    assert time.monotonic() - began < 30
+    assert left_below(place) == []
