@@ -287,6 +287,7 @@ class Hypervisor(Protocol):
         connection of its own; if this process dies the migration goes on.
 
         On return it runs on the destination and is SHUTOFF/MIGRATED here. On Aborted it runs here and is gone there.
+        An abort may also be told as MigrationFailed: libvirt may hear first that the target's QEMU has ended.
         On Incompatible nothing has moved. On MigrationFailed or Unreachable nobody knows: ask both hosts.
         Raises Busy when another migration of the guest is under way.
         """

@@ -31,6 +31,8 @@ from tests.hypervisor.waiting import eventually, heard
 
 SLOW = 4 * MIB
 """A cap at which a busy guest never converges."""
+ABORTED = (Aborted, MigrationFailed)
+"""libvirt tells an abort as a failure where it hears first that the target's QEMU has ended."""
 
 
 async def started(site: Site, hypervisor: Hypervisor, *, busy: bool = False, paused: bool = False) -> UUID:
@@ -295,10 +297,9 @@ async def test_an_aborted_guest_runs_on_the_source_and_is_gone_on_the_target(
 
         await source.steer(guest, Abort())
 
-    assert isinstance(move.result(), Aborted)
-    assert (await source.look(guest)).state is State.RUNNING
-    assert (await source.look(guest)).job is Job.NONE
-    assert (await target.look(guest)).state is State.ABSENT
+    assert isinstance(move.result(), ABORTED)
+    await settled(source, guest, State.RUNNING)
+    await settled(target, guest, State.ABSENT)
 
 
 async def test_a_guest_can_be_moved_after_an_abort(site: Site, source: Hypervisor, target: Hypervisor) -> None:
@@ -447,7 +448,7 @@ async def test_a_job_is_followed_and_ended_through_another_connection(site: Site
 
         await other.steer(guest, Abort())
 
-    assert isinstance(move.result(), Aborted)
+    assert isinstance(move.result(), ABORTED)
 
 
 async def test_a_lost_connection_is_told_and_every_later_call_is_unreachable(site: Site, source: Hypervisor) -> None:
