@@ -19,14 +19,19 @@ def test_a_guest_suspended_for_two_seconds_was_silent_for_two_seconds(hosts: Lab
     with Meter(hosts.consoles / "testvm.log") as meter:
         assert meter.wait_for_ticks(5, 60)
 
+        asked = time.monotonic()
         virsh(hosts["node0"], "suspend", "testvm")
-        suspended = time.monotonic()
-        wait_until(lambda: time.monotonic() - suspended >= 2, 3)
+        stopped = time.monotonic()
+        wait_until(lambda: time.monotonic() - stopped >= 2, 3)
+        resuming = time.monotonic()
         virsh(hosts["node0"], "resume", "testvm")
+        resumed = time.monotonic()
         assert meter.wait_for_ticks(5, 30)
 
         heard = meter.read()
-    assert heard.longest_s == pytest.approx(2, abs=0.2)
+    # On a busy machine the commands themselves take their time: the truth lies between these two.
+    print(f"suspended for {resuming - stopped:.3f} to {resumed - asked:.3f} s, silent for {heard.longest_s:.3f} s")
+    assert resuming - stopped - 0.2 <= heard.longest_s <= resumed - asked + 0.2
     assert heard.unbroken
 
 
