@@ -11,12 +11,23 @@ import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.store.base import Unavailable
+from app.store.driver import Execute, through_driver
 
 AnswerT = TypeVar("AnswerT")
 Work = Callable[[AsyncConnection], Awaitable[AnswerT]]
 
-UNREACHABLE = (sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+UNREACHABLE = (
+    sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+    OSError, TimeoutError,
+)  # fmt: skip
 """What a statement can end with beside an answer."""
+
+BROKEN = (
+    OSError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError, asyncpg.InvalidCachedStatementError,
+    asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError,
+)  # fmt: skip
+"""What says that the connection is no good."""
 
 
 async def in_transaction(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
@@ -39,6 +50,48 @@ async def in_transaction(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
             answer = await work(connection)
             await connection.commit()
             return answer
+
+
+async def in_driver_transaction(engine: AsyncEngine, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
+    """The same as in_transaction, for work that talks to the driver."""
+    for may_repeat in (True, False):
+        committing = False
+        with translated():
+            async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                driver = await _driver(connection)
+                try:
+                    await driver.execute("BEGIN")
+                    answer = await work(through_driver(driver))
+                    committing = True
+                    await driver.execute("COMMIT")
+                    return answer
+                except BaseException as error:
+                    # The pool knows nothing of this transaction: the connection must not go back to it.
+                    await connection.invalidate()
+                    if not may_repeat or committing or not is_disconnect(error):
+                        raise
+    raise AssertionError("BUG: the second attempt neither answered nor raised")
+
+
+async def driver_read(engine: AsyncEngine, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
+    """The same as read, for work that talks to the driver."""
+    for may_repeat in (True, False):
+        with translated():
+            async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                try:
+                    return await work(through_driver(await _driver(connection)))
+                except BaseException as error:
+                    await connection.invalidate()
+                    if not may_repeat or not is_disconnect(error):
+                        raise
+    raise AssertionError("BUG: the second attempt neither answered nor raised")
+
+
+async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
+    driver = (await connection.get_raw_connection()).driver_connection
+    if not isinstance(driver, asyncpg.Connection):
+        raise AssertionError(f"BUG: the driver is {type(driver)}")
+    return driver
 
 
 async def read(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
@@ -69,7 +122,7 @@ def is_disconnect(error: BaseException) -> bool:
     if isinstance(error, sqlalchemy.exc.DBAPIError):
         cause = error.orig and error.orig.__cause__
         return error.connection_invalidated or isinstance(cause, asyncpg.InvalidCachedStatementError)
-    return isinstance(error, OSError)
+    return isinstance(error, BROKEN) and not isinstance(error, TimeoutError)
 
 
 def _first_line(error: BaseException) -> str:

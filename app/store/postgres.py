@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.machinery.objects import Document
 from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
-from app.store.attempts import in_transaction, read, translated
+from app.store.attempts import driver_read, in_driver_transaction, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
 from app.store.changes import Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
@@ -79,10 +79,10 @@ class PostgresObjects:
         return self._feed.watch(scope, since)
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        return await in_transaction(self._engine, lambda connection: write_group(connection, writes))
+        return await in_driver_transaction(self._engine, lambda execute: write_group(execute, writes))
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
-        found = await read(self._engine, lambda connection: reading.versions(connection, set(keys)))
+        found = await driver_read(self._engine, lambda execute: reading.versions(execute, set(keys)))
         return [found.get(key) or NotFound(key.name) for key in keys]
 
 

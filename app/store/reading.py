@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store import tables
 from app.store.base import Gone, Key, Listing, Revision, Scope, Stored, TooNew
 from app.store.changes import is_storable
+from app.store.driver import Execute
 
 # LIMIT 1 keeps the planner from joining with a scan of the whole table: each key is one look into the index.
 VERSIONS = text("""
@@ -44,9 +45,9 @@ def key_columns(keys: Collection[Key]) -> dict[str, list[str]]:
     }
 
 
-async def versions(connection: AsyncConnection, keys: Collection[Key]) -> dict[Key, Stored]:
+async def versions(execute: Execute, keys: Collection[Key]) -> dict[Key, Stored]:
     """The newest version of each of the keys that is there."""
-    rows = await connection.execute(VERSIONS, key_columns([key for key in keys if is_storable(key)]))
+    rows = await execute(VERSIONS, key_columns([key for key in keys if is_storable(key)]))
     found = (
         Stored(Key(resource, namespace, name), revision, body) for resource, namespace, name, revision, body in rows
     )

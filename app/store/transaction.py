@@ -14,6 +14,7 @@ from app.store import leases, reading, runs
 from app.store.attempts import UNREACHABLE, AnswerT, Work, in_transaction, is_disconnect, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, replacement
+from app.store.driver import through_engine
 from app.store.reading import versions
 from app.store.writing import apply, take_counter
 
@@ -33,7 +34,7 @@ class PendingTransaction:
         self._writes: list[Write] = []
 
     async def get(self, key: Key) -> Stored:
-        found = await self._read(lambda connection: versions(connection, [key]))
+        found = await self._read(lambda connection: versions(through_engine(connection), [key]))
         if key not in found:
             raise NotFound(key.name)
         return found[key]
@@ -79,16 +80,17 @@ class PendingTransaction:
 
     async def carry_out(self, connection: AsyncConnection) -> None:
         """Everything, on top of the counter. Raises what the first write, step or fence that lost says."""
-        judge = Judge({}, await take_counter(connection))
+        execute = through_engine(connection)
+        judge = Judge({}, await take_counter(execute))
         for step in (*self._fences, *self._steps):
             await step(connection)
         if self._writes:
-            judge = Judge(await versions(connection, {write.key for write in self._writes}), judge.revision)
+            judge = Judge(await versions(execute, {write.key for write in self._writes}), judge.revision)
         for write in self._writes:
             outcome = judge.take(write)
             if isinstance(outcome, StoreError):
                 raise outcome
-        await apply(connection, judge)
+        await apply(execute, judge)
 
     async def _read(self, work: Work[AnswerT]) -> AnswerT:
         if self._own is None:
@@ -134,5 +136,5 @@ async def _with_counter(stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConn
 
 async def _begun(stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConnection:
     connection = await stack.enter_async_context(engine.connect())
-    await take_counter(connection)
+    await take_counter(through_engine(connection))
     return connection

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.base import EventType, Revision
 from app.store.changes import Change, Judge, Outcome, Write, last_of_each
+from app.store.driver import Execute
 from app.store.reading import key_columns, versions
 
 CHANNEL = "drover"
@@ -45,29 +45,29 @@ SELECT pg_notify('{CHANNEL}', CAST(:revision AS text))
 """)
 
 
-async def take_counter(connection: AsyncConnection) -> Revision:
+async def take_counter(execute: Execute) -> Revision:
     """The newest revision, which only this transaction can move now."""
-    found: Revision = (await connection.execute(TAKE_COUNTER)).scalar_one()
-    return found
+    ((found,),) = await execute(TAKE_COUNTER, {})
+    return int(found)
 
 
-async def write_group(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
+async def write_group(execute: Execute, writes: Sequence[Write]) -> Sequence[Outcome]:
     """Each write's own outcome; what some refuse, others of the group still do."""
-    before = await take_counter(connection)
-    judge = Judge(await versions(connection, {write.key for write in writes}), before)
+    before = await take_counter(execute)
+    judge = Judge(await versions(execute, {write.key for write in writes}), before)
     outcomes = [judge.take(write) for write in writes]
-    await apply(connection, judge)
+    await apply(execute, judge)
     return outcomes
 
 
-async def apply(connection: AsyncConnection, judge: Judge) -> None:
+async def apply(execute: Execute, judge: Judge) -> None:
     """Objects, log, counter and wake-up, in one round trip."""
     if not judge.changes:
         return
     last = last_of_each(judge.changes)
     put = [change for change in last if change.type is not EventType.DELETED]
     gone = [change for change in last if change.type is EventType.DELETED]
-    await connection.execute(
+    await execute(
         APPLY,
         {
             **{f"put_{name}": values for name, values in key_columns([change.stored.key for change in put]).items()},
