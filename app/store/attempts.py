@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import asyncpg
@@ -30,82 +31,95 @@ BROKEN = (
 """What says that the connection is no good."""
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt came."""
+
+    committing: bool = False
+    """The commit was sent: nobody knows whether it happened until its answer."""
+
+
 async def in_transaction(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
     """Do the work and commit. Raises Unavailable, and then the work may have been committed.
 
-    A broken connection is replaced once, and only before the commit is sent: after that nobody knows whether it happened.
+    On a broken connection it is done again, once, and only where the commit was not sent.
     """
-    with translated():
-        committing = False
-        try:
-            async with engine.connect() as connection:
-                answer = await work(connection)
-                committing = True
-                await connection.commit()
-                return answer
-        except UNREACHABLE as error:
-            if committing or not is_disconnect(error):
-                raise
+
+    async def attempt(progress: Progress) -> AnswerT:
         async with engine.connect() as connection:
             answer = await work(connection)
+            progress.committing = True
             await connection.commit()
             return answer
+
+    return await _attempted(engine, attempt)
 
 
 async def in_driver_transaction(engine: AsyncEngine, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
     """The same as in_transaction, for work that talks to the driver."""
-    for may_repeat in (True, False):
-        committing = False
-        with translated():
-            async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-                driver = await _driver(connection)
-                try:
-                    await driver.execute("BEGIN")
-                    answer = await work(through_driver(driver))
-                    committing = True
-                    await driver.execute("COMMIT")
-                    return answer
-                except BaseException as error:
-                    # The pool knows nothing of this transaction: the connection must not go back to it.
-                    await connection.invalidate()
-                    if not may_repeat or committing or not is_disconnect(error):
-                        raise
-    raise AssertionError("BUG: the second attempt neither answered nor raised")
 
+    async def attempt(progress: Progress) -> AnswerT:
+        async with _driver(engine) as driver:
+            await driver.execute("BEGIN")
+            answer = await work(through_driver(driver))
+            progress.committing = True
+            await driver.execute("COMMIT")
+            return answer
 
-async def driver_read(engine: AsyncEngine, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
-    """The same as read, for work that talks to the driver."""
-    for may_repeat in (True, False):
-        with translated():
-            async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-                try:
-                    return await work(through_driver(await _driver(connection)))
-                except BaseException as error:
-                    await connection.invalidate()
-                    if not may_repeat or not is_disconnect(error):
-                        raise
-    raise AssertionError("BUG: the second attempt neither answered nor raised")
-
-
-async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
-    driver = (await connection.get_raw_connection()).driver_connection
-    if not isinstance(driver, asyncpg.Connection):
-        raise AssertionError(f"BUG: the driver is {type(driver)}")
-    return driver
+    return await _attempted(engine, attempt)
 
 
 async def read(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
     """Do work that only reads, in one statement: no BEGIN before it, and no COMMIT after. Raises Unavailable."""
-    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def attempt(_: Progress) -> AnswerT:
+        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            return await work(connection)
+
+    return await _attempted(engine, attempt)
+
+
+async def driver_read(engine: AsyncEngine, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
+    """The same as read, for work that talks to the driver."""
+
+    async def attempt(_: Progress) -> AnswerT:
+        async with _driver(engine) as driver:
+            return await work(through_driver(driver))
+
+    return await _attempted(engine, attempt)
+
+
+async def _attempted(engine: AsyncEngine, attempt: Callable[[Progress], Awaitable[AnswerT]]) -> AnswerT:
     with translated():
+        progress = Progress()
         try:
-            async with reader.connect() as connection:
-                return await work(connection)
+            return await attempt(progress)
         except UNREACHABLE as error:
             if not is_disconnect(error):
                 raise
-        async with reader.connect() as connection:
-            return await work(connection)
+            await renew(engine)
+            if progress.committing:
+                raise
+        return await attempt(Progress())
+
+
+async def renew(engine: AsyncEngine) -> None:
+    """What broke one connection has most likely broken the others of the pool too: begin with new ones."""
+    await engine.dispose()
+
+
+@asynccontextmanager
+async def _driver(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        if not isinstance(driver, asyncpg.Connection):
+            raise AssertionError(f"BUG: the driver is {type(driver)}")
+        try:
+            yield driver
+        except BaseException:
+            # The pool knows nothing of what was under way: the connection must not go back to it.
+            await connection.invalidate()
+            raise
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import leases, reading, runs
-from app.store.attempts import UNREACHABLE, AnswerT, Work, in_transaction, is_disconnect, read, translated
+from app.store.attempts import UNREACHABLE, AnswerT, Work, in_transaction, is_disconnect, read, renew, translated
 from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, replacement
 from app.store.driver import through_engine
@@ -131,6 +131,7 @@ async def _with_counter(stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConn
     except UNREACHABLE as error:
         if not is_disconnect(error):
             raise
+        await renew(engine)
     return await _begun(stack, engine)
 
 
