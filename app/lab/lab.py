@@ -19,8 +19,9 @@ async def up(directory: Path, nodes: int, server: str) -> LabHosts:
     standing = {host.name for host in LabHosts.of(directory)}
     names = sorted(standing | {f"node{number}" for number in range(nodes)}, key=lambda name: (len(name), name))
     hosts = LabHosts(directory, names)
-    await _to_its_end(hosts.start)
     async with registration(hosts, server) as drover:
+        await drover.knows_us()  # where no Drover answers, no host is started
+        await _to_its_end(hosts.start)
         await drover.register()
     return hosts
 

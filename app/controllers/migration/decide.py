@@ -212,7 +212,7 @@ def failed(seen: Seen, reason: Reason, message: str) -> Decision:
     """Final: nothing was begun, or the guest stayed."""
     return Decision(
         _with_failure(seen, reason, message),
-        (Tell("Cancelled" if reason is Reason.CANCELLED else "Failed", message, reason is not Reason.CANCELLED),),
+        (Tell(reason.value, message, reason is not Reason.CANCELLED),),
     )
 
 
@@ -284,8 +284,8 @@ def _finished(seen: Seen, run: RunSeen, status_code: int) -> Decision:
     if meaning.where is not Where.TARGET:
         message = f"{said}; {meaning.help}" if meaning.help else said
         status = _with_failure(seen, meaning.reason, message)
-        cancelled = meaning.reason is Reason.CANCELLED
-        return Decision(status, (conclude, Tell("Cancelled" if cancelled else "Failed", said, not cancelled)))
+        told_of = Tell(meaning.reason.value, said, meaning.reason is not Reason.CANCELLED)
+        return Decision(status, (conclude, told_of))
     status = _succeeded(seen, run, said)
     told: tuple[Effect, ...] = (Tell("Succeeded", said),)
     if run.cancelled:

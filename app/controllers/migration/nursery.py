@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import socket
@@ -107,7 +108,7 @@ class Nursery:
         """Starts the fork server, so that the first migration does not wait for its imports."""
         # "__main__" too: otherwise every child imports the command's module again.
         self._context.set_forkserver_preload(["__main__", process.__name__, self._factory.__module__])
-        await asyncio.to_thread(multiprocessing.forkserver.ensure_running)
+        await asyncio.to_thread(_start_server)
 
     async def start(self, job: Job, bounds: Bounds) -> Child:
         """Raises OSError when the machine has no room for another process."""
@@ -132,6 +133,16 @@ class Nursery:
         )
         output.close()
         return Child(running, _pidfd(running), reports, orders, lines, transport)
+
+
+def _start_server() -> None:
+    """Ctrl-C reaches the whole group, and the server listens to signals only once it has imported everything."""
+    multiprocessing.resource_tracker.ensure_running()  # first: it unblocks SIGINT in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _started(running: ForkServerProcess) -> None:

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from app.controllers.migration import messages
 from app.controllers.migration.job import Job
@@ -27,12 +28,15 @@ Factory = Callable[[], Hypervisors]
 UNKNOWN = 1
 """The worker is gone, or stopped renewing, or something failed here: whoever holds the run then asks both hosts."""
 HEARTBEAT_S = 1.0
+NAME = b"drover-migrate"
+"""What `ps` and `top` call the process: the kernel keeps 15 letters."""
 
 
 def main(channel: socket.socket, output: Connection, job: Job, bounds: Bounds, factory: Factory) -> None:
     """Ends with one of exit_codes.ExitCode, or as an unknown outcome. Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the worker decides, not the terminal
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Path("/proc/self/comm").write_bytes(NAME)
     os.dup2(output.fileno(), sys.stdout.fileno())
     os.dup2(output.fileno(), sys.stderr.fileno())
     output.close()

@@ -159,7 +159,7 @@ async def test_a_missing_vm_fails_with_an_event(controller: Controller) -> None:
     migration = await controller.get("m1")
     assert failure(migration) == ("VMNotFound", 'there is no VirtualMachine "nobody" in this namespace')
     assert "finalizers" not in migration["metadata"]
-    assert await events_about(controller.store, "Migration") == {"Failed"}
+    assert await events_about(controller.store, "Migration") == {"VMNotFound"}
 
 
 async def test_contradicting_selectors_fail_and_name_key_and_values(controller: Controller) -> None:
@@ -170,7 +170,7 @@ async def test_contradicting_selectors_fail_and_name_key_and_values(controller: 
     reason, message = failure(await controller.get("m1"))
     assert reason == "NodeSelectorConflict"
     assert all(part in message for part in ("kubernetes.io/hostname", "node0", "node1"))
-    assert {"Failed"} <= await events_about(controller.store, "VirtualMachine")
+    assert {"NodeSelectorConflict"} <= await events_about(controller.store, "VirtualMachine")
 
 
 async def test_a_pinned_vm_cannot_leave_until_the_key_is_removed(controller: Controller) -> None:
