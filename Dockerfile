@@ -16,15 +16,21 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 COPY --from=build /opt/drover /opt/drover
 COPY deploy /opt/drover/deploy
 WORKDIR /opt/drover
-ENV PATH=/opt/drover/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/drover/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DROVER_DATA_DIR=/var/lib/drover
 USER drover
 EXPOSE 8080
 CMD ["drover", "serve", "--bind", "0.0.0.0"]
 
 FROM docker.io/library/debian:bookworm-slim AS host
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      binutils iproute2 libvirt-clients libvirt-daemon-driver-qemu libvirt-daemon-system qemu-system-x86 qemu-utils \
+      binutils iproute2 libvirt-clients libvirt-daemon-driver-qemu libvirt-daemon-system qemu-system-x86 \
+      qemu-utils tini \
     && rm -rf /var/lib/apt/lists/*
+COPY app/lab/boot_sector.s /usr/share/testvm.s
+RUN cd /usr/share && as --32 --defsym PAGES=20 --defsym FIRST=0x200000 --defsym END=0x2200000 -o testvm.o testvm.s \
+    && ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o testvm.img testvm.o && truncate -s 1M testvm.img && rm testvm.o
 COPY deploy/compose/host.sh /host.sh
 EXPOSE 16509
+# Every QEMU becomes a child of process 1. libvirtd there would not reap it, and wait 40 s for each that has ended.
+ENTRYPOINT ["tini", "--"]
 CMD ["sh", "/host.sh"]

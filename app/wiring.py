@@ -41,6 +41,7 @@ from app.settings import Settings
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
+from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
 
 log = structlog.get_logger()
@@ -121,6 +122,8 @@ def _postgresql(url: str, variable: str) -> str:
 async def _open(store: PostgresStore, url: str) -> None:
     try:
         await store.open()
+    except SchemaTooNew as error:
+        raise Misconfigured(str(error)) from error
     except Unavailable as error:
         where = urlsplit(url)
         place = where.hostname or dict(parse_qsl(where.query)).get("host", "")
@@ -141,7 +144,10 @@ async def running(settings: Settings, *, workers: bool) -> AsyncIterator[Service
         await _open(store, url)
         await _ensure_default_namespace(store)
         api = _api(store, settings)
-        background = await stack.enter_async_context(Background(_parts(store, settings) if workers else ()).running())
+        parts: list[Part] = [partial(_unless_dead, store)]
+        if workers:
+            parts.extend(_parts(store, settings))
+        background = await stack.enter_async_context(Background(parts).running())
         yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
 
 
@@ -154,6 +160,11 @@ def _api(store: PostgresStore, settings: Settings) -> Api:
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         checks={"postgresql": partial(_answers, store)},
     )
+
+
+async def _unless_dead(store: PostgresStore) -> None:
+    await store.died()
+    raise RuntimeError("BUG: a part of the store died; every request would be answered 503 from now on")
 
 
 async def _answers(store: PostgresStore) -> None:
@@ -214,13 +225,12 @@ class Background:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Background]:
-        task = asyncio.create_task(self._run(), name="background") if self._parts else None
+        task = asyncio.create_task(self._run(), name="background")
         try:
             yield self
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+            task.cancel()
+            await asyncio.wait([task])
 
     async def _run(self) -> None:
         try:

@@ -101,6 +101,7 @@ class PostgresStore:
         self._logs = PostgresLogs(self._engine)
         self._id: UUID | None = None
         self._parts: list[asyncio.Task[None]] = []
+        self._dead = asyncio.Event()
 
     @property
     def id(self) -> UUID:
@@ -154,8 +155,14 @@ class PostgresStore:
             if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
+    async def died(self) -> None:
+        """Returns when a part of the open store has died: the process must end, and `close` raises the cause."""
+        await self._dead.wait()
+
+    def _ended(self, part: asyncio.Task[None]) -> None:
         """A part that dies takes the store along: nobody may wait for it for ever."""
+        if part in self._parts:
+            self._dead.set()
         self._shut()
 
     def _shut(self) -> None:
