@@ -14,6 +14,8 @@ def main(server: str, hosts: list[str]) -> int:
         except httpx.TransportError as error:
             print(f"waiting for {server}: {error} ({attempt})", flush=True)
         time.sleep(1)
+    else:
+        return 1
     for host in hosts:
         node = {
             "apiVersion": "v1",
