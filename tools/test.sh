@@ -6,7 +6,7 @@ marks="not slow"
 [ "${1:-}" = "--full" ] && marks="slow or not slow"
 
 echo "== the tests"
-.venv/bin/python -m pytest -n 2 --dist loadgroup -m "$marks" tests </dev/null
+.venv/bin/python -m pytest -n 3 --dist loadgroup -m "$marks" tests </dev/null
 
 [ "$(id -u)" = 0 ] || exit 0
 echo "== the lab's tests once more, as the user nobody"
@@ -27,4 +27,4 @@ if ! as_nobody sh -c "test -r '$here/app/main.py' && test -x '$here/.venv/bin/py
 fi
 chown -R nobody:nogroup "$home"
 cd "$here"
-as_nobody env PYTHONPATH="$here" .venv/bin/python -m pytest -p no:cacheprovider -m "lab and ($marks)" tests/lab tests/e2e </dev/null
+as_nobody env PYTHONPATH="$here" .venv/bin/python -m pytest -p no:cacheprovider -n 2 --dist loadgroup -m "lab and ($marks)" tests/lab tests/e2e </dev/null

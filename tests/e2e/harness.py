@@ -6,7 +6,6 @@ Where a guest is, is learned from the QEMU processes of this lab, never from Dro
 from __future__ import annotations
 
 import json
-import os
 import re
 import selectors
 import signal
@@ -236,22 +235,12 @@ def drover(directory: Path, lab: Path, nodes: int, *flags: str) -> Iterator[Drov
     home = directory / "home"
     home.mkdir(parents=True, exist_ok=True)
     service = Drover(directory, lab, directory / "drover.log", flags=flags, env=environment(home))
-    service.start()
     try:
-        try:
-            service.lab_up(nodes)
-            yield service
-        finally:
-            service.lab_down()
+        service.start()
+        service.lab_up(nodes)
+        yield service
     finally:
+        # The service first: what it would wait for (a guest that might still be somebody's) goes with its host.
         if service.process is not None and service.process.poll() is None:
             service.stop()
-
-
-def rest(pid: int) -> bool:
-    """Whether the process still exists (and is more than a zombie)."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
+        service.lab_down()

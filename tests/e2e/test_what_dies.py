@@ -13,7 +13,7 @@ from app.lab.meter import Meter
 from tests.e2e.conftest import MakeGuest
 from tests.e2e.harness import KUBEVIRT, Drover, eventually, qemus
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.xdist_group("deaths")]
 
 SLOW = {"options": {"bandwidthPerMigration": "8Mi"}}
 """With 64 MiB of busy memory this takes long enough to be interrupted."""
@@ -46,9 +46,9 @@ def _is_migration(entry: Path) -> bool:
 
 
 def test_a_killed_migration_process_shows_137_and_the_phase_is_what_the_hosts_say(
-    drover: Drover, make_guest: MakeGuest
+    drover: Drover, doomed_guest: MakeGuest
 ) -> None:
-    guest = make_guest(dirty_mib=32, mib_per_second=2)
+    guest = doomed_guest(dirty_mib=32, mib_per_second=4, warm_ticks=40)
     source = drover.node_of(guest)
     drover.migrate(guest, f"{guest}-m", **SLOW)
     eventually("bytes move", lambda: moved_bytes(drover, f"{guest}-m") > 0)
@@ -79,7 +79,10 @@ def exit_codes(drover: Drover, migration: str) -> list[int]:
     ]
 
 
-def test_killing_the_service_loses_no_object_and_turns_no_resource_version_back(drover: Drover, guest: str) -> None:
+def test_killing_the_service_loses_no_object_and_turns_no_resource_version_back(
+    drover: Drover, doomed_guest: MakeGuest
+) -> None:
+    guest = doomed_guest()
     lists = ("/api/v1/nodes", "/api/v1/pods", f"{KUBEVIRT}/virtualmachines", f"{KUBEVIRT}/migrations", "/api/v1/events")
     drover.migrate(guest, f"{guest}-before")
     drover.finished(f"{guest}-before")
@@ -103,9 +106,9 @@ def test_killing_the_service_loses_no_object_and_turns_no_resource_version_back(
 
 
 def test_a_service_killed_in_mid_migration_takes_it_over_when_it_comes_back(
-    drover: Drover, make_guest: MakeGuest
+    drover: Drover, doomed_guest: MakeGuest
 ) -> None:
-    guest = make_guest(dirty_mib=32, mib_per_second=2)
+    guest = doomed_guest(dirty_mib=32, mib_per_second=4, warm_ticks=40)
     source = drover.node_of(guest)
     with Meter(LabHosts.of(drover.lab).consoles / guest) as meter:
         drover.migrate(guest, f"{guest}-m", **SLOW)

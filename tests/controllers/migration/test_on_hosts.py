@@ -24,6 +24,7 @@ from app.hypervisor.libvirt_driver import connect_factory
 from app.kinds import MIGRATION, VIRTUAL_MACHINE
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHosts
+from app.lab.meter import Meter
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document
 from app.store.base import Key, Store, edit
@@ -47,6 +48,7 @@ pytestmark = [pytest.mark.libvirt]
 
 VM_KEY = Key(VIRTUAL_MACHINE.resource, NAMESPACE, "testvm")
 FINISHED = ("Succeeded", "Failed")
+WARM_TICKS = 20
 TENURE = Tenure(lease=timedelta(seconds=6), settle_s=0.5)
 
 
@@ -128,7 +130,10 @@ async def a_world(store: Store, hosts: LabHosts, *, dirty: float = 8) -> str:
     image = build_boot_sector(hosts.images / "boot.img", mib_per_second=dirty)
     console = hosts.consoles / "testvm.log"
     virsh(hosts["node0"], "define", "/dev/stdin", given=boot_sector_xml("default_testvm", uid, image, console=console))
-    virsh(hosts["node0"], "start", "default_testvm")
+    with Meter(console) as meter:
+        virsh(hosts["node0"], "start", "default_testvm")
+        # Zero pages cost nothing to copy: it must have written some before a copy can be interrupted.
+        assert await asyncio.to_thread(meter.wait_for_ticks, WARM_TICKS, 20)
     return uid
 
 
