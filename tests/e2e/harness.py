@@ -6,6 +6,7 @@ Where a guest is, is learned from the QEMU processes of this lab, never from Dro
 from __future__ import annotations
 
 import json
+import os
 import re
 import selectors
 import signal
@@ -33,6 +34,8 @@ def environment(home: Path) -> dict[str, str]:
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(home),
+        # What libvirt learned of this machine's QEMU, and the guest's kernel: seconds, each time they are not found.
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
