@@ -1,4 +1,4 @@
-"""What refuses a deletion or an eviction, for wiring to bind; guards are judged in the deleting transaction."""
+"""What refuses a deletion, for wiring to bind; judged in the deleting transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.kinds.pod import Phase
 from app.kinds.virtualmachine import FINAL
 from app.machinery.errors import ApiError, conflict, resource_details
 from app.machinery.objects import Document
-from app.store.base import Key, Scope, Transaction
+from app.store.base import Scope, Transaction
 
 NAMED = 5
 """How many are named in a refusal; the others are counted."""
@@ -21,11 +21,11 @@ async def node_guard(tx: Transaction, node: Document) -> None:
     """409 while guests run there or arrive, or an unfinished Migration needs the Node."""
     name = node["metadata"]["name"]
     listed = {
-        "guests": [_of(vm) for vm in await _documents(tx, VIRTUAL_MACHINE.resource) if _lives_on(vm, name)],
-        "arriving guests": [_of(pod) for pod in await _documents(tx, POD.resource) if _is_target_on(pod, name)],
-        "unfinished migrations": [_of(m) for m in await _documents(tx, MIGRATION.resource) if _needs(m, name)],
+        "guest": [_of(vm) for vm in await _documents(tx, VIRTUAL_MACHINE.resource) if _lives_on(vm, name)],
+        "arriving guest": [_of(pod) for pod in await _documents(tx, POD.resource) if _is_target_on(pod, name)],
+        "unfinished migration": [_of(m) for m in await _documents(tx, MIGRATION.resource) if _needs(m, name)],
     }
-    reasons = [f"{len(found)} {what} ({_named(found)})" for what, found in listed.items() if found]
+    reasons = [f"{_counted(what, found)} ({_named(found)})" for what, found in listed.items() if found]
     if reasons:
         help_ = "migrate or delete the VirtualMachines, and wait for the Migrations, first"
         raise conflict(NODE.plural, NODE.group_version.group, name, f"the node has {', '.join(reasons)}: {help_}")
@@ -46,12 +46,6 @@ async def namespace_guard(tx: Transaction, namespace: Document) -> None:
         raise conflict(
             NAMESPACE.plural, "", name, f"the namespace is not empty ({_named(found)}): delete what is in it first"
         )
-
-
-async def refuse_eviction(_verb: str, pod: Key, _eviction: Document, _dry_run: bool) -> Document:
-    """429: eviction is listed, so that `kubectl drain` asks instead of deleting pods; it cannot be done yet."""
-    message = f'Cannot evict pod "{pod.name}": draining is not built yet; create a Migration of its VirtualMachine'
-    raise ApiError(429, "TooManyRequests", message, resource_details(POD.plural, "", pod.name))
 
 
 async def _documents(tx: Transaction, resource: str) -> Iterator[Document]:
@@ -76,6 +70,10 @@ def _needs(migration: Document, node: str) -> bool:
 
 def _of(document: Document) -> str:
     return f"{document['metadata']['namespace']}/{document['metadata']['name']}"
+
+
+def _counted(what: str, found: list[str]) -> str:
+    return f"{len(found)} {what}" if len(found) == 1 else f"{len(found)} {what}s"
 
 
 def _named(found: list[str]) -> str:

@@ -10,7 +10,7 @@ from app.controllers.birth import Birth
 from app.controllers.config import HostConfig
 from app.controllers.events import Recorder
 from app.controllers.garbage import Garbage
-from app.controllers.guards import namespace_guard, node_guard, refuse_eviction
+from app.controllers.guards import namespace_guard, node_guard
 from app.controllers.lease import LeaseKeeper
 from app.controllers.tools import Tools
 from app.kinds import EVENT, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
@@ -128,8 +128,8 @@ async def test_a_node_that_a_guest_moves_to_is_not_deleted(store: Store) -> None
     refused = await refusal_of_node(store)
 
     assert refused is not None
-    assert "1 arriving guests (default/target)" in refused.message
-    assert "1 unfinished migrations (default/move)" in refused.message
+    assert "1 arriving guest (default/target)" in refused.message
+    assert "1 unfinished migration (default/move)" in refused.message
 
 
 async def test_an_empty_node_may_go(store: Store) -> None:
@@ -158,11 +158,3 @@ async def test_a_namespace_goes_only_when_it_is_empty_and_default_never(store: S
     assert forbidden.value.code == 403
     assert conflicting.value.code == 409
     assert "virtualmachines/testvm" in conflicting.value.message
-
-
-async def test_an_eviction_is_put_off_not_answered_with_not_found() -> None:
-    with pytest.raises(ApiError) as refused:
-        await refuse_eviction("create", Key(POD.resource, "default", "virt-launcher-x"), {}, False)
-
-    assert (refused.value.code, refused.value.reason) == (429, "TooManyRequests")
-    assert "draining is not built yet" in refused.value.message
