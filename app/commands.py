@@ -13,7 +13,7 @@ import typer
 import uvloop
 from pydantic import ValidationError
 
-from app.server import first, listen, listening, stop_signals
+from app.server import first, listen, listening, stop_signals, url_of
 from app.settings import Settings
 from app.telemetry import configure_logging
 from app.wiring import Misconfigured, Service, openapi_documents, running
@@ -125,7 +125,18 @@ def kubeconfig(server: Server = None) -> None:
 
 
 def _server(settings: Settings) -> str:
-    return f"http://{settings.bind}:{settings.port}"
+    return url_of(settings.bind, settings.port)
+
+
+def _way_in(data_dir: Path, server: str) -> str:
+    """The line to copy for kubectl. With another PostgreSQL Drover needs no folder: then one that cannot be is no failure."""
+    path = data_dir.absolute() / "kubeconfig"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_kubeconfig(server))
+    except OSError as error:
+        return f"cannot write {path} ({error.strerror}); for kubectl: drover kubeconfig --server {server} > FILE"
+    return f"export KUBECONFIG={path}"
 
 
 def _kubeconfig(server: str) -> str:
@@ -162,12 +173,10 @@ def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
 
 async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
     listener = listen(settings.bind, settings.port)
-    server = f"http://{settings.bind}:{listener.getsockname()[1]}"
+    server = url_of(settings.bind, listener.getsockname()[1])
     with stop_signals() as stop:
         async with running(settings, workers=settings.workers) as service, listening(service, listener) as serving:
-            path = settings.data_dir / "kubeconfig"
-            path.write_text(_kubeconfig(server))
-            print(f"Drover serves {server}\nexport KUBECONFIG={path}", flush=True)
+            print(f"Drover serves {server}\n{_way_in(settings.data_dir, server)}", flush=True)
             if lab_nodes:
                 await _lab_until(stop, service, settings, lab_nodes, server)
             else:

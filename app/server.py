@@ -37,6 +37,12 @@ def listen(bind: str, port: int) -> socket.socket:
     return listener
 
 
+def url_of(bind: str, port: int) -> str:
+    """Where a client of this machine reaches the listener: one on every address is reached on loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class _Listener(uvicorn.Server):
     """uvicorn without its own signal handlers (signals belong to the whole process), telling when it listens."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from app.server import url_of
+from app.store.embedded import EmbeddedPostgres
 from tests.e2e.harness import DROVER, ROOT, environment
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.lab]
@@ -78,6 +81,49 @@ def test_ctrl_c_stops_all_that_run_started(place: Path) -> None:
     assert "Traceback" not in errors, errors
     assert left_below(place) == []
     assert not (place / "lab").exists()
+
+
+@pytest.fixture
+def database(place: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL that is not this Drover's own."""
+    server = EmbeddedPostgres(place / "elsewhere", durable=False)
+    yield asyncio.run(server.start())
+    asyncio.run(server.stop())
+
+
+@pytest.mark.parametrize(("folder", "word"), [("made/later", "export KUBECONFIG="), ("/proc/nowhere", "cannot write ")])
+def test_with_another_postgresql_the_data_folder_may_be_missing(
+    place: Path, database: str, folder: str, word: str
+) -> None:
+    data = place / folder
+    process = subprocess.Popen(
+        [*DROVER, "serve", "--no-workers", "--port", "0", "--data-dir", str(data)], cwd=ROOT,
+        env=environment(place) | {"DROVER_DATABASE_URL": database}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(2)]
+    finally:
+        process.terminate()
+        status = process.wait(40)
+
+    assert said[0].startswith("Drover serves http://127.0.0.1:"), said
+    assert said[1].startswith(f"{word}{data}/kubeconfig"), said
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("fd00::1", "http://[fd00::1]:8080"),
+        ("h1.example", "http://h1.example:8080"),
+    ],
+)
+def test_the_url_that_is_told_can_be_used(bind: str, url: str) -> None:
+    assert url_of(bind, 8080) == url
 
 
 def test_a_busy_port_is_one_line(place: Path) -> None:
