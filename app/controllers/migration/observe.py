@@ -27,7 +27,6 @@ from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
 
 WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
-_LATER = "9999"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +83,11 @@ def vm_name(migration: Document) -> str:
 
 
 async def observe(
-    tx: Transaction, key: Key, others: Iterable[Key], now: datetime, limits: Limits, patience: Patience
+    tx: Transaction, key: Key, told: Iterable[Key], now: datetime, limits: Limits, patience: Patience
 ) -> Scene:
-    """Raises NotFound. `others` are the Migrations that may be unfinished. For one that waits the transaction must be
-    serial: limits and reservations may not move until the commit."""
+    """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
+    told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
+    commit."""
     migration = (await tx.get(key)).document
     status = status_of(migration)
     guest = await guest_of(tx, key.namespace, vm_name(migration))
@@ -104,7 +104,7 @@ async def observe(
     scene = Scene(migration, guest, runs, seen)
     if status.phase not in WAITING or guest is None:
         return scene
-    return await _compared(tx, scene, guest, await _unfinished(tx, key, others), limits)
+    return await _compared(tx, scene, guest, await _unfinished(tx, key, told), limits)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -124,10 +124,10 @@ def is_current(pod: Document, guest: Guest) -> bool:
     return is_launcher_of(pod, guest.uid) and bound == guest.node and not is_leaving(pod) and not is_finished(pod)
 
 
-async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: Sequence[Document], limits: Limits) -> Scene:
+async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
-    rival = _rival(scene, guest, others, unfinished)
+    rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
     if rival is not None or not guest.can_move:
         return replace(scene, seen=replace(scene.seen, rival=rival))
     try:
@@ -135,7 +135,7 @@ async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: Sequenc
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
     tally = await _tally(tx, unfinished, limits)
-    room = await _room(tx, scene.migration, guest, need, others, tally)
+    room = await _room(tx, guest, need, others.earlier, tally)
     return replace(scene, need=need, seen=replace(scene.seen, room=room))
 
 
@@ -207,16 +207,14 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
-async def _room(
-    tx: Transaction, migration: Document, guest: Guest, need: Need, others: Sequence[Document], tally: _Tally
-) -> Room:
+async def _room(tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally) -> Room:
     if tally.cluster_full or tally.source_full(guest.node):
         return _full(guest, tally)
     nodes = nodes_view(
         [stored.document for stored in (await tx.list(Scope(NODE.resource))).items],
         [stored.document for stored in (await tx.list(Scope(POD.resource))).items],
     )
-    for other in sorted((o for o in others if _order(o) < _order(migration)), key=_order):
+    for other in earlier:
         nodes = await _served(tx, other, nodes, tally)
         if tally.cluster_full or tally.source_full(guest.node):
             return _full(guest, tally)
@@ -253,25 +251,28 @@ def _reserved(node: NodeView, need: Need) -> NodeView:
     )
 
 
-def _order(migration: Document) -> tuple[str, str, str]:
-    """Oldest first: by the second of its creation, then by when it was first looked at."""
-    metadata = migration["metadata"]
-    pending = (t.phase_transition_timestamp for t in status_of(migration).phase_transition_timestamps)
-    return metadata["creationTimestamp"], next(pending, _LATER), metadata["name"]
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """The other unfinished Migrations, oldest first. Their metadata tells the second of their creation; within one they
+    are ordered as the watch told of them: as they were committed."""
+
+    earlier: Sequence[Document]
+    later: Sequence[Document]
 
 
-async def _unfinished(tx: Transaction, key: Key, others: Iterable[Key]) -> list[Document]:
-    found = []
-    for other in others:
-        if other == key:
-            continue
+async def _unfinished(tx: Transaction, key: Key, told: Iterable[Key]) -> _Others:
+    found: list[tuple[str, Key, Document]] = []
+    for known in told:
         try:
-            document = (await tx.get(other)).document
+            document = (await tx.get(known)).document
         except NotFound:
             continue
-        if not is_over(document):
-            found.append(document)
-    return found
+        if known == key or not is_over(document):
+            found.append((document["metadata"]["creationTimestamp"], known, document))
+    found.sort(key=lambda one: one[0])
+    place = next((number for number, (_, known, _) in enumerate(found) if known == key), len(found))
+    documents = [document for _, _, document in found]
+    return _Others(documents[:place], documents[place + 1 :])
 
 
 def _vm_seen(guest: Guest | None) -> VMSeen | None:

@@ -45,7 +45,7 @@ class Controller:
 
     async def look(self, *names: str) -> None:
         """Hears of every Migration, then reconciles those."""
-        for stored in await self.migrations():
+        for stored in sorted(await self.migrations(), key=lambda one: one.revision):
             for source in self.reconciler.sources():
                 if source.scope.resource == MIGRATION.resource:
                     list(source.keys(stored))
@@ -303,6 +303,24 @@ async def test_limits_are_never_exceeded_and_the_oldest_goes_first(store: Postgr
 
     assert first == ["Running", "Running", "Pending", "Pending", "Pending", "Pending"]
     assert await phases(controller, 6) == ["Running", "Succeeded", "Running", "Pending", "Pending", "Pending"]
+
+
+async def test_those_of_one_second_are_served_in_the_order_of_their_creation(store: PostgresStore) -> None:
+    await create(store, *(node_document(f"node{n}") for n in range(2)))
+    controller = await controller_of(store, Limits(cluster=1))
+    second = BIRTH.stamp()
+    for name in ("running", "zebra", "ant"):
+        await running_vm(store, name, "node0")
+        document = migration_document(name, name)
+        document["metadata"]["creationTimestamp"] = second
+        await create(store, document)
+    # The youngest is looked at first, as happens when several are looked at side by side.
+    await controller.look("running", "ant", "zebra")
+
+    await controller.finish("running", ExitCode.MOVED)
+    await controller.look("ant", "zebra")
+
+    assert [phase_of(await controller.get(name)) for name in ("zebra", "ant")] == ["Running", "Pending"]
 
 
 async def test_two_that_reconcile_at_once_share_the_limits(store: PostgresStore) -> None:
