@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 import structlog
 
@@ -13,8 +12,9 @@ from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.node import NodeAgent
 from app.controllers.sharing import share
 from app.controllers.tools import Tools
-from app.kinds import NODE
-from app.store.base import Lease, LeaseLost, Scope, StoreError
+from app.controllers.virtualmachine.follow import Inheritance, node_of
+from app.kinds import NODE, VIRTUAL_MACHINE
+from app.store.base import LeaseLost, Scope, StoreError
 
 log = structlog.get_logger()
 
@@ -22,31 +22,6 @@ MEMBER = "agents/"
 """Lease of each process that serves hosts, followed by its identity: who is there to share them."""
 SERVES = "node/"
 """Lease of each host's agent, followed by the Node's name."""
-
-
-SLACK_S = 3.0
-"""How far this machine's clock may be off the database's when the end of a lease is judged. A lease that is given back
-has far more left."""
-
-
-class Lapses:
-    """Tells a lease that lapsed, because its holder died or froze, from one that was given back before its end."""
-
-    def __init__(self) -> None:
-        self._until: dict[str, float] = {}
-        self._lapsed: set[str] = set()
-
-    def saw(self, leases: Iterable[Lease], now: float) -> None:
-        """All leases that have not lapsed; now in seconds since the epoch."""
-        standing = {lease.name: lease.until.timestamp() for lease in leases}
-        ended = {name: until for name, until in self._until.items() if name not in standing}
-        self._lapsed -= standing.keys()
-        self._lapsed |= {name for name, until in ended.items() if now >= until - SLACK_S}
-        self._until = standing
-
-    def __contains__(self, name: str) -> bool:
-        """It lapsed, and nobody was seen to hold it since."""
-        return name in self._lapsed
 
 
 class NodeAgents:
@@ -57,7 +32,6 @@ class NodeAgents:
         self._tools = tools
         self._hosts = hosts
         self._config = config
-        self._lapses = Lapses()
         self._agents: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[str] = set()
 
@@ -82,7 +56,6 @@ class NodeAgents:
     async def _step(self, tasks: asyncio.TaskGroup) -> None:
         leases = list(await self._tools.store.leases.held())
         listing = await self._tools.store.objects.list(Scope(NODE.resource))
-        self._lapses.saw(leases, self._tools.birth.now().timestamp())
         members = [lease.holder for lease in leases if lease.name.startswith(MEMBER)]
         served = {lease.name.removeprefix(SERVES): lease.holder for lease in leases if lease.name.startswith(SERVES)}
         me = self._keeper.holder
@@ -101,15 +74,26 @@ class NodeAgents:
             return
         held = await self._keeper.try_acquire(SERVES + name)
         if held is not None:
-            self._agents[name] = tasks.create_task(self._serve(name, held, held.name in self._lapses))
+            inheritance = await self._inheritance(name, held)
+            self._agents[name] = tasks.create_task(self._serve(name, held, inheritance))
 
-    async def _serve(self, name: str, held: Held, taken_over: bool) -> None:
-        now = self._tools.birth.now().timestamp()
-        may_end_at = now + self._config.takeover_s if taken_over else 0.0
-        log.info("serving host", node=name, holder=self._keeper.holder, token=held.token, taken_over=taken_over)
+    async def _inheritance(self, name: str, held: Held) -> Inheritance:
+        """Read after the lease was taken: what is bound to the host later, no former agent has ever seen."""
+        quiet_s = held.quiet_s(self._config.takeover_s)
+        if not quiet_s:
+            return Inheritance()
+        listing = await self._tools.store.objects.list(Scope(VIRTUAL_MACHINE.resource))
+        here = (stored.document for stored in listing.items if node_of(stored.document) == name)
+        until = self._tools.birth.now().timestamp() + quiet_s
+        return Inheritance(frozenset(vm["metadata"]["uid"] for vm in here), until)
+
+    async def _serve(self, name: str, held: Held, inheritance: Inheritance) -> None:
+        log.info(
+            "serving host", node=name, holder=self._keeper.holder, token=held.token, inherited=len(inheritance.guests)
+        )
         try:
             async with self._keeper.holding(held):
-                await NodeAgent(name, held, self._tools, self._hosts, self._config, may_end_at).run()
+                await NodeAgent(name, held, self._tools, self._hosts, self._config, inheritance).run()
         except LeaseLost:
             log.warning("lease of host lost", node=name, holder=self._keeper.holder)
         finally:

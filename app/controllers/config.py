@@ -23,7 +23,7 @@ class HostConfig:
     cpu_ratio: float = 10.0
     """Virtual CPUs for each physical one."""
     takeover_s: float = 40.0
-    """How long after a lapsed lease no guest is ended: the host closes a frozen holder's connection sooner."""
+    """How long after a lapsed lease no guest is started or ended: the host closes a frozen holder's connection sooner."""
     garbage_s: float = 60.0
     """How often orphans and old Events are looked for, and the log is compacted."""
     event_ttl: timedelta = timedelta(hours=1)

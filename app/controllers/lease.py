@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 import structlog
 
+from app.hypervisor.base import Unreachable
 from app.store.base import Lease, LeaseLost, Leases, Unavailable
 
 log = structlog.get_logger()
 
 VERB_MARGIN_S = 5.0
 """What must be left of a lease for a verb that starts, stops or removes a guest: a call's deadline fits into it."""
+
+
+LOOSE_S = 90.0
+"""How long a verb whose end was not waited for may go on at its host: the driver's longest deadline."""
 
 
 def boottime() -> float:
@@ -29,6 +34,8 @@ class Held:
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         self.name = name
         self.token = 0
+        self._lapsed_s: float | None = None
+        self._loose_s: float | None = None
         self._clock = clock
         self._until = 0.0
         self._stop_s = 0.0
@@ -39,13 +46,35 @@ class Held:
         """Seconds left; 0 when it was lost."""
         return max(0.0, self._until - self._clock())
 
+    def quiet_s(self, after_lapse_s: float) -> float:
+        """
+        How long from now somebody's earlier calls may still be obeyed, `after_lapse_s` after the lease lapsed; 0 where it
+        never did. A holder before the former one counts too, and so does an earlier life of this process.
+        """
+        return 0.0 if self._lapsed_s is None else max(0.0, self._lapsed_s + after_lapse_s - self._clock())
+
     def require(self, left_s: float = VERB_MARGIN_S) -> None:
         """Raises LeaseLost unless that much of it is left: called just before each verb that could do harm."""
         if self.remaining_s() < left_s:
             raise LeaseLost(self.name)
 
-    def _renewed(self, lease: Lease, until: float, stop_s: float) -> None:
+    @contextmanager
+    def call(self, left_s: float = VERB_MARGIN_S) -> Iterator[None]:
+        """Around a verb that starts, stops or removes a guest; raises LeaseLost as `require`. After a verb whose end was
+        not waited for the lease is not given back: it lapses, so that who takes it next waits."""
+        self.require(left_s)
+        try:
+            yield
+        except (asyncio.CancelledError, Unreachable):
+            self._loose_s = self._clock()
+            raise
+
+    def _renewed(self, lease: Lease, until: float, stop_s: float, ttl: timedelta) -> None:
         self.token, self._until, self._stop_s = lease.token, until, stop_s
+        if lease.former_until is not None:
+            # The database's times, so that no two clocks are compared; from the answer on, which comes after its "now".
+            lapsed_s = self._clock() - (lease.until - ttl - lease.former_until).total_seconds()
+            self._lapsed_s = max(lapsed_s, self._lapsed_s or lapsed_s)
         for limit in self._limits:
             self._limit(limit)
 
@@ -88,6 +117,8 @@ class LeaseKeeper:
         self._ttl = ttl
         self._clock = clock
         self._held: dict[str, Held] = {}
+        self._loose_s: dict[str, float] = {}
+        """When, under a lease that was left to lapse, the last verb was sent whose end nobody saw."""
 
     @property
     def renew_s(self) -> float:
@@ -172,15 +203,20 @@ class LeaseKeeper:
             held = None
         if held is None:
             held = self._held[name] = Held(name, self._clock)
-        held._renewed(lease, asked + self._ttl.total_seconds(), self._ttl.total_seconds() / 6)
+            held._lapsed_s = self._loose_s.pop(name, None)
+        held._renewed(lease, asked + self._ttl.total_seconds(), self._ttl.total_seconds() / 6, self._ttl)
         return held
 
     async def _release(self, held: Held) -> None:
         if self._held.get(held.name) is held:
             del self._held[held.name]
+        sent_s = held._loose_s
+        loose = sent_s is not None and self._clock() - sent_s < LOOSE_S
+        if sent_s is not None and loose:
+            self._loose_s[held.name] = sent_s
         lost = held.remaining_s() <= 0
         held._lost()
-        if lost:
+        if lost or loose:
             return
         try:
             async with asyncio.timeout(self.renew_s):

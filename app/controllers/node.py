@@ -17,7 +17,7 @@ from app.controllers.nodestatus import described, earlier_twin, host_uuid, with_
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.decide import Away
-from app.controllers.virtualmachine.follow import Link, NodeGuests
+from app.controllers.virtualmachine.follow import Inheritance, Link, NodeGuests
 from app.hypervisor.base import Busy, Change, Host, Hypervisor, Refused, Unreachable
 from app.kinds import NODE, VIRTUAL_MACHINE
 from app.kinds.node import Reason
@@ -41,7 +41,7 @@ class NodeAgent:
     """Serves one Node for as long as its lease is held; a new one is made each time that the lease is gained."""
 
     def __init__(
-        self, name: str, held: Held, tools: Tools, hosts: Hosts, config: HostConfig, may_end_at: float
+        self, name: str, held: Held, tools: Tools, hosts: Hosts, config: HostConfig, inheritance: Inheritance
     ) -> None:
         self._name = name
         self._held = held
@@ -52,7 +52,7 @@ class NodeAgent:
         self._session: _Session | None = None
         self._failing_since: float | None = None
         self._vms: dict[UUID, Key] = {}
-        self._guests = NodeGuests(name, tools, held, self._link, may_end_at)
+        self._guests = NodeGuests(name, tools, held, self._link, inheritance)
         self._key = Key(NODE.resource, "", name)
         self._beats = Loop(
             "node",

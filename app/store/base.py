@@ -226,6 +226,8 @@ class Lease:
     holder: str
     token: int
     until: datetime
+    former_until: datetime | None = None
+    """When the last tenure that lapsed ended; None if none ever did. One that was given back leaves no calls behind."""
 
 
 class Leases(Protocol):

@@ -18,9 +18,10 @@ SELECT n, :holder, 1, clock_timestamp() + CAST(:ttl AS interval)
 FROM unnest(CAST(:names AS text[])) AS n ORDER BY n
 ON CONFLICT (name) DO UPDATE
 SET holder = excluded.holder, until = clock_timestamp() + CAST(:ttl AS interval),
-    token = CASE WHEN l.holder = excluded.holder THEN l.token ELSE l.token + 1 END
+    token = CASE WHEN l.holder = excluded.holder THEN l.token ELSE l.token + 1 END,
+    former_until = CASE WHEN l.holder <> '' AND l.until < clock_timestamp() THEN l.until ELSE l.former_until END
 WHERE l.holder = excluded.holder OR l.until < clock_timestamp()
-RETURNING name, holder, token, until
+RETURNING name, holder, token, until, former_until
 """)
 
 # The row stays: the next holder's token must be larger.
@@ -29,9 +30,10 @@ UPDATE leases SET holder = '', until = clock_timestamp()
 WHERE name = ANY(CAST(:names AS text[])) AND holder = :holder
 """)
 
-HELD = text(
-    "SELECT name, holder, token, until FROM leases WHERE holder <> '' AND until > clock_timestamp() ORDER BY name"
-)
+HELD = text("""
+SELECT name, holder, token, until, former_until FROM leases
+WHERE holder <> '' AND until > clock_timestamp() ORDER BY name
+""")
 
 FENCE = text("SELECT 1 FROM leases WHERE name = :name AND token = :token AND holder <> '' FOR SHARE")
 

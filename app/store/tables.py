@@ -126,6 +126,7 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("until", _now(), nullable=False),
+    Column("former_until", _now()),
     comment="Who may act for something that has one owner. The token grows when the holder changes.",
 )
 

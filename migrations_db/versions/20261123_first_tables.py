@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("former_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("name"),
         comment="Who may act for something that has one owner. The token grows when the holder changes.",
     )

@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 
 from app.controllers.lease import LeaseKeeper
+from app.hypervisor.base import Refused, Unreachable
 from app.store.base import Key, LeaseLost, Scope, Store
 
 SHORT = timedelta(seconds=0.9)
+MINUTE = timedelta(minutes=1)
 
 
 async def holders(store: Store) -> dict[str, str]:
@@ -118,3 +120,51 @@ async def test_two_blocks_share_a_lease_and_the_last_one_gives_it_back(store: St
     after = await holders(store)
 
     assert (still, after) == ({"x": "one"}, {})
+
+
+async def test_what_lapsed_before_says_how_long_it_is_to_be_quiet(store: Store) -> None:
+    """Also a process that began after it lapsed learns of it, and one that comes after a short tenure in between."""
+    await store.leases.acquire(["x"], "dead", timedelta())
+    between, last = (LeaseKeeper(store.leases, name, SHORT) for name in ("one", "two"))
+
+    async with between.hold("x") as held:
+        first_s = held.quiet_s(40)
+    async with last.hold("x") as held:
+        second_s = held.quiet_s(40)
+
+    assert 30 < second_s < first_s < 40
+
+
+async def test_a_lease_that_was_given_back_leaves_nothing_to_wait_for(store: Store) -> None:
+    async with LeaseKeeper(store.leases, "one", SHORT).hold("x"):
+        pass
+    async with LeaseKeeper(store.leases, "two", SHORT).hold("x") as held:
+        assert held.quiet_s(40) == 0
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError(), Unreachable("no answer")])
+async def test_a_lease_under_which_a_verb_may_go_on_is_not_given_back(store: Store, end: BaseException) -> None:
+    """Nor may an agent of the same process, which can have it again at once, act before the wait."""
+    keeper = LeaseKeeper(store.leases, "one", MINUTE)
+
+    with pytest.raises(type(end)):
+        async with keeper.hold("x") as held:
+            with held.call():
+                raise end
+    left = await holders(store)
+    async with keeper.hold("x") as held:
+        again_s = held.quiet_s(40)
+
+    assert left == {"x": "one"}
+    assert 30 < again_s <= 40
+
+
+async def test_a_verb_that_ended_leaves_nothing_to_wait_for(store: Store) -> None:
+    keeper = LeaseKeeper(store.leases, "one", MINUTE)
+
+    with pytest.raises(Refused):
+        async with keeper.hold("x") as held:
+            with held.call():
+                raise Refused("no")
+
+    assert await holders(store) == {}

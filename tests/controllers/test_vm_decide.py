@@ -61,6 +61,10 @@ LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
     "a finished one is never touched": (seen(Phase.SUCCEEDED, RUNNING), Leave()),
     "a failed one is not started again": (seen(Phase.FAILED, ABSENT), Leave()),
     "a scheduled one is started": (seen(Phase.SCHEDULED, ABSENT), Start()),
+    "a scheduled one is not started while a former agent's start may be on its way": (
+        seen(Phase.SCHEDULED, ABSENT, quiet_until=101.0),
+        Leave(again_after_s=1.0),
+    ),
     "one that was defined by an agent that died is started": (seen(Phase.SCHEDULED, OFF), Start()),
     "one that runs already is only reported": (
         seen(Phase.SCHEDULED, RUNNING),
@@ -115,7 +119,7 @@ ENDS: dict[str, tuple[Seen, type[Decision]]] = {
     "waits for a migration that has it in hand": (seen(Phase.MIGRATING, RUNNING, moving=True), Leave),
     "waits for a migration to be cancelled": (seen(Phase.RUNNING, RUNNING, cancelling=True), Hold),
     "waits for a host that does not answer": (seen(Phase.UNKNOWN, AWAY), Hold),
-    "waits until a former agent can do nothing more": (seen(Phase.RUNNING, RUNNING, may_end_at=101.0), Hold),
+    "waits until a former agent can do nothing more": (seen(Phase.RUNNING, RUNNING, quiet_until=101.0), Hold),
     "asks the guest first": (seen(Phase.RUNNING, RUNNING), PowerOff),
     "asks a paused guest too": (seen(Phase.RUNNING, PAUSED), PowerOff),
     "gives it its grace": (seen(Phase.RUNNING, RUNNING, end_at=101.0), Leave),
@@ -154,7 +158,7 @@ ANYTHING = st.builds(
     deleting=st.booleans(),
     cancelling=st.booleans(),
     end_at=st.sampled_from([None, 99.0, 101.0]),
-    may_end_at=st.sampled_from([0.0, 200.0]),
+    quiet_until=st.sampled_from([0.0, 200.0]),
 )
 
 
@@ -167,7 +171,7 @@ def test_no_verb_harms_whatever_was_seen(given_: Seen) -> None:
         assert isinstance(given_.host, Domain)
     if isinstance(decision, Destroy | Undefine | PowerOff):
         assert isinstance(given_.host, Domain)
-        assert given_.deleting and given_.host.mark == OURS and given_.now >= given_.may_end_at
+        assert given_.deleting and given_.host.mark == OURS and given_.now >= given_.quiet_until
     if isinstance(decision, Undefine):
         assert isinstance(given_.host, Domain)
         assert given_.host.state is State.SHUTOFF

@@ -156,3 +156,18 @@ async def test_the_next_holder_has_a_larger_token(store: PostgresStore) -> None:
     (third,) = await store.leases.acquire(["n"], "one", MINUTE)
 
     assert [first.token, second.token, third.token] == [1, 2, 3]
+
+
+async def test_a_lease_tells_when_the_last_tenure_that_lapsed_ended(store: PostgresStore) -> None:
+    """A tenure in between that was given back hides nothing; a process that lets its own lapse is told of it too."""
+    (dead,) = await store.leases.acquire(["x"], "dead", timedelta())
+    (second,) = await store.leases.acquire(["x"], "two", MINUTE)
+    (renewed,) = await store.leases.acquire(["x"], "two", MINUTE)
+    await store.leases.release(["x"], "two")
+    (third,) = await store.leases.acquire(["x"], "three", timedelta())
+    (again,) = await store.leases.acquire(["x"], "three", MINUTE)
+
+    assert dead.former_until is None
+    assert {dead.until} == {second.former_until, renewed.former_until, third.former_until}
+    assert again.former_until == third.until
+    assert [again] == await store.leases.held()

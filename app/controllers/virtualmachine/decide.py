@@ -45,8 +45,8 @@ class Seen:
     """An unfinished Migration of the VM still has to go before the guest may be ended."""
     end_at: float | None = None
     """When the guest is ended without asking; None while it has not been asked to power off."""
-    may_end_at: float = 0.0
-    """No guest is ended or forgotten before: a former agent might still be about to start it."""
+    quiet_until: float = 0.0
+    """Before then the guest is neither started, ended nor forgotten: a former agent's call may still be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +137,20 @@ def _begin(seen: Seen) -> Decision:
     if isinstance(seen.host, Away):
         return Leave()
     if seen.host.state is State.ABSENT:
-        return Start()
+        return _start(seen)
     if not is_told(seen.host):
         return Leave(again_after_s=1.0)
     if not is_ours(seen.host, seen.store):
         message = "a domain with this UUID that is not Drover's is on the host"
         return Report(Phase.FAILED, Reason.DOMAIN_REFUSED, message)
     if seen.host.state is State.SHUTOFF and seen.host.reason not in _ENDED:
-        return Start()
+        return _start(seen)
     return _follow(seen)
+
+
+def _start(seen: Seen) -> Start | Leave:
+    """A former agent's start that came late could hit a guest that has moved away meanwhile, and double it."""
+    return Leave(again_after_s=seen.quiet_until - seen.now) if seen.now < seen.quiet_until else Start()
 
 
 def _follow(seen: Seen) -> Decision:
@@ -178,8 +183,8 @@ def _end(seen: Seen) -> Decision:
         return Hold("its migration is being cancelled", 1.0)
     if isinstance(seen.host, Away):
         return Hold(f"its host must be asked and does not answer: {seen.host.text}", 5.0)
-    if seen.now < seen.may_end_at:
-        return Hold("its host's former agent may still be at work", seen.may_end_at - seen.now)
+    if seen.now < seen.quiet_until:
+        return Hold("its host's former agent may still be at work", seen.quiet_until - seen.now)
     if not is_told(seen.host):
         return Hold("its host is too busy to say whose guest it is", 1.0)
     if seen.host.state is State.ABSENT or not is_ours(seen.host, seen.store):

@@ -81,6 +81,19 @@ class _Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What an agent takes over from one whose lease lapsed: its calls may still be on their way to the host."""
+
+    guests: frozenset[str] = frozenset()
+    """UIDs of the VirtualMachines that were on the node then. Of later ones the former agent knows nothing."""
+    quiet_until: float = 0.0
+    """Wall-clock seconds; see `decide.Seen`."""
+
+    def quiet_for(self, uid: str) -> float:
+        return self.quiet_until if uid in self.guests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeGuests:
     """Reconciles the VirtualMachines of one node. Its verbs are sent only while enough of the lease is left, and right
     after the state was read on the same connection; each may be sent twice without harm."""
@@ -89,8 +102,7 @@ class NodeGuests:
     tools: Tools
     held: Held
     link: Link
-    may_end_at: float = 0.0
-    """Wall-clock seconds; see `decide.Seen`."""
+    inheritance: Inheritance = Inheritance()
 
     async def reconcile(self, key: Key) -> Outcome:
         host = self.link.host
@@ -100,7 +112,7 @@ class NodeGuests:
             observed = await self._observe(key)
         except NotFound:
             return SETTLED
-        if observed.vm.get("status", {}).get("nodeName") != self.node:
+        if node_of(observed.vm) != self.node:
             return await self._tidy_moved(observed, host)
         try:
             seen = await self._see(observed, host)
@@ -123,8 +135,8 @@ class NodeGuests:
         again = await host.look(domain.uuid)
         if again.state is not State.SHUTOFF or not is_ours(again, self.tools.store_id):
             return False
-        self.held.require()
-        await host.undefine(domain.uuid)
+        with self.held.call():
+            await host.undefine(domain.uuid)
         log.info("leftover definition removed", node=self.node, domain=str(domain.uuid), name=domain.name)
         return True
 
@@ -138,8 +150,7 @@ class NodeGuests:
             return True
         if vm["metadata"]["uid"] != str(domain.uuid):
             return True
-        node = (vm.get("status") or {}).get("nodeName")
-        return phase_of(vm) is not Phase.MIGRATING and bool(node) and node != self.node
+        return phase_of(vm) is not Phase.MIGRATING and node_of(vm) not in ("", self.node)
 
     async def _tidy_moved(self, observed: _Observed, host: Hypervisor | Away) -> Outcome:
         if isinstance(host, Away):
@@ -177,7 +188,7 @@ class NodeGuests:
             deleting=leaving,
             cancelling=observed.cancelling,
             end_at=_end_at(observed),
-            may_end_at=self.may_end_at,
+            quiet_until=self.inheritance.quiet_for(vm["metadata"]["uid"]),
         )
 
     async def _act(self, observed: _Observed, decision: Decision, host: Hypervisor | Away) -> Outcome:
@@ -211,17 +222,21 @@ class NodeGuests:
             case PowerOff():
                 return await self._power_off(observed, host)
             case Destroy():
-                await host.destroy(observed.uuid)
+                with self.held.call():
+                    await host.destroy(observed.uuid)
                 return Again(0.0)
             case Undefine():
-                await host.undefine(observed.uuid)
+                with self.held.call():
+                    await host.undefine(observed.uuid)
                 return Again(0.0)
             case unhandled:
                 assert_never(unhandled)
 
     async def _start(self, observed: _Observed, host: Hypervisor) -> Outcome:
         try:
-            await host.define_and_start(guest.definition(self.tools.store_id, observed.vm))
+            definition = guest.definition(self.tools.store_id, observed.vm)
+            with self.held.call():
+                await host.define_and_start(definition)
         except Incompatible as error:
             await self._refused(observed, Reason.HOST_INCOMPATIBLE, error.text, host)
         except (Refused, DomainExists) as error:
@@ -244,9 +259,9 @@ class NodeGuests:
             await self._mark_leaving(observed.pod, grace_s)
         await self._hold(observed.vm, f"the guest was asked to power off, and is ended after {grace_s} s")
         if grace_s and (await host.look(observed.uuid)).state is State.RUNNING:
-            self.held.require()
             try:
-                await host.power_off(observed.uuid)
+                with self.held.call():
+                    await host.power_off(observed.uuid)
             except (Refused, DomainGone) as error:
                 log.info(
                     "guest cannot be asked to power off", node=self.node, domain=str(observed.uuid), error=error.text
@@ -306,6 +321,11 @@ class NodeGuests:
         async with self.tools.store.transaction() as tx:
             tx.fence_lease(self.held.name, self.held.token)
             yield tx
+
+
+def node_of(vm: Document) -> str:
+    """Where the store says that the guest is; empty where it is nowhere yet."""
+    return str((vm.get("status") or {}).get("nodeName") or "")
 
 
 def _is_synchronized(vm: Document) -> bool:
