@@ -175,7 +175,6 @@ _WHOLE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
-    | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
 )
@@ -280,13 +279,13 @@ class LibvirtHypervisor:
     async def mark(self, domain: UUID, mark: Mark) -> None:
         await self._ask(self._work, partial(_write_mark, domain, mark))
 
-    async def migrate(self, domain: UUID, to: Destination) -> None:
+    async def migrate(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
         if self._broken is not None:
             raise Unreachable(self._broken)
         connection = await _dial(self._uri, self._deadlines.connect_s)
         lane = Lane("migrate", 1)
         try:
-            await lane.run(partial(_translated, partial(_migrate, domain, to), connection, _ERRORS))
+            await lane.run(partial(_translated, partial(_migrate, domain, to, still), connection, _ERRORS))
         finally:
             # A call that still blocks in its thread keeps its share of the connection, and the job goes on.
             _hang_up_meanwhile(connection)
@@ -650,7 +649,7 @@ def _name_taken(connection: libvirt.virConnect, domain_xml: str) -> bool:
 
 def _put_back(connection: libvirt.virConnect, defined: Any, definition: str | None) -> None:
     if definition is None:
-        defined.undefineFlags(_UNDEFINE)
+        _forget(defined)
     else:
         connection.defineXML(definition)
 
@@ -692,10 +691,16 @@ def _undefine(domain: UUID, connection: libvirt.virConnect) -> None:
         # libvirt would make an active one transient: its definition would be lost with its end.
         if found.isActive():
             raise Refused(f"{found.name()} is active: only an inactive domain is undefined")
-        found.undefineFlags(_UNDEFINE)
+        _forget(found)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise
+
+
+def _forget(inactive: Any) -> None:
+    """KEEP_TPM only where there is one: libvirt 9 hands it on to a list that does not know it, and logs an error each time."""
+    has_tpm = "<tpm" in inactive.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    inactive.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if has_tpm else 0))
 
 
 def _set_autostart(domain: UUID, on: bool, connection: libvirt.virConnect) -> None:
@@ -715,8 +720,10 @@ def _write_mark(domain: UUID, mark: Mark, connection: libvirt.virConnect) -> Non
 # Migrating.
 
 
-def _migrate(domain: UUID, to: Destination, connection: libvirt.virConnect) -> None:
+def _migrate(domain: UUID, to: Destination, still: Callable[[], None] | None, connection: libvirt.virConnect) -> None:
     found = _find(connection, domain)
+    if still is not None:
+        still()
     try:
         found.migrateToURI3(to.peer_uri, _parameters(to), _flags(to))
     except libvirt.libvirtError as error:

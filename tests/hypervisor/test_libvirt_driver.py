@@ -287,3 +287,16 @@ async def test_a_frozen_holder_is_hung_up_on_and_its_late_word_is_not_heard(libv
 
 def open_files(pid: int | None) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def test_undefining_makes_libvirt_complain_of_nothing(libvirt_site: LibvirtSite) -> None:
+    guest = await busy_guest(libvirt_site)
+    hypervisor = await libvirt_site.hypervisors.connect(libvirt_site.uri(A))
+    await hypervisor.destroy(guest)
+    log = libvirt_site.lab[A].log
+    said = log.read_text().count("unsupported flags")
+
+    await hypervisor.undefine(guest)
+
+    assert (await hypervisor.look(guest)).state is State.ABSENT
+    assert log.read_text().count("unsupported flags") == said
