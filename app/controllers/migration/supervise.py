@@ -48,11 +48,12 @@ class Tenure:
     @property
     def margin_s(self) -> float:
         """What a verb needs of the lease."""
-        return min(5.0, self.renew_s)
+        return min(5.0, self.lease_s * 5 / 9)
 
 
 class Supervision:
-    """Holds one run. `asked_s` is the CLOCK_BOOTTIME from before the call that claimed it."""
+    """Holds one run. `asked_s` is the CLOCK_BOOTTIME from before the call that claimed it: the lease is counted from there,
+    and what must be waited for from now."""
 
     def __init__(self, store: Store, nursery: Nursery, run: Run, asked_s: float, tenure: Tenure, birth: Birth) -> None:
         self._store = store
@@ -60,7 +61,7 @@ class Supervision:
         self._run = run
         self._tenure = tenure
         self._deadline_s = asked_s + tenure.lease_s
-        self._quiet_until_s = asked_s + _quiet_s(run, tenure)
+        self._quiet_until_s = boottime() + _quiet_s(run, tenure)
         self._ledger = Ledger(store, run, birth)
         self._nudge = asyncio.Event()
         self._child: Child | None = None
@@ -190,13 +191,15 @@ class Supervision:
             self._child.hang_up()
 
     async def _hand_over(self) -> None:
-        """The process is certainly dead, so whoever takes over need not wait: the lease ends in the past."""
+        """The process is certainly dead, so whoever takes over need not wait for it: the lease ends in the past. But for
+        who held the run before, as long as this worker had to."""
         if self._lost:
             return
         try:
             async with asyncio.timeout(self._tenure.renew_s):
                 await self._ledger.flush()
-                past = timedelta(seconds=-self._tenure.settle_s)
+                left_s = max(0.0, self._quiet_until_s - boottime())
+                past = timedelta(seconds=min(left_s, self._tenure.settle_s) - self._tenure.settle_s)
                 await self._store.runs.extend(self._run.id, self._run.token, past)
         except (LeaseLost, Unavailable, TimeoutError) as error:
             log.warning("run not handed over; its lease will lapse", run=self.run_id, error=str(error))
