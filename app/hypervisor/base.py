@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -281,7 +281,7 @@ class Hypervisor(Protocol):
     async def mark(self, domain: UUID, mark: Mark) -> None:
         """Write Drover's metadata, live and persistent. Never during a job: that blocks and fails (Busy)."""
 
-    async def migrate(self, domain: UUID, to: Destination) -> None:
+    async def migrate(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
         """
         Move a running guest: peer to peer, live, PERSIST_DEST, never UNDEFINE_SOURCE. Blocks until it is over, on a
         connection of its own; if this process dies the migration goes on.
@@ -290,6 +290,9 @@ class Hypervisor(Protocol):
         An abort may also be told as MigrationFailed: libvirt may hear first that the target's QEMU has ended.
         On Incompatible nothing has moved. On MigrationFailed or Unreachable nobody knows: ask both hosts.
         Raises Busy when another migration of the guest is under way.
+
+        Connecting may take a while: `still` is called after that, right before the request, perhaps in another thread.
+        What it raises is raised here, and nothing was asked for.
         """
 
     async def progress(self, domain: UUID) -> Progress | None:

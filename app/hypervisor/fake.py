@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -474,8 +474,10 @@ class FakeHypervisor:
             raise Busy(f"{guest.domain.name} has a job ({guest.domain.job.value}): it cannot be marked now")
         guest.domain = replace(guest.domain, mark=mark)
 
-    async def migrate(self, domain: UUID, to: Destination) -> None:
+    async def migrate(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
         guest = await self._active(domain)
+        if still is not None:
+            still()
         if guest.domain.job is not Job.NONE:
             raise Busy(f"{guest.domain.name} has a job ({guest.domain.job.value})")
         migration = Migration(self._cloud, self._host, self._target(guest, to), guest, to)

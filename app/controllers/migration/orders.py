@@ -51,6 +51,11 @@ class Orders:
             case Cancel():
                 self.cancelled.set()
 
+    def require(self) -> None:
+        """Raises LeaseLapsed unless enough of the lease is left for one verb, now."""
+        if self._deadline_s - self._clock() < self._bounds.margin_s:
+            raise LeaseLapsed
+
     async def leave_to_steer(self) -> None:
         """Returns with enough of the lease left for one verb. Raises LeaseLapsed."""
         while (left_s := self._deadline_s - self._clock()) < self._bounds.margin_s:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.move import Move, Outcome
 from app.hypervisor.base import Busy, Domain, HypervisorError, Job, State, Unreachable
@@ -13,8 +11,7 @@ _LIVING = (State.RUNNING, State.PAUSED)
 
 async def prepare(move: Move) -> Outcome | None:
     """None when the copy may begin; else nothing was begun, and the outcome says why."""
-    source, target = await asyncio.gather(_judge_source(move), _clear_target(move))
-    return source or target or await _mark(move)
+    return await _judge_source(move) or await _clear_target(move) or await _mark(move)
 
 
 async def _judge_source(move: Move) -> Outcome | None:
@@ -40,6 +37,7 @@ async def _clear_target(move: Move) -> Outcome | None:
 
 async def _undefine_leftover(move: Move) -> Outcome | None:
     """A shut-off definition of ours, left by an earlier move, goes; anything else of that UUID is not ours to touch."""
+    await move.orders.leave_to_act()
     seen = await move.target.ask(lambda host: host.look(move.plan.domain))
     if seen.state is State.ABSENT:
         return None
@@ -47,7 +45,7 @@ async def _undefine_leftover(move: Move) -> Outcome | None:
         return move.ended(
             ExitCode.NAME_TAKEN, f"{move.target.node} has a domain {seen.name}, {seen.state}, of that UUID"
         )
-    await move.orders.leave_to_act()
+    move.orders.require()
     await move.target.ask(lambda host: host.undefine(move.plan.domain))
     move.say(f"removed an old definition from {move.target.node}")
     return None

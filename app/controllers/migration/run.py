@@ -58,7 +58,7 @@ async def _call(move: Move) -> None:
     move.called = True
     move.tell(Started(at=stamp()))
     try:
-        await move.source.ask(lambda host: host.migrate(plan.domain, to))
+        await move.source.ask(lambda host: host.migrate(plan.domain, to, still=move.orders.require))
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")

@@ -96,12 +96,15 @@ async def _pause(move: Move, wait_s: float) -> None:
 async def _act(move: Move, action: Action) -> None:
     """Sent only with enough of the lease left, and the state is read again just before. What fails is seen next time."""
     await move.orders.leave_to_act()
+    # Again, for the leave may have taken long to come; and the guest's two hosts last, for those are the ones that change.
+    alone = action is not Action.RESUME_SOURCE or await _elsewhere(move) is None
     source, target = await move.look()
-    ruling = location(source, target, Facts(move.plan.migration_uid, persist_dest=True, nowhere_else=True))
+    ruling = location(source, target, Facts(move.plan.migration_uid, persist_dest=True, nowhere_else=alone))
     if ruling.action is not action:
         return
     end = move.target if action is Action.DESTROY_TARGET else move.source
     move.say(f"{ruling.why}: {action} ({end.node})")
+    move.orders.require()
     try:
         await _send(move, end, action)
     except HypervisorError as error:
@@ -202,7 +205,7 @@ def _why_stayed(move: Move, target: Domain | None) -> ExitCode:
 
 
 async def _undefine(move: Move) -> None:
-    await move.orders.leave_to_act()
+    await move.orders.leave_to_steer()
     try:
         await move.target.ask(lambda host: host.undefine(move.plan.domain))
     except HypervisorError as error:

@@ -16,8 +16,8 @@ from app.controllers.migration.move import Outcome
 from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
 from app.controllers.migration.plan import Place, Plan
 from app.controllers.migration.run import run_migration
+from app.hypervisor.base import Destination, Mark, Reason, State
 from app.hypervisor.base import Job as HostJob
-from app.hypervisor.base import Mark, Reason, State
 from app.hypervisor.fake import MIB, FakeCloud, FakeHypervisors
 from app.hypervisor.precopy import Load
 from app.machinery.objects import Wire
@@ -347,6 +347,47 @@ async def test_nothing_is_ended_or_resumed_before_the_former_holders_calls_are_o
     assert early == ([], False)
     assert outcome.code is ExitCode.FAILED
     assert scene.runs_on() == ["node0"]
+
+
+async def test_a_host_that_goes_away_while_a_verb_waits_for_its_leave_forbids_it(scene: Scene) -> None:
+    """What was asked before the wait is not what is so after it."""
+    await left_paused(scene)
+    now = 1000.0
+    scene.orders = Orders(Bounds(now + 600, quiet_until_s=now + 40), clock=lambda: now)
+
+    process = scene.process(fresh=False)
+    await scene.until(lambda: len(scene.said) > 1 or scene.cloud["node2"].connections != set())
+    await asyncio.wait({process}, timeout=0.3)
+    scene.cloud.cut_off("node2")
+    now += 41
+    await scene.until(lambda: scene.heard_of(Holding))
+
+    assert scene.runs_on() == []
+    await kill(process)
+
+
+async def test_a_connection_that_took_too_long_moves_nothing(scene: Scene) -> None:
+    """The lease is looked at again once the connection for the copy stands."""
+    source = await FakeHypervisors(scene.cloud).connect(scene.cloud["node0"].uri)
+    orders = Orders(Bounds(boottime() + 1))
+
+    with pytest.raises(LeaseLapsed):
+        await source.migrate(scene.guest, Destination(scene.cloud["node1"].uri), still=orders.require)
+
+    assert (scene.active_on(), scene.cloud["node0"].guests[scene.guest].domain.job) == (["node0"], HostJob.NONE)
+
+
+async def test_nothing_is_removed_from_the_target_unless_the_source_has_the_guest(scene: Scene) -> None:
+    target = await FakeHypervisors(scene.cloud).connect(scene.cloud["node1"].uri)
+    await target.define_and_start(scene.cloud["node0"].guests[scene.guest].definition)
+    await target.mark(scene.guest, Mark(store="store-a", vm="default/testvm", migration="an-older-one"))
+    await target.destroy(scene.guest)
+    scene.cloud.die("node0", scene.guest)
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.GUEST_STOPPED
+    assert scene.guest in scene.cloud["node1"].guests
 
 
 async def test_without_a_lease_no_verb_is_sent(scene: Scene) -> None:
