@@ -91,6 +91,8 @@ async def observe(
     migration = (await tx.get(key)).document
     status = status_of(migration)
     guest = await guest_of(tx, key.namespace, vm_name(migration))
+    if guest is not None and status.instance not in (None, guest.uid):
+        guest = None  # another one of that name: what was begun has nothing to do with it
     runs = await tx.runs_of(UUID(migration["metadata"]["uid"]))
     seen = Seen(
         now=now,

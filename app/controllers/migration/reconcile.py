@@ -88,6 +88,9 @@ class Reconciler:
         """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
         Whether it still is, is read each time."""
 
+        self._uids: dict[Key, set[str]] = {}
+        """Of the Migrations of each name that ever had pods, as far as the watch told."""
+
     def sources(self) -> list[Source]:
         """Migrations, and what they wait for: their pods and VirtualMachines, and nodes."""
         return [
@@ -114,6 +117,8 @@ class Reconciler:
         status = status_of(document)
         if status.phase in FINAL and names.MIGRATION_FINALIZER not in document["metadata"].get("finalizers", ()):
             self._unfinished.pop(key, None)
+            if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
+                await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
         async with self._store.transaction(serial=status.phase in WAITING) as tx:
             self._fence(tx)
@@ -155,6 +160,17 @@ class Reconciler:
                 await self._tidy(tx, key, uid)
         return SETTLED
 
+    async def _tidy_former(self, key: Key, uid: str) -> None:
+        """One of the same name may have been taken away by force before this one was made."""
+        async with self._store.transaction() as tx:
+            self._fence(tx)
+            for run in await tx.unfinished_runs():
+                if run.migration == key and str(run.migration_uid) != uid and not run.cancelled:
+                    tx.cancel_run(run.id)
+            for former in await _orphaned_uids(tx, key):
+                if former != uid:
+                    await self._tidy(tx, key, former)
+
     async def _tidy(self, tx: Transaction, key: Key, uid: str) -> None:
         """Only a VirtualMachine that still waits for exactly that run is concluded."""
         runs = await tx.runs_of(UUID(uid))
@@ -188,8 +204,13 @@ class Reconciler:
         return (migration.key,)
 
     def _of_pod(self, pod: Stored) -> Iterable[Key]:
-        name = (pod.document["metadata"].get("labels") or {}).get(names.MIGRATION_NAME)
-        return () if name is None else (Key(MIGRATION.resource, pod.key.namespace, name),)
+        labels = pod.document["metadata"].get("labels") or {}
+        name = labels.get(names.MIGRATION_NAME)
+        if name is None:
+            return ()
+        key = Key(MIGRATION.resource, pod.key.namespace, name)
+        self._uids.setdefault(key, set()).add(labels.get(names.MIGRATION_UID, ""))
+        return (key,)
 
     def _of_vm(self, vm: Stored) -> Iterable[Key]:
         named = (vm.key.namespace, vm.key.name)
@@ -205,7 +226,7 @@ async def _answers(tx: Transaction, node: str) -> bool:
 
 
 async def _orphaned_uids(tx: Transaction, key: Key) -> list[str]:
-    """The UIDs that pods of a Migration of that name bear. Its object is gone, so they are all of former ones."""
+    """The UIDs that pods of Migrations of that name bear, whether or not there still is one."""
     pods = (await tx.list(Scope(POD.resource, key.namespace))).items
     labels = [stored.document["metadata"].get("labels") or {} for stored in pods]
     return sorted({label[names.MIGRATION_UID] for label in labels if label.get(names.MIGRATION_NAME) == key.name})

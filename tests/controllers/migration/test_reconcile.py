@@ -12,7 +12,7 @@ from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.observe import Limits
 from app.controllers.migration.reconcile import MigrationConfig, Reconciler
-from app.kinds import EVENT, MIGRATION, VIRTUAL_MACHINE
+from app.kinds import EVENT, MIGRATION, POD, VIRTUAL_MACHINE
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document
 from app.store.base import Key, Run, Scope, Stored, edit
@@ -28,6 +28,7 @@ from tests.controllers.migration.world import (
     phase_of,
     pods_where,
     running_vm,
+    vm_document,
 )
 
 pytestmark = pytest.mark.postgres
@@ -44,10 +45,11 @@ class Controller:
         self.reconciler = Reconciler(store, held, MigrationConfig(limits))
 
     async def look(self, *names: str) -> None:
-        """Hears of every Migration, then reconciles those."""
-        for stored in sorted(await self.migrations(), key=lambda one: one.revision):
-            for source in self.reconciler.sources():
-                if source.scope.resource == MIGRATION.resource:
+        """Hears of every Migration and pod, then reconciles those."""
+        for source in self.reconciler.sources():
+            if source.scope.resource in (MIGRATION.resource, POD.resource):
+                heard = (await self.store.objects.list(source.scope)).items
+                for stored in sorted(heard, key=lambda one: one.revision):
                     list(source.keys(stored))
         for name in names:
             await self.reconciler.reconcile(migration_key(name))
@@ -287,6 +289,37 @@ async def test_one_that_is_taken_away_by_force_is_cancelled_and_tidied(controlle
 
     assert cancelled
     assert (await controller.vm())["status"] == {"phase": "Running", "nodeName": run.target}
+
+
+async def test_one_that_is_taken_away_by_force_is_tidied_also_when_its_name_is_used_again(
+    controller: Controller,
+) -> None:
+    await controller.request("m1")
+    run = await controller.run_of("m1")
+    await controller.store.objects.delete(migration_key("m1"))
+    again = await controller.request("m1")
+    await controller.look("m1")
+    cancelled = (await controller.run_of("m1")).cancelled
+
+    await controller.finish("m1", ExitCode.MOVED)
+
+    assert (again, cancelled) == ("Failed", True)
+    assert (await controller.vm())["status"] == {"phase": "Running", "nodeName": run.target}
+
+
+async def test_another_vm_of_that_name_is_not_told_of_the_former_ones_move(controller: Controller) -> None:
+    """Its deletion was forced: the new one may be started on a node of its own at this moment."""
+    await controller.request("m1")
+    await controller.store.objects.delete(VM_KEY)
+    await create(controller.store, vm_document("testvm", "node0", phase="Scheduled"))
+    await controller.look("m1")
+    cancelled = (await controller.run_of("m1")).cancelled
+
+    await controller.finish("m1", ExitCode.MOVED)
+
+    assert cancelled
+    assert phase_of(await controller.get("m1")) == "Succeeded"
+    assert (await controller.vm())["status"] == {"phase": "Scheduled", "nodeName": "node0"}
 
 
 async def test_limits_are_never_exceeded_and_the_oldest_goes_first(store: PostgresStore) -> None:
