@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Self
 from uuid import UUID
 
 import pytest
 
 from app.controllers.birth import Birth
+from app.controllers.guest import definition
 from app.controllers.lease import LeaseKeeper
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.follow import Link, NodeGuests
-from app.hypervisor.base import State
+from app.hypervisor.base import Mark, Reason, State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.kinds import VIRTUAL_MACHINE
+from app.machinery.objects import Document
 from app.store.base import Key, LeaseLost, Store, edit
 from tests.controllers.world import FAST, World, condition, running
+from tests.store.builders import run
 
 KEY = Key(VIRTUAL_MACHINE.resource, "default", "testvm")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -107,6 +111,81 @@ async def test_who_takes_over_starts_what_the_dead_may_be_starting_only_after_th
 
 async def served_by(store: Store) -> str:
     return next((lease.holder for lease in await store.leases.held() if lease.name == "node/node0"), "")
+
+
+@dataclass
+class Left:
+    """A guest of ours that is paused on node0, as a migration that took it away left it, while it lives on node1."""
+
+    store: Store
+    cloud: FakeCloud
+    uid: UUID
+    agent: NodeGuests
+
+    @classmethod
+    async def behind(cls, store: Store, *, exit_code: int = 0, vm: Document | None = None) -> Self:
+        cloud, world = FakeCloud("node0", "node1"), World(store)
+        made = await world.vm("testvm")
+        uid = UUID(made["metadata"]["uid"])
+        await edit(store.objects, KEY, lambda vm_: {**vm_, "status": vm or {"phase": "Running", "nodeName": "node1"}})
+        host = await FakeHypervisors(cloud).connect(cloud["node0"].uri)
+        await host.define_and_start(definition(str(store.id), made))
+        ended = run(domain=uid, source="node0", target="node1")
+        mark = Mark(str(store.id), "default/testvm", str(ended.migration_uid), 1)
+        await host.mark(uid, mark)
+        cloud["node0"].guests[uid].become(State.PAUSED, Reason.MIGRATION)
+        async with store.transaction() as tx:
+            tx.start_run(ended)
+        if exit_code >= 0:
+            async with store.transaction() as tx:
+                tx.finish_run(ended.id, 0, exit_code, {})
+        keeper = LeaseKeeper(store.leases, "agent", timedelta(seconds=60))
+        held = await keeper.try_acquire("node/node0")
+        assert held is not None
+        link = Link()
+        link.host = host
+        return cls(store, cloud, uid, NodeGuests("node0", Tools(store), held, link))
+
+    async def is_there_after_looking(self) -> bool:
+        await self.agent.reconcile(KEY)
+        return self.uid in self.cloud["node0"].guests
+
+
+async def test_a_copy_that_was_left_paused_goes_when_its_host_is_back(store: Store) -> None:
+    """Resumed by anybody, it would be the guest's past beside its present."""
+    left = await Left.behind(store)
+
+    assert not await left.is_there_after_looking()
+
+
+async def test_a_copy_that_was_left_paused_stays_where_its_migration_is_not_over(store: Store) -> None:
+    left = await Left.behind(store, exit_code=-1)
+
+    assert await left.is_there_after_looking()
+
+
+async def test_a_copy_that_was_left_paused_stays_where_its_migration_did_not_move_it(store: Store) -> None:
+    left = await Left.behind(store, exit_code=72)
+
+    assert await left.is_there_after_looking()
+
+
+@pytest.mark.parametrize("phase", ["Migrating", "Unknown", "Failed"])
+async def test_a_copy_that_was_left_paused_stays_unless_the_guest_runs_elsewhere(store: Store, phase: str) -> None:
+    left = await Left.behind(store, vm={"phase": phase, "nodeName": "node1"})
+
+    assert await left.is_there_after_looking()
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [(State.RUNNING, Reason.MIGRATED), (State.PAUSED, Reason.USER), (State.PAUSED, Reason.POSTCOPY)],
+)
+async def test_any_other_copy_stays(store: Store, state: State, reason: Reason) -> None:
+    left = await Left.behind(store)
+    left.cloud["node0"].guests[left.uid].become(state, reason)
+
+    assert await left.is_there_after_looking()
 
 
 def test_new_objects_carry_what_the_api_would_have_filled() -> None:

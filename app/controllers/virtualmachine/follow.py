@@ -14,6 +14,7 @@ import structlog
 from app.controllers import guest
 from app.controllers.documents import key_of, launchers_of, unfinished_migrations_of
 from app.controllers.lease import Held
+from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.pods import is_finished, is_leaving
 from app.controllers.tools import Tools
@@ -41,10 +42,12 @@ from app.hypervisor.base import (
     DomainGone,
     Hypervisor,
     Incompatible,
+    Job,
     Refused,
     State,
     Unreachable,
 )
+from app.hypervisor.base import Reason as Why
 from app.hypervisor.domain_xml import BadXml
 from app.kinds import POD, VIRTUAL_MACHINE
 from app.kinds.virtualmachine import ConditionType, Phase, Reason
@@ -123,15 +126,14 @@ class NodeGuests:
 
     async def tidy(self, host: Hypervisor, domain: Domain) -> bool:
         """
-        Undefine a definition of ours that must never start here again: its VM lives elsewhere, or is gone. Only an
-        inactive one, and none that a migration has in hand. Whether it is gone.
+        Remove what is left of a guest of ours that must never run here again: its VM lives elsewhere, or is gone. Only a
+        definition, or a copy that a migration which has ended left paused; none that a migration has in hand. Whether
+        the definition is gone.
         """
-        if (
-            domain.state is not State.SHUTOFF
-            or not is_ours(domain, self.tools.store_id)
-            or not await self._is_leftover(domain)
-        ):
+        if not is_ours(domain, self.tools.store_id) or not await self._is_leftover(domain):
             return False
+        if is_left_paused(domain) and await self._moved_away(domain):
+            await self._end_copy(host, domain)
         again = await host.look(domain.uuid)
         if again.state is not State.SHUTOFF or not is_ours(again, self.tools.store_id):
             return False
@@ -139,6 +141,30 @@ class NodeGuests:
             await host.undefine(domain.uuid)
         log.info("leftover definition removed", node=self.node, domain=str(domain.uuid), name=domain.name)
         return True
+
+    async def _end_copy(self, host: Hypervisor, domain: Domain) -> None:
+        """Its host was away when the guest arrived elsewhere. Resumed by anybody, it would be the guest's past."""
+        again = await host.look(domain.uuid)
+        if is_left_paused(again) and again.mark == domain.mark:
+            with self.held.call():
+                await host.destroy(domain.uuid, unless_running=True)
+            log.warning("paused copy ended", node=self.node, domain=str(domain.uuid), name=domain.name)
+
+    async def _moved_away(self, domain: Domain) -> bool:
+        """The migration whose mark the copy bears took the guest from here, and the guest runs where it went."""
+        assert domain.mark is not None, "BUG: a domain of ours without a mark"
+        if not domain.mark.migration or self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
+            return False
+        runs = await self.tools.store.runs.of(UUID(domain.mark.migration))
+        last = max(runs, key=lambda run: run.attempt, default=None)
+        if last is None or last.source != self.node or last.exit_code != ExitCode.MOVED or last.domain != domain.uuid:
+            return False
+        namespace, _, name = domain.mark.vm.partition("/")
+        try:
+            vm = (await self.tools.store.objects.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
+        except NotFound:
+            return False
+        return phase_of(vm) is Phase.RUNNING and node_of(vm) not in ("", self.node)
 
     async def _is_leftover(self, domain: Domain) -> bool:
         if any(run.domain == domain.uuid for run in await self.tools.store.runs.unfinished()):
@@ -321,6 +347,11 @@ class NodeGuests:
         async with self.tools.store.transaction() as tx:
             tx.fence_lease(self.held.name, self.held.token)
             yield tx
+
+
+def is_left_paused(domain: Domain) -> bool:
+    """As libvirt leaves a source whose daemon died at the end of the switch-over: it waits to be told what became of it."""
+    return domain.state is State.PAUSED and domain.reason is Why.MIGRATION and domain.job is Job.NONE
 
 
 def node_of(vm: Document) -> str:
