@@ -91,7 +91,7 @@ LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
     "powered off": (seen(Phase.RUNNING, off(Reason.SHUTDOWN)), says(Phase.SUCCEEDED, Why.GUEST_SHUT_DOWN)),
     "crashed": (seen(Phase.RUNNING, off(Reason.CRASHED)), says(Phase.FAILED, Why.GUEST_CRASHED)),
     "destroyed": (seen(Phase.RUNNING, off(Reason.DESTROYED)), says(Phase.FAILED, Why.GUEST_DESTROYED)),
-    "host rebooted": (seen(Phase.RUNNING, OFF), says(Phase.FAILED, Why.GUEST_VANISHED)),
+    "host rebooted": (seen(Phase.RUNNING, OFF), says(Phase.FAILED, Why.HOST_RESTARTED)),
     "definition removed": (seen(Phase.RUNNING, ABSENT), says(Phase.FAILED, Why.GUEST_VANISHED)),
     "moved away past Drover is not called dead": (
         seen(Phase.RUNNING, off(Reason.MIGRATED)),
@@ -99,7 +99,7 @@ LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
     ),
     "host away": (seen(Phase.RUNNING, AWAY), says(Phase.UNKNOWN, Why.NODE_UNREACHABLE)),
     "host back": (seen(Phase.UNKNOWN, RUNNING), says(Phase.RUNNING, Why.GUEST_RUNNING)),
-    "host back without the guest": (seen(Phase.UNKNOWN, OFF), says(Phase.FAILED, Why.GUEST_VANISHED)),
+    "host back without the guest": (seen(Phase.UNKNOWN, OFF), says(Phase.FAILED, Why.HOST_RESTARTED)),
     "one that moves is its migration's": (seen(Phase.RUNNING, ABSENT, moving=True), Leave()),
     "one that is Migrating is its migration's": (seen(Phase.MIGRATING, ABSENT), Leave()),
 }

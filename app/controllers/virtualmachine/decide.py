@@ -18,7 +18,13 @@ _ENDED: dict[Why, tuple[Phase, Reason, str]] = {
 _VANISHED = (
     Phase.FAILED,
     Reason.GUEST_VANISHED,
-    "its host answers and does not run the guest any more: the host was restarted, or the definition was removed",
+    "its host answers and does not know the guest any more: the definition was removed",
+)
+# libvirt tells no boot id: that it knows no reason is all that a restart leaves behind.
+_RESTARTED = (
+    Phase.FAILED,
+    Reason.HOST_RESTARTED,
+    "the guest is off and libvirt knows no reason, as after a restart of its host",
 )
 
 
@@ -175,7 +181,7 @@ def _off(domain: Domain) -> Report:
     if domain.reason is Why.MIGRATED:
         message = "the guest was moved away past Drover: nobody knows where it is"
         return Report(Phase.UNKNOWN, Reason.GUEST_VANISHED, message)
-    return Report(*_ENDED.get(domain.reason, _VANISHED))
+    return Report(*_ENDED.get(domain.reason, _RESTARTED))
 
 
 def _end(seen: Seen) -> Decision:
