@@ -11,7 +11,19 @@ import structlog
 
 from app.controllers.outcome import Again, Outcome
 from app.controllers.queue import Backoff, Queue
-from app.store.base import Conflict, EventType, Gone, Key, LeaseLost, Scope, Store, Stored, StoreError, Unavailable
+from app.store.base import (
+    Conflict,
+    EventType,
+    Gone,
+    Key,
+    LeaseLost,
+    NotFound,
+    Scope,
+    Store,
+    Stored,
+    StoreError,
+    Unavailable,
+)
 
 log = structlog.get_logger()
 
@@ -106,8 +118,8 @@ class Loop:
     def _tell(self, key: Key, error: Exception, wait_s: float) -> None:
         told = log.bind(loop=self._name, namespace=key.namespace, name=key.name, again_after_s=round(wait_s, 3))
         match error:
-            case Conflict():
-                told.debug("somebody wrote first")
+            case Conflict() | NotFound():
+                told.debug("somebody wrote, or deleted, first")
             case LeaseLost():
                 told.info("lease lost")
             case Unavailable():
