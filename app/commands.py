@@ -87,9 +87,10 @@ def lab_up(nodes: Nodes = 3, lab_dir: LabDir = None, server: Server = None) -> N
 
     settings = settings_of(lab_dir=lab_dir)
     try:
-        asyncio.run(up(settings.lab_dir, nodes, server or _server(settings)))
+        hosts = asyncio.run(up(settings.lab_dir, nodes, server or _server(settings)))
     except LabError as error:
         refuse(str(error))
+    print(f"{', '.join(host.name for host in hosts)}: up as user {hosts.account.name}; try: kubectl get nodes")
 
 
 @lab.command("down")
