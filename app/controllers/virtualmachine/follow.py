@@ -130,9 +130,12 @@ class NodeGuests:
         definition, or a copy that a migration which has ended left paused; none that a migration has in hand. Whether
         the definition is gone.
         """
-        if not is_ours(domain, self.tools.store_id) or not await self._is_leftover(domain):
+        paused = is_left_paused(domain)
+        if (domain.state is not State.SHUTOFF and not paused) or not is_ours(domain, self.tools.store_id):
             return False
-        if is_left_paused(domain) and await self._moved_away(domain):
+        if not await self._is_leftover(domain):
+            return False
+        if paused and await self._moved_away(domain):
             await self._end_copy(host, domain)
         again = await host.look(domain.uuid)
         if again.state is not State.SHUTOFF or not is_ours(again, self.tools.store_id):
