@@ -94,12 +94,15 @@ def prepare_update(
     """The object as it will be stored, resourceVersion that of `old`; equal to `old` when nothing changes.
 
     `patched` says that `new` was made from `old` by the server: what a patch may not change is then 422, not 409.
-    Raises ApiError.
+    A whole object that says nothing of finalizers keeps the kind's own: it is somebody's file, and does not mean that
+    what they wait for is done. An empty list, or a patch, takes them off. Raises ApiError.
     """
     _ensure_identity(kind, group_version, new)
     metadata, before = metadata_of(kind, group_version, new), old["metadata"]
     _ensure_same_object(kind, before, metadata, patched=patched)
     metadata = _restored(before, metadata)
+    if not patched and (new.get("metadata") or {}).get("finalizers") is None:
+        metadata |= _own_finalizers(kind, before)
     if subresource == "status":
         changed = {**_copy(old), "status": new.get("status")}
         if changed["status"] is None:
@@ -114,6 +117,11 @@ def prepare_update(
     if kind.body is None and _desired(changed) != _desired(old):
         changed["metadata"]["generation"] = before.get("generation", 0) + 1
     return changed
+
+
+def _own_finalizers(kind: AnyKind, before: Document) -> Document:
+    own = [name for name in before.get("finalizers") or () if name in kind.finalizers]
+    return {"finalizers": own} if own else {}
 
 
 def prepare_delete(kind: AnyKind, document: Document, options: Document | None, *, now: str) -> Document | None:

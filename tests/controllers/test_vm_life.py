@@ -167,6 +167,21 @@ async def test_a_guest_that_ends_is_told_once_and_for_all(world: World, cloud: F
     assert cloud["node0"].guests[uuid_of(made)].domain.state is State.SHUTOFF
 
 
+async def test_a_vm_that_was_replaced_without_its_label_gets_it_again(world: World, cloud: FakeCloud) -> None:
+    def relabelled(vm: Document) -> Document:
+        return {**vm, "metadata": {**vm["metadata"], "labels": {"mine": "1"}}}
+
+    await register(world, cloud, "node0")
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        await world.vm("testvm")
+        await world.phase("testvm", "Running")
+        await edit(world.store.objects, Key(VIRTUAL_MACHINE.resource, "default", "testvm"), relabelled)
+        vm = await world.until(VIRTUAL_MACHINE, "testvm", lambda vm: len(vm["metadata"]["labels"]) == 2)
+
+    assert vm["metadata"]["labels"] == {"mine": "1", "kubevirt.io/nodeName": "node0"}
+
+
 async def test_a_paused_guest_is_running_with_a_condition(world: World, cloud: FakeCloud) -> None:
     await register(world, cloud, "node0")
     hypervisors = FakeHypervisors(cloud)

@@ -427,6 +427,24 @@ def test_no_finalizer_may_be_added_while_deleting() -> None:
 # Delete
 
 
+def updated_host(finalizers: list[str] | None, *, patched: bool = False) -> list[str]:
+    """What is left when a host with its kind's finalizer and a user's is replaced by one with those."""
+    old = created({"metadata": {"name": "h", "finalizers": ["a/b"]}}, HOST, "")
+    new: Document = {"metadata": {"name": "h"} if finalizers is None else {"name": "h", "finalizers": finalizers}}
+    written = prepare_update(HOST, HOST.group_version, old, new, patched=patched)
+    return list(written["metadata"].get("finalizers", []))
+
+
+def test_a_file_without_finalizers_does_not_take_the_kinds_own_off() -> None:
+    assert updated_host(None) == ["drover.example/host"]
+
+
+def test_finalizers_are_taken_off_by_saying_so() -> None:
+    assert updated_host([]) == []
+    assert updated_host(["a/b"]) == ["a/b"]
+    assert updated_host(None, patched=True) == []
+
+
 def test_without_finalizers_an_object_goes_at_once() -> None:
     assert prepare_delete(MACHINE, stored(), None, now=NOW) is None
 

@@ -54,10 +54,12 @@ def without_condition(vm: Document, type_: ConditionType) -> Document:
 
 
 def reported(vm: Document, phase: Phase, reason: Reason, message: str, paused: bool, now: str) -> Document:
-    """The VM as its guest was seen."""
+    """The VM as its guest was seen; its label says where, also after somebody replaced the object without it."""
     ready = "Unknown" if phase is Phase.UNKNOWN else "True" if phase is Phase.RUNNING else "False"
     said = Reason.GUEST_RUNNING if paused else reason
-    changed = with_vm_condition(with_phase(vm, phase), ConditionType.READY, ready, said, message, now)
+    node = (vm.get("status") or {}).get("nodeName")
+    labelled = on_node(vm, node) if node else vm
+    changed = with_vm_condition(with_phase(labelled, phase), ConditionType.READY, ready, said, message, now)
     if paused:
         return with_vm_condition(changed, ConditionType.PAUSED, "True", Reason.GUEST_PAUSED, message, now)
     return changed if phase is Phase.UNKNOWN else without_condition(changed, ConditionType.PAUSED)
