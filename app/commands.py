@@ -18,8 +18,8 @@ from app.settings import Settings
 from app.telemetry import configure_logging
 from app.wiring import Misconfigured, Service, openapi_documents, running
 
-drover = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-lab = typer.Typer(no_args_is_help=True, help="Local libvirt hosts on this machine, for trying Drover out.")
+drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+lab = typer.Typer(help="Local libvirt hosts on this machine, for trying Drover out.")
 drover.add_typer(lab, name="lab")
 
 Bind = Annotated[str | None, typer.Option(help="Address to listen on (DROVER_BIND, 127.0.0.1).")]
@@ -28,6 +28,16 @@ DataDir = Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQ
 LabDir = Annotated[Path | None, typer.Option(help="Where the lab keeps its hosts (DROVER_LAB_DIR).")]
 Server = Annotated[str | None, typer.Option(help="Drover's URL (default: http://<bind>:<port> of the settings).")]
 Nodes = Annotated[int, typer.Option(min=1, max=16, help="How many local libvirt hosts.")]
+
+
+def main() -> int:
+    """What was typed, to its end; the exit status. Words that mean nothing are refused like wrong settings: in one line."""
+    try:
+        status: int | None = drover(sys.argv[1:] or ["--help"], prog_name="drover", standalone_mode=False)
+    except typer.TyperException as error:
+        print(f"drover: {error.format_message().rstrip('.')}; see --help", file=sys.stderr)
+        return 2
+    return status or 0
 
 
 def refuse(message: str) -> NoReturn:

@@ -5,6 +5,7 @@ Imports nothing heavy: every migration process imports this module again when it
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 def cli() -> None:
     """The `drover` command."""
-    from app.commands import drover
+    from app.commands import main
 
-    drover()
+    sys.exit(main())
 
 
 def create_app() -> Application:

@@ -157,6 +157,29 @@ def test_wrong_settings_are_one_line(place: Path, variables: dict[str, str], wor
     assert word in line
 
 
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("serve", "--port", "many"), "--port"),
+        (("lab", "up", "--nodes", "99"), "--nodes"),
+        (("serve", "--quick"), "--quick"),
+        (("move",), "move"),
+        (("lab",), "command"),
+    ],
+)
+def test_words_that_mean_nothing_are_one_line(place: Path, words: tuple[str, ...], word: str) -> None:
+    line = refusal(drover(place, *words))
+
+    assert word in line and "--help" in line
+
+
+def test_no_words_ask_for_help(place: Path) -> None:
+    answer = drover(place)
+
+    assert answer.returncode == 0
+    assert "serve" in answer.stdout and "lab" in answer.stdout
+
+
 def test_work_never_makes_a_store_of_its_own(place: Path) -> None:
     line = refusal(drover(place, "work", "--data-dir", str(place / "data")))
 
