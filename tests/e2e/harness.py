@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 
 from app.lab.hosts import LabHosts
+from app.store.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 DROVER = (sys.executable, "-m", "app.main")
@@ -102,6 +103,8 @@ class Drover:
     process: subprocess.Popen[str] | None = None
     flags: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    workers: list[subprocess.Popen[str]] = field(default_factory=list)
+    """`drover work` beside it, on the same database."""
 
     def start(self, port: int = 0) -> None:
         with self.log.open("a") as log:
@@ -110,18 +113,42 @@ class Drover:
                  "--lab-dir", str(self.lab), *self.flags],
                 cwd=ROOT, env=self.env, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
-        self.url = self._announced()
+        self.url = self._announced(self.process, "serves ")
 
-    def _announced(self) -> str:
-        assert self.process is not None and self.process.stdout is not None
+    def start_worker(self) -> None:
+        """One more `drover work`, in a session of its own: its migration processes are in it too."""
+        variables = {"DROVER_DATABASE_URL": EmbeddedPostgres(self.directory / "data").url}
+        with self.log.open("a") as log:
+            process = subprocess.Popen(
+                [*DROVER, "work"], cwd=ROOT, env=self.env | variables,
+                stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+            )  # fmt: skip
+        self.workers.append(process)
+        self._announced(process, "works")
+
+    def stop_workers(self) -> None:
+        """SIGTERM, and SIGKILL to those that do not end."""
+        for process in self.workers:
+            process.terminate()
+        for process in self.workers:
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        self.workers.clear()
+
+    def _announced(self, process: subprocess.Popen[str], word: str) -> str:
+        """What follows that word on the line where the process says that it is there."""
+        assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
+            selector.register(process.stdout, selectors.EVENT_READ)
             deadline = time.monotonic() + 30
-            while time.monotonic() < deadline and self.process.poll() is None:
+            while time.monotonic() < deadline and process.poll() is None:
                 if selector.select(timeout=0.2):
-                    line = self.process.stdout.readline()
-                    if "serves " in line:
-                        return line.split("serves ")[1].strip()
+                    line = process.stdout.readline()
+                    if word in line:
+                        return line.split(word)[1].strip()
         raise AssertionError(f"drover did not start; {self.last_words()}")
 
     @property
@@ -233,17 +260,21 @@ class Drover:
 
 
 @contextmanager
-def drover(directory: Path, lab: Path, nodes: int, *flags: str) -> Iterator[Drover]:
-    """A Drover with a lab of that many hosts; both are stopped on the way out, also after a failure."""
+def drover(directory: Path, lab: Path, nodes: int, *flags: str, workers: int = 0) -> Iterator[Drover]:
+    """A Drover with a lab of that many hosts, and so many `drover work` beside it; all are stopped on the way out, also
+    after a failure."""
     home = directory / "home"
     home.mkdir(parents=True, exist_ok=True)
     service = Drover(directory, lab, directory / "drover.log", flags=flags, env=environment(home))
     try:
         service.start()
+        for _ in range(workers):
+            service.start_worker()
         service.lab_up(nodes)
         yield service
     finally:
         # The service first: what it would wait for (a guest that might still be somebody's) goes with its host.
+        service.stop_workers()
         if service.process is not None and service.process.poll() is None:
             service.stop()
         service.lab_down()
