@@ -202,9 +202,28 @@ async def _lab_until(stop: asyncio.Event, service: Service, settings: Settings, 
     try:
         await up(settings.lab_dir, nodes, server)
         print(f"{nodes} local hosts are up; try: kubectl get nodes", flush=True)
-        await first(stop, service.failed)
+        offering = asyncio.create_task(_offer_guest(settings), name="guest")
+        try:
+            await first(stop, service.failed)
+        finally:
+            offering.cancel()
+            await asyncio.wait([offering])
     finally:
         await down(settings.lab_dir, server)
+
+
+async def _offer_guest(settings: Settings) -> None:
+    """Files to try it with; the first time on a machine a guest's kernel is downloaded for them."""
+    from app.lab.errors import LabError
+    from app.lab.hosts import LabHosts
+    from app.lab.manifests import write_manifests
+
+    try:
+        files = await asyncio.to_thread(write_manifests, LabHosts.of(settings.lab_dir), settings.data_dir)
+    except LabError as error:
+        print(f"drover: there is no guest to try: {error}", file=sys.stderr)
+    else:
+        print("\n".join(f"kubectl create -f {file}" for file in files), flush=True)
 
 
 async def _work(settings: Settings) -> int:
