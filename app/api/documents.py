@@ -7,18 +7,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
+from hashlib import sha512
 from typing import Any
 
 import orjson
 
-from app.api import errors
 from app.api.negotiation import JSON, YAML, Clause, clauses, negotiate
 from app.api.requests import Request
 from app.api.responses import Response, in_form
 from app.machinery import discovery, openapi
 from app.machinery.kind import Kind
 from app.machinery.objects import Document
+from app.machinery.openapi_protobuf import to_protobuf
 
+PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+PROTOBUF_ASKED = (PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+"""kubectl asks for the second, and is answered with the first."""
+TEXT = "text/plain; charset=utf-8"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 Kinds = Sequence[Kind[Any, Any]]
@@ -35,6 +40,10 @@ class Prepared:
     def of(cls, document: Document) -> Prepared:
         return cls(orjson.dumps(document), discovery.etag(document))
 
+    @classmethod
+    def of_bytes(cls, body: bytes) -> Prepared:
+        return cls(body, sha512(body).hexdigest().upper())
+
     def response(self, request: Request, type_: str = JSON, *, cache: str = "", vary: bool = False) -> Response:
         """The document, or 304 to who has it already."""
         headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", f'"{self.etag}"'.encode()),)
@@ -42,7 +51,7 @@ class Prepared:
             headers = (*headers, (b"vary", b"Accept"))
         if cache:
             headers = (*headers, (b"cache-control", cache.encode()))
-        if request.header(b"if-none-match").strip('"') == self.etag:
+        if _has(request.header(b"if-none-match"), self.etag):
             return Response(b"", 304, type_, headers)
         return Response(self.body, 200, type_, headers)
 
@@ -61,7 +70,9 @@ class Documents:
             for version in discovery.served_group_versions(kinds)
         }
         self._index = Prepared.of(openapi.v3_index(kinds))
-        self._v2 = Prepared.of(openapi.v2(kinds))
+        swagger = openapi.v2(kinds)
+        self._v2 = Prepared.of(swagger)
+        self._v2_protobuf = Prepared.of_bytes(to_protobuf(swagger))
 
     def find(self, path: str) -> Callable[[Request], Response] | None:
         """What answers the path; None when it describes nothing."""
@@ -78,27 +89,32 @@ class Documents:
         return in_form(Response(self._plain[path]), negotiate(request.accept))
 
     def _index_of_v3(self, request: Request) -> Response:
-        return self._index.response(request)
+        """As text, which is what kube-apiserver says of it."""
+        return self._index.response(request, TEXT)
 
     def _version(self, path: str, request: Request) -> Response:
         """Cached for ever under its hash; a wrong hash leads to the right one."""
         document = self._versions[path]
-        if not _accepts_json(request.accept):
-            return Response(b"", 406, "text/plain")
+        if _first_of(request.accept, (JSON,)) is None:
+            return _UNACCEPTABLE
         said = request.parameters.get("hash")
-        if said is None:
+        if not said:
             return document.response(request, vary=True, cache="no-cache, private")
         if said != document.etag:
-            return Response(b"", 301, headers=((b"location", f"{path}?hash={document.etag}".encode()),))
+            return _moved(f"{path}?hash={document.etag}")
         expires = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
         response = document.response(request, vary=True, cache="public, immutable")
         return replace(response, headers=(*response.headers, (b"expires", expires.encode())))
 
     def _swagger(self, request: Request) -> Response:
-        """JSON alone: who can only read protobuf is told so, and goes on without."""
-        if not _accepts_json(request.accept):
-            raise errors.not_acceptable((JSON,))
-        return self._v2.response(request, vary=True)
+        """JSON, or the protobuf of it that kubectl asks for."""
+        match _first_of(request.accept, (JSON, *PROTOBUF_ASKED)):
+            case None:
+                return _UNACCEPTABLE
+            case "application/json":
+                return self._v2.response(request, vary=True)
+            case _:
+                return self._v2_protobuf.response(request, PROTOBUF, vary=True)
 
 
 @lru_cache(maxsize=4)
@@ -135,5 +151,27 @@ def _is_aggregated(clause: Clause) -> bool:
     return clause.type == JSON and all(clause.parameters.get(name) == value for name, value in wanted.items())
 
 
-def _accepts_json(accept: str) -> bool:
-    return not accept or any(clause.type in (JSON, "*/*", "application/*") for clause in clauses(accept))
+def _first_of(accept: str, types: Sequence[str]) -> str | None:
+    """The type that the client likes best; of those that it does not tell apart the first."""
+    if not accept:
+        return types[0]
+    for clause in clauses(accept):
+        for type_ in types:
+            if clause.type in (type_, "*/*", "application/*"):
+                return type_
+    return None
+
+
+def _has(if_none_match: str, etag: str) -> bool:
+    """Whether the client holds this document already; a proxy on the way may have weakened the tag."""
+    held = (tag.strip().removeprefix("W/").strip('"') for tag in if_none_match.split(","))
+    return any(tag in (etag, "*") for tag in held)
+
+
+_UNACCEPTABLE = Response(b"", 406, TEXT, headers=((b"vary", b"Accept"),))
+
+
+def _moved(address: str) -> Response:
+    body = f'<a href="{address}">Moved Permanently</a>.\n\n'
+    headers = ((b"location", address.encode()), (b"vary", b"Accept"))
+    return Response(body.encode(), 301, "text/html; charset=utf-8", headers)

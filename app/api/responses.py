@@ -77,7 +77,10 @@ async def send(request: Request, response: Response, sending: Send) -> None:
     if len(body) > GZIP_FROM and b"gzip" in request.headers.get(b"accept-encoding", b""):
         body = gzip.compress(body, compresslevel=4)
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-    headers.append((b"content-length", str(len(body)).encode()))
+    if response.code == 304:  # nothing follows that a type or a length could be said of
+        headers = [(name, value) for name, value in headers if name != b"content-type"]
+    else:
+        headers.append((b"content-length", str(len(body)).encode()))
     await sending({"type": "http.response.start", "status": response.code, "headers": headers})
     await sending({"type": "http.response.body", "body": body})
 
