@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -81,7 +81,11 @@ def fields(data: bytes) -> Iterator[tuple[int, Any]]:
 def read(type_: str, raw: Any) -> Any:
     """A value of that type: a message, or one of s(tring), b(ool), i(nteger), d(ouble), yaml."""
     if type_ not in PROTO:
-        readers = {"s": lambda: raw.decode(), "b": lambda: bool(raw), "yaml": lambda: yaml.safe_load(raw)}
+        readers: dict[str, Callable[[], Any]] = {
+            "s": lambda: raw.decode(),
+            "b": lambda: bool(raw),
+            "yaml": lambda: yaml.safe_load(raw),
+        }
         return readers.get(type_, lambda: raw)()
     layout = PROTO[type_]
     table = {
