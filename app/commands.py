@@ -13,9 +13,11 @@ import typer
 import uvloop
 from pydantic import ValidationError
 
+from app.kubeconfig import kubeconfig_of
 from app.server import first, listen, listening, stop_signals, url_of
 from app.settings import Settings
 from app.telemetry import configure_logging
+from app.tls import TlsError, authority_of, tls_of
 from app.wiring import Misconfigured, Service, openapi_documents, running
 
 drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -23,10 +25,28 @@ lab = typer.Typer(help="Local libvirt hosts on this machine, for trying Drover o
 drover.add_typer(lab, name="lab")
 
 Bind = Annotated[str | None, typer.Option(help="Address to listen on (DROVER_BIND, 127.0.0.1).")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one (DROVER_PORT, 8080).")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL keeps its data (DROVER_DATA_DIR).")]
+Port = Annotated[
+    int | None, typer.Option(help="Port to listen on; 0 takes a free one (DROVER_PORT, 8443 with TLS, else 8080).")
+]
+Tls = Annotated[
+    bool | None,
+    typer.Option(
+        "--tls/--no-tls", help="Speak TLS; without --tls-cert with certificates of Drover's own (DROVER_TLS)."
+    ),
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate to show, PEM (DROVER_TLS_CERT).")]
+TlsKey = Annotated[Path | None, typer.Option(help="Its key, PEM (DROVER_TLS_KEY).")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where Drover keeps its own data and certificates (DROVER_DATA_DIR).")
+]
 LabDir = Annotated[Path | None, typer.Option(help="Where the lab keeps its hosts (DROVER_LAB_DIR).")]
-Server = Annotated[str | None, typer.Option(help="Drover's URL (default: http://<bind>:<port> of the settings).")]
+Server = Annotated[str | None, typer.Option(help="Drover's URL (default: that of the settings).")]
+ServerCa = Annotated[
+    Path | None,
+    typer.Option(
+        help="What to trust an https server by, PEM (default: the data folder's tls/ca.crt, and the system's)."
+    ),
+]
 Nodes = Annotated[int, typer.Option(min=1, max=16, help="How many local libvirt hosts.")]
 
 
@@ -62,10 +82,16 @@ def serve(
     port: Port = None,
     data_dir: DataDir = None,
     lab_dir: LabDir = None,
+    tls: Tls = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     workers: Annotated[bool | None, typer.Option(help="Run controllers and workers in this process too.")] = None,
 ) -> None:
     """The API, with its controllers and workers unless --no-workers."""
-    settings = settings_of(bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, workers=workers)
+    settings = settings_of(
+        bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, workers=workers,
+        tls=tls, tls_cert=tls_cert, tls_key=tls_key,
+    )  # fmt: skip
     _to_the_end(_serve(settings), settings)
 
 
@@ -82,36 +108,49 @@ def work(data_dir: DataDir = None) -> None:
 
 @drover.command()
 def run(
-    nodes: Nodes = 3, bind: Bind = None, port: Port = None, data_dir: DataDir = None, lab_dir: LabDir = None
+    nodes: Nodes = 3,
+    bind: Bind = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    lab_dir: LabDir = None,
+    tls: Tls = None,
 ) -> None:
     """Everything on this machine: local libvirt hosts, PostgreSQL, the API and its workers, until Ctrl-C."""
-    settings = settings_of(bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir)
+    settings = settings_of(bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, tls=tls)
     _to_the_end(_serve(settings, lab_nodes=nodes), settings)
 
 
 @lab.command("up")
-def lab_up(nodes: Nodes = 3, lab_dir: LabDir = None, server: Server = None) -> None:
+def lab_up(
+    nodes: Nodes = 3,
+    lab_dir: LabDir = None,
+    server: Server = None,
+    server_ca: ServerCa = None,
+    data_dir: DataDir = None,
+) -> None:
     """Start local libvirt hosts and register them as Nodes through the API."""
     from app.lab.errors import LabError
     from app.lab.lab import up
 
-    settings = settings_of(lab_dir=lab_dir)
+    settings = settings_of(lab_dir=lab_dir, data_dir=data_dir)
     try:
-        hosts = asyncio.run(up(settings.lab_dir, nodes, server or _server(settings)))
+        hosts = asyncio.run(up(settings.lab_dir, nodes, server or _server(settings), _authority(settings, server_ca)))
     except LabError as error:
         refuse(str(error))
     print(f"{', '.join(host.name for host in hosts)}: up as user {hosts.account.name}; try: kubectl get nodes")
 
 
 @lab.command("down")
-def lab_down(lab_dir: LabDir = None, server: Server = None) -> None:
+def lab_down(
+    lab_dir: LabDir = None, server: Server = None, server_ca: ServerCa = None, data_dir: DataDir = None
+) -> None:
     """Stop the local hosts and everything that runs on them; leaves nothing, also after a kill -9."""
     from app.lab.errors import LabError
     from app.lab.lab import down
 
-    settings = settings_of(lab_dir=lab_dir)
+    settings = settings_of(lab_dir=lab_dir, data_dir=data_dir)
     try:
-        asyncio.run(down(settings.lab_dir, server or _server(settings)))
+        asyncio.run(down(settings.lab_dir, server or _server(settings), _authority(settings, server_ca)))
     except LabError as error:
         refuse(str(error))
 
@@ -130,41 +169,32 @@ def openapi(write: Annotated[Path | None, typer.Option(help="Write the documents
 
 
 @drover.command()
-def kubeconfig(server: Server = None) -> None:
+def kubeconfig(server: Server = None, server_ca: ServerCa = None, data_dir: DataDir = None) -> None:
     """A kubeconfig for kubectl, on standard output."""
-    print(_kubeconfig(server or _server(settings_of())), end="")
+    settings = settings_of(data_dir=data_dir)
+    print(kubeconfig_of(server or _server(settings), _authority(settings, server_ca)), end="")
 
 
 def _server(settings: Settings) -> str:
-    return url_of(settings.bind, settings.port)
+    return url_of(settings.bind, settings.listen_port, secure=settings.secure)
 
 
-def _way_in(data_dir: Path, server: str) -> str:
+def _authority(settings: Settings, given: Path | None) -> str:
+    try:
+        return authority_of(settings.data_dir, given)
+    except TlsError as error:
+        refuse(str(error))
+
+
+def _way_in(data_dir: Path, server: str, authority: str) -> str:
     """The line to copy for kubectl. With another PostgreSQL Drover needs no folder: then one that cannot be is no failure."""
     path = data_dir.absolute() / "kubeconfig"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_kubeconfig(server))
+        path.write_text(kubeconfig_of(server, authority))
     except OSError as error:
         return f"cannot write {path} ({error.strerror}); for kubectl: drover kubeconfig --server {server} > FILE"
     return f"export KUBECONFIG={path}"
-
-
-def _kubeconfig(server: str) -> str:
-    return f"""\
-apiVersion: v1
-kind: Config
-clusters:
-- name: drover
-  cluster: {{server: "{server}"}}
-contexts:
-- name: drover
-  context: {{cluster: drover, user: drover, namespace: default}}
-current-context: drover
-users:
-- name: drover
-  user: {{}}
-"""
 
 
 def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
@@ -177,30 +207,34 @@ def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(main)
-    except (Misconfigured, EmbeddedPostgresError, LabError, StoreError) as error:
+    except (Misconfigured, TlsError, EmbeddedPostgresError, LabError, StoreError) as error:
         refuse(str(error))
     raise typer.Exit(status)
 
 
 async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
-    listener = listen(settings.bind, settings.port)
-    server = url_of(settings.bind, listener.getsockname()[1])
+    tls = tls_of(settings)
+    authority = "" if tls is None else tls.authority
+    listener = listen(settings.bind, settings.listen_port)
+    server = url_of(settings.bind, listener.getsockname()[1], secure=settings.secure)
     with stop_signals() as stop:
-        async with running(settings, workers=settings.workers) as service, listening(service, listener) as serving:
-            print(f"Drover serves {server}\n{_way_in(settings.data_dir, server)}", flush=True)
+        async with running(settings, workers=settings.workers) as service, listening(service, listener, tls) as serving:
+            print(f"Drover serves {server}\n{_way_in(settings.data_dir, server, authority)}", flush=True)
             if lab_nodes:
-                await _lab_until(stop, service, settings, lab_nodes, server)
+                await _lab_until(stop, service, settings, lab_nodes, server, authority)
             else:
                 await first(stop, service.failed)
             stopped_by_itself = service.failed.is_set() or serving.done()
     return 1 if stopped_by_itself else 0
 
 
-async def _lab_until(stop: asyncio.Event, service: Service, settings: Settings, nodes: int, server: str) -> None:
+async def _lab_until(
+    stop: asyncio.Event, service: Service, settings: Settings, nodes: int, server: str, authority: str
+) -> None:
     from app.lab.lab import down, up
 
     try:
-        await up(settings.lab_dir, nodes, server)
+        await up(settings.lab_dir, nodes, server, authority)
         print(f"{nodes} local hosts are up; try: kubectl get nodes", flush=True)
         offering = asyncio.create_task(_offer_guest(settings), name="guest")
         try:
@@ -209,7 +243,7 @@ async def _lab_until(stop: asyncio.Event, service: Service, settings: Settings, 
             offering.cancel()
             await asyncio.wait([offering])
     finally:
-        await down(settings.lab_dir, server)
+        await down(settings.lab_dir, server, authority)
 
 
 async def _offer_guest(settings: Settings) -> None:

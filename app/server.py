@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import structlog
 import uvicorn
 
+from app.tls import Tls
 from app.wiring import Misconfigured, Service
 
 log = structlog.get_logger()
@@ -37,10 +38,10 @@ def listen(bind: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(bind: str, port: int) -> str:
+def url_of(bind: str, port: int, *, secure: bool = False) -> str:
     """Where a client of this machine reaches the listener: one on every address is reached on loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Listener(uvicorn.Server):
@@ -60,7 +61,9 @@ class _Listener(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def listening(service: Service, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+async def listening(
+    service: Service, listener: socket.socket, tls: Tls | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
     """Serves on the socket inside the block; on the way out ends watches, lets requests finish, and closes."""
     server = _Listener(
         uvicorn.Config(
@@ -75,18 +78,34 @@ async def listening(service: Service, listener: socket.socket) -> AsyncIterator[
             date_header=True,
             timeout_graceful_shutdown=int(SHUTDOWN_S),
             backlog=1024,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="listener")
     try:
         async with asyncio.timeout(SHUTDOWN_S):
             await server.listens.wait()
-        yield serving
+        async with _kept(tls):
+            yield serving
     finally:
         service.end_watches()
         server.should_exit = True
         await serving
         listener.close()
+
+
+@contextlib.asynccontextmanager
+async def _kept(tls: Tls | None) -> AsyncIterator[None]:
+    """The certificate is looked after inside the block."""
+    if tls is None:
+        yield
+        return
+    keeping = asyncio.create_task(tls.keep(), name="certificate")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
 
 
 @contextlib.contextmanager

@@ -34,8 +34,15 @@ class Settings(BaseSettings):
     """Where `drover lab` keeps its hosts. Short: a unix socket's path has at most 107 bytes."""
     bind: str = "127.0.0.1"
     """Loopback: without authentication nobody else may reach it."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """8080 without TLS. 0 takes a free one and prints it."""
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Unset: 8443 with TLS, 8080 without. 0 takes a free one and prints it."""
+    tls: bool | None = None
+    """Speak TLS: with `tls_cert`, or with certificates made in `data_dir` at the first start. Unset: only with `tls_cert`,
+    since plain HTTP on loopback needs nothing."""
+    tls_cert: Path | None = None
+    """PEM: the certificate, and after it what signed it. Read again when it changes."""
+    tls_key: Path | None = None
+    """PEM: the certificate's key, without a password."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
@@ -67,3 +74,13 @@ class Settings(BaseSettings):
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for machines."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether the listener speaks TLS."""
+        return bool(self.tls or self.tls_cert)
+
+    @property
+    def listen_port(self) -> int:
+        """The port, or the usual one."""
+        return self.port if self.port is not None else (8443 if self.secure else 8080)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -91,17 +92,40 @@ class Registration:
 
 
 @asynccontextmanager
-async def registration(hosts: LabHosts, server: str) -> AsyncIterator[Registration]:
-    """Raises Silent if nobody answers there, and LabError for an answer that is not Drover's."""
-    async with httpx.AsyncClient(base_url=server, timeout=ANSWER_S, trust_env=False) as client:
+async def registration(hosts: LabHosts, server: str, authority: str = "") -> AsyncIterator[Registration]:
+    """
+    Speaks to the server, trusted by the `authority` (PEM) and by the system's. Raises Silent if nobody answers there, and
+    LabError for an answer that is not Drover's.
+    """
+    trust = _trust(authority)
+    async with httpx.AsyncClient(base_url=server, timeout=ANSWER_S, trust_env=False, verify=trust) as client:
         try:
             yield Registration(hosts, client)
         except httpx.TimeoutException as error:
             raise LabError(f"{server} did not answer within {ANSWER_S:.0f} s: see what Drover says there") from error
         except httpx.TransportError as error:
+            if _is_mistrust(error):
+                raise LabError(f"{server} is not trusted ({error}): name its authority with --server-ca") from error
             raise Silent(f"no Drover answers at {server} ({error}): start one with `drover serve`") from error
         except httpx.InvalidURL as error:
             raise LabError(f"{server} is not a URL: {error}") from error
+
+
+def _trust(authority: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        if authority:
+            context.load_verify_locations(cadata=authority)
+    except ssl.SSLError as error:
+        raise LabError(f"the server's authority is no certificate: {error.reason or error}") from error
+    return context
+
+
+def _is_mistrust(error: BaseException | None) -> bool:
+    """Whether somebody answers, whose certificate was refused: httpx tells that only by the error's origin."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class Silent(LabError):

@@ -1,0 +1,198 @@
+"""TLS on the listener: which certificate it shows, what clients trust it by, and loading it anew when it changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import structlog
+
+from app.settings import Settings
+
+log = structlog.get_logger()
+
+FOLDER = "tls"
+"""Below the data folder: what Drover makes itself."""
+LOOK_S = 10.0
+"""How often the files are looked at."""
+
+
+class TlsError(Exception):
+    """No certificate to show; the text is one line that says which file or setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The files of a certificate, with what signed it, and of its key; perhaps one file."""
+
+    certificate: Path
+    key: Path
+
+    def stamp(self) -> tuple[object, ...]:
+        """Another one when a file was written or replaced. Raises TlsError."""
+        return tuple(
+            (path, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+            for path in (self.certificate, self.key)
+            for seen in [_stat(path)]
+        )
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Shows it from the next handshake on. Raises TlsError."""
+        _ensure_pem(self.certificate, b"-----BEGIN CERTIFICATE-----", "certificate")
+        _ensure_pem(self.key, b"PRIVATE KEY-----", "private key")
+        try:
+            context.load_cert_chain(self.certificate, self.key, password=self._encrypted)
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                raise TlsError(f"the key in {self.key} is not that of the certificate in {self.certificate}") from error
+            raise TlsError(f"cannot use {self.certificate} with {self.key}: {error.reason or error}") from error
+
+    def _encrypted(self) -> NoReturn:
+        raise TlsError(f"the key in {self.key} is encrypted, and nobody is asked for its password: decrypt it first")
+
+
+class Source(Protocol):
+    """Where the certificate comes from."""
+
+    def chain(self) -> Chain:
+        """What to show now. Raises TlsError."""
+
+    def trusted_by(self) -> str:
+        """What clients trust it by, as PEM; "" when that is not known here."""
+
+
+class Given:
+    """Somebody else's files: they renew them."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def chain(self) -> Chain:
+        return self._chain
+
+    def trusted_by(self) -> str:
+        from app.certificates import root_in  # loads OpenSSL a second time: only where TLS is spoken
+
+        try:
+            return root_in(self._chain.certificate.read_bytes()).decode()
+        except ValueError as error:
+            raise TlsError(f"{self._chain.certificate} holds no certificates: {error}") from error
+
+
+class Own:
+    """Files of Drover's own making, renewed whenever they are asked for."""
+
+    def __init__(self, data_dir: Path, bind: str) -> None:
+        from app.certificates import SelfSigned  # as above
+
+        self._made = SelfSigned(data_dir / FOLDER, ("localhost", "127.0.0.1", "::1", socket.gethostname(), bind))
+        self._data_dir = data_dir
+
+    def chain(self) -> Chain:
+        try:
+            self._data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+            self._made.ensure()
+        except OSError as error:
+            raise TlsError(f"cannot keep certificates in {self._data_dir}: {error.strerror}") from error
+        except ValueError as error:
+            raise TlsError(str(error)) from error
+        return Chain(self._made.serving, self._made.serving)
+
+    def trusted_by(self) -> str:
+        return self._made.authority.read_text()
+
+
+class Tls:
+    """The context of a listener."""
+
+    def __init__(self, source: Source, *, look_s: float = LOOK_S) -> None:
+        """Raises TlsError."""
+        self._source = source
+        self._look_s = look_s
+        self._loaded: tuple[object, ...] = ()
+        self.context = _context()
+        """One for all connections; who verifies clients loads their authorities into it."""
+        self.refresh(source.chain())
+        self.authority = source.trusted_by()
+        """What clients are told to trust, as PEM; "" leaves it to their system."""
+
+    def refresh(self, chain: Chain) -> bool:
+        """Loads the chain if it is another than before: the next handshake shows it. Raises TlsError, and changes nothing."""
+        stamp = chain.stamp()
+        if stamp == self._loaded:
+            return False
+        chain.load(_context())  # what cannot be loaded would leave the context without a key
+        chain.load(self.context)
+        self._loaded = stamp
+        return True
+
+    async def keep(self) -> None:
+        """Renews and reloads until it is cancelled. What is wrong is said once, and the former certificate stays."""
+        said = ""
+        while True:
+            await asyncio.sleep(self._look_s)
+            try:
+                if self.refresh(await asyncio.to_thread(self._source.chain)):
+                    log.info("certificate loaded anew")
+                said = ""
+            except TlsError as error:
+                if str(error) != said:
+                    log.warning("the certificate stays as it was", error=str(error))
+                said = str(error)
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """None for plain HTTP. Raises TlsError."""
+    cert, key = settings.tls_cert, settings.tls_key
+    if settings.tls is False and (cert or key):
+        raise TlsError("--no-tls (DROVER_TLS) contradicts --tls-cert and --tls-key (DROVER_TLS_CERT, DROVER_TLS_KEY)")
+    if cert and key:
+        return Tls(Given(Chain(cert, key)))
+    if cert or key:
+        missing = "--tls-key (DROVER_TLS_KEY)" if cert else "--tls-cert (DROVER_TLS_CERT)"
+        raise TlsError(f"a certificate and its key belong together: {missing} is missing")
+    return Tls(Own(settings.data_dir, settings.bind)) if settings.tls else None
+
+
+def authority_of(data_dir: Path, given: Path | None) -> str:
+    """What a client on this machine trusts a Drover by, beside its system: the file given, or the data folder's; as PEM.
+
+    Raises TlsError.
+    """
+    if given is None:
+        path = data_dir / FOLDER / "ca.crt"
+        return path.read_text() if os.access(path, os.R_OK) else ""
+    _ensure_pem(given, b"-----BEGIN CERTIFICATE-----", "certificate")
+    return given.read_text()
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _ensure_pem(path: Path, mark: bytes, what: str) -> None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if mark not in content:
+        raise TlsError(f"{path} holds no {what} in PEM form")
+
+
+def _unreadable(path: Path, error: OSError) -> TlsError:
+    return TlsError(f"cannot read {path}: {error.strerror}")
