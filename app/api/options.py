@@ -77,6 +77,8 @@ class ListOptions:
     match: Match
     timeout_s: int | None
     bookmarks: bool
+    initial_events: bool | None = None
+    """Of a watch: are the objects that there are told first? None: they are unless a revision is given."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], resource: str, *, watch: bool) -> ListOptions:
@@ -100,6 +102,7 @@ class ListOptions:
             match=Match(parameters.get("resourceVersionMatch", "")),
             timeout_s=timeout_s if timeout_s and timeout_s > 0 else None,
             bookmarks=flag(parameters, "allowWatchBookmarks"),
+            initial_events=flag(parameters, "sendInitialEvents") if "sendInitialEvents" in parameters else None,
         )
 
 
@@ -140,10 +143,6 @@ def _watch_errors(parameters: Mapping[str, str]) -> Iterator[FieldError]:
     if "sendInitialEvents" in parameters:
         if match != Match.NOT_OLDER_THAN:
             yield forbidden(field, f"sendInitialEvents requires setting {field} to {Match.NOT_OLDER_THAN}")
-        yield forbidden(
-            "sendInitialEvents",
-            "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
-        )
     elif match:
         yield forbidden(field, f"{field} is forbidden for watch unless sendInitialEvents is provided")
     if match and match != Match.NOT_OLDER_THAN:

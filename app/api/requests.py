@@ -106,7 +106,7 @@ def parse_query(query: bytes) -> Mapping[str, str]:
 def flag(parameters: Mapping[str, str], name: str) -> bool:
     """Kubernetes' idea of a boolean: present, and neither 0 nor false."""
     value = parameters.get(name)
-    return value is not None and value not in ("0", "false")
+    return value is not None and value.lower() not in ("0", "false")
 
 
 def integer(parameters: Mapping[str, str], name: str) -> int | None:

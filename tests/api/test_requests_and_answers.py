@@ -66,6 +66,10 @@ def bad_option(field_: str, why: str, kind: str = "ListOptions") -> str:
     return f'{kind}.meta.k8s.io "" is invalid: {field_}: {why}'
 
 
+def bad_options(*errors: str) -> str:
+    return f'ListOptions.meta.k8s.io "" is invalid: [{", ".join(errors)}]'
+
+
 def refused(code: int, says: str, reason: str) -> dict[str, Any]:
     return {"code": code, "says": says, "reason": reason}
 
@@ -83,6 +87,7 @@ def no_vm(name: str) -> dict[str, Any]:
 
 
 MATCH = "resourceVersionMatch"
+INITIAL_NEEDS_MATCH = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
 
 DISCOVERY = [
     Row("GET /api", has={"kind": "APIVersions", "versions": ["v1"]}),
@@ -175,8 +180,15 @@ LIST = [
 
 WATCH = [
     Row(f"GET {MACHINES}?watch=1", accept=YAML, code=406),
-    Row(f"GET {MACHINES}?watch=true&sendInitialEvents=true&{MATCH}=NotOlderThan&allowWatchBookmarks=true",
-        **invalid(bad_option("sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true", **invalid(bad_option(MATCH, INITIAL_NEEDS_MATCH))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=false", **invalid(bad_option(MATCH, INITIAL_NEEDS_MATCH))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true&{MATCH}=Exact&resourceVersion=1",
+        **invalid(bad_options(f"{MATCH}: {INITIAL_NEEDS_MATCH}", f'{MATCH}: Unsupported value: "Exact": supported values: "NotOlderThan"'))),
+    Row(f"GET {MACHINES}?watch=1&{MATCH}=Exact&resourceVersion=1",
+        **invalid(bad_options(f"{MATCH}: Forbidden: {MATCH} is forbidden for watch unless sendInitialEvents is provided",
+                              f'{MATCH}: Unsupported value: "Exact": supported values: "NotOlderThan"'))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true&{MATCH}=NotOlderThan&resourceVersion=abc", **bad("invalid resource version: …")),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true&{MATCH}=NotOlderThan&continue=x", 422),
     Row(f"GET {MACHINES}?watch=1&{MATCH}=NotOlderThan", **invalid(bad_option(MATCH, f"Forbidden: {MATCH} is forbidden for watch unless sendInitialEvents is provided"))),
     Row(f"GET {MACHINES}?watch=1&resourceVersion=abc", **bad("invalid resource version: …")),
     Row(f"GET {MACHINES}?watch=1&fieldSelector=x%3D1", **bad("field label not supported: x")),
