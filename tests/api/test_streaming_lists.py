@@ -15,7 +15,11 @@ from tests.api.builders import KV, MACHINES, NODES, annotated, labelled, machine
 from tests.api.watched import PARTIAL, TABLE, Watched, watching
 
 END = {"k8s.io/initial-events-end": "true"}
-STREAMED = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+STREAMED: dict[str, Any] = {
+    "sendInitialEvents": "true",
+    "resourceVersionMatch": "NotOlderThan",
+    "allowWatchBookmarks": "true",
+}
 
 
 async def make_nodes(client: httpx.AsyncClient, *names: str) -> str:
@@ -159,7 +163,7 @@ async def test_without_bookmarks_the_end_is_not_told(remote: httpx.AsyncClient) 
 @pytest.mark.parametrize("start", [{}, {"resourceVersion": "0"}], ids=["unset", "zero"])
 async def test_no_initial_events_means_from_now_on(remote: httpx.AsyncClient, start: dict[str, str]) -> None:
     await make_nodes(remote, "node0")
-    options = STREAMED | {"sendInitialEvents": "false"} | start
+    options: dict[str, Any] = STREAMED | {"sendInitialEvents": "false"} | start
 
     async with watching(remote, NODES, timeoutSeconds="3", **options) as watched:
         events = await watched.rest()
@@ -171,7 +175,7 @@ async def test_no_initial_events_means_from_now_on(remote: httpx.AsyncClient, st
 async def test_no_initial_events_from_a_revision_tells_what_came_later(remote: httpx.AsyncClient) -> None:
     old = await make_nodes(remote, "node0")
     await make_nodes(remote, "node1")
-    options = STREAMED | {"sendInitialEvents": "false", "resourceVersion": old}
+    options: dict[str, Any] = STREAMED | {"sendInitialEvents": "false", "resourceVersion": old}
 
     async with watching(remote, NODES, **options) as watched:
         seen = await watched.seen()

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import httpx
 
@@ -16,16 +15,7 @@ from app.kinds import ALL
 from app.store.base import Store
 from app.store.postgres import PostgresStore
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, labelled, machine, migration, node
-from tests.api.watched import PARTIAL, TABLE, Watched, watching
-
-MERGE = {"content-type": "application/merge-patch+json"}
-
-
-async def changed(client: httpx.AsyncClient, path: str, patch: dict[str, Any]) -> dict[str, Any]:
-    answer = await client.patch(path, content=json.dumps(patch), headers=MERGE)
-    assert answer.status_code == 200, answer.text
-    document: dict[str, Any] = answer.json()
-    return document
+from tests.api.watched import PARTIAL, TABLE, Watched, changed, watching
 
 
 async def test_a_watch_tells_the_state_then_every_change(remote: httpx.AsyncClient) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+MERGE = {"content-type": "application/merge-patch+json"}
 PARTIAL = {"accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
 
 
@@ -45,3 +46,10 @@ async def watching(
     async with client.stream("GET", path, params=query, headers=headers) as response:
         assert response.status_code == 200, await response.aread()
         yield Watched(response)
+
+
+async def changed(client: httpx.AsyncClient, path: str, patch: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.patch(path, content=json.dumps(patch), headers=MERGE)
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
