@@ -145,7 +145,7 @@ class _Stream:
 
     async def _follow(self, changes: Watch, since: Revision) -> None:
         """Raises Gone for a client that is too slow: it may come back with the last revision that it was told."""
-        for due, bookmark in self._bookmarks():
+        for due, bookmark in moments(time.monotonic(), self._ends, bookmarks=self._asked.options.bookmarks):
             await self._changes_until(due, changes, since)
             if bookmark:
                 await self._write([self._bookmark(max(changes.revision, since))])
@@ -157,18 +157,6 @@ class _Stream:
                 continue
             arrived = [event, *changes.ready()]
             await self._write(self._lines(arrived, since))
-
-    def _bookmarks(self) -> Iterator[tuple[float, bool]]:
-        """When to stop and look: at each moment a bookmark is due, and at the end."""
-        last = self._ends - LAST_BOOKMARK_S
-        if self._asked.options.bookmarks:
-            due = time.monotonic() + BOOKMARK_S
-            while due < last:
-                yield due, True
-                due += BOOKMARK_S
-            if last > time.monotonic():
-                yield last, True
-        yield self._ends, False
 
     def _lines(self, events: list[Event], since: Revision) -> Iterator[bytes]:
         for event in events:
@@ -194,6 +182,19 @@ class _Stream:
         for piece in _pieces(lines):
             async with asyncio.timeout(SEND_S):
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def moments(now: float, ends: float, *, bookmarks: bool) -> Iterator[tuple[float, bool]]:
+    """When a watch stops to look, and whether a bookmark is due then: every minute, shortly before the end, at the end."""
+    if bookmarks:
+        last = ends - LAST_BOOKMARK_S
+        due = now + BOOKMARK_S
+        while due < last:
+            yield due, True
+            due += BOOKMARK_S
+        if last > now:
+            yield last, True
+    yield ends, False
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import httpx
+import pytest
 
 from app.api.application import Api, create_api
+from app.api.watch import moments
 from app.kinds import ALL
 from app.store.base import Store
 from app.store.postgres import PostgresStore
@@ -151,6 +153,22 @@ async def test_a_watch_ends_when_its_time_is_over(remote: httpx.AsyncClient) -> 
         rest = await watched.rest()
 
     assert rest == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "bookmarks", "expected"),
+    [
+        (150.0, True, [(60.0, True), (120.0, True), (148.0, True), (150.0, False)]),
+        (122.0, True, [(60.0, True), (120.0, True), (122.0, False)]),
+        (3.0, True, [(1.0, True), (3.0, False)]),
+        (1.0, True, [(1.0, False)]),
+        (150.0, False, [(150.0, False)]),
+    ],
+)
+def test_bookmarks_come_every_minute_and_before_the_end(
+    ends: float, bookmarks: bool, expected: list[tuple[float, bool]]
+) -> None:
+    assert list(moments(0.0, ends, bookmarks=bookmarks)) == expected
 
 
 async def test_a_bookmark_comes_shortly_before_the_end(remote: httpx.AsyncClient, store: Store) -> None:
