@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import structlog
 import uvicorn
 
+from app.connections import Connection
 from app.tls import Tls
 from app.wiring import Misconfigured, Service
 
@@ -18,6 +19,9 @@ log = structlog.get_logger()
 
 SHUTDOWN_S = 5.0
 """How long open requests may take to finish once the listener closes; watches are ended first."""
+
+KEEP_ALIVE_S = 90
+"""How long a connection may be idle: as kube-apiserver, so that clients which reuse one do not find it just closed."""
 
 
 def listen(bind: str, port: int) -> socket.socket:
@@ -62,7 +66,10 @@ class _Listener(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def listening(
-    service: Service, listener: socket.socket, tls: Tls | None = None
+    service: Service,
+    listener: socket.socket,
+    tls: Tls | None = None,
+    connection: type[Connection] = Connection,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Serves on the socket inside the block; on the way out ends watches, lets requests finish, and closes."""
     server = _Listener(
@@ -72,7 +79,8 @@ async def listening(
             access_log=False,
             lifespan="off",
             loop="none",
-            http="httptools",
+            http=connection,
+            timeout_keep_alive=KEEP_ALIVE_S,
             ws="none",
             server_header=False,
             date_header=True,

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import orjson
+
 from app.api.errors import invalid_options
 from app.api.requests import flag, integer
 from app.machinery.errors import FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
@@ -50,11 +52,11 @@ class Position:
     def read(cls, token: str, resource: str) -> Position:
         """Raises 400 for what is not a token."""
         try:
-            parsed = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+            parsed = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         except ValueError as error:
             raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
         match parsed:
-            case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if start.count("/") == 1:
+            case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if _is_position(revision, start):
                 namespace, name = start.rstrip("\0").split("/")
                 return cls(Key(resource, namespace, name), None if revision < 0 else revision)
             case {"v": str(version)} if version != "meta.k8s.io/v1":
@@ -77,6 +79,8 @@ class ListOptions:
     match: Match
     timeout_s: int | None
     bookmarks: bool
+    initial_events: bool | None = None
+    """Of a watch: are the objects that there are told first? None: they are unless a revision is given."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], resource: str, *, watch: bool) -> ListOptions:
@@ -100,6 +104,7 @@ class ListOptions:
             match=Match(parameters.get("resourceVersionMatch", "")),
             timeout_s=timeout_s if timeout_s and timeout_s > 0 else None,
             bookmarks=flag(parameters, "allowWatchBookmarks"),
+            initial_events=flag(parameters, "sendInitialEvents") if "sendInitialEvents" in parameters else None,
         )
 
 
@@ -109,7 +114,15 @@ def _revision(text: str) -> Revision | None:
     if not (text.isascii() and text.isdecimal()):
         detail = f'strconv.ParseUint: parsing "{text}": invalid syntax'
         raise bad_request(f"invalid resource version: {invalid('resourceVersion', text, detail)}")
+    if len(text) > 20 or int(text) >= 2**64:
+        detail = f'strconv.ParseUint: parsing "{text}": value out of range'
+        raise bad_request(f"invalid resource version: {invalid('resourceVersion', text, detail)}")
     return int(text)
+
+
+def _is_position(revision: int, start: str) -> bool:
+    """Can there be such a place?"""
+    return revision < 2**63 and start.count("/") == 1 and "\0" not in start.rstrip("\0")
 
 
 def revision_of_get(parameters: Mapping[str, str]) -> Revision:
@@ -140,10 +153,6 @@ def _watch_errors(parameters: Mapping[str, str]) -> Iterator[FieldError]:
     if "sendInitialEvents" in parameters:
         if match != Match.NOT_OLDER_THAN:
             yield forbidden(field, f"sendInitialEvents requires setting {field} to {Match.NOT_OLDER_THAN}")
-        yield forbidden(
-            "sendInitialEvents",
-            "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
-        )
     elif match:
         yield forbidden(field, f"{field} is forbidden for watch unless sendInitialEvents is provided")
     if match and match != Match.NOT_OLDER_THAN:

@@ -35,7 +35,7 @@ class Reading:
         """The object; its status subresource is the whole object too."""
         media = negotiate(request.accept)
         if request.parameters:
-            await self._reached(revision_of_get(request.parameters))
+            await reached(self._objects, revision_of_get(request.parameters))
         stored = await self.stored(target)
         return self._representations.one(
             View(target.served, media, request.parameters.get("includeObject", "")), stored
@@ -111,24 +111,25 @@ class Reading:
             return options.position.revision
         if not options.revision:
             return None
-        await self._reached(options.revision)
+        await reached(self._objects, options.revision)
         # A limit without a match means Exact: kube-apiserver's older clients page that way.
         exact = options.match is Match.EXACT or (options.match is Match.UNSET and options.limit > 0)
         return options.revision if exact else None
 
-    async def _reached(self, wanted: Revision) -> None:
-        """Waits a little for a revision. Raises 504 when it does not come."""
-        if not wanted:
-            return
-        current = await self._objects.revision()
-        if current >= wanted:
-            return
-        try:
-            async with asyncio.timeout(PATIENCE_S), self._objects.watch(Scope(None), current) as changes:
-                while current < wanted:
-                    await changes.next(PATIENCE_S)
-                    current = changes.revision
-        except TimeoutError as error:
-            raise errors.too_new(wanted, await self._objects.revision()) from error
-        except TooNew as error:
-            raise errors.too_new(wanted, current) from error
+
+async def reached(objects: Objects, wanted: Revision) -> None:
+    """Waits a little for a revision; 0 is always there. Raises 504 when it does not come."""
+    if not wanted:
+        return
+    current = await objects.revision()
+    if current >= wanted:
+        return
+    try:
+        async with asyncio.timeout(PATIENCE_S), objects.watch(Scope(None), current) as changes:
+            while current < wanted:
+                await changes.next(PATIENCE_S)
+                current = changes.revision
+    except TimeoutError as error:
+        raise errors.too_new(wanted, await objects.revision()) from error
+    except TooNew as error:
+        raise errors.too_new(wanted, current) from error

@@ -13,6 +13,7 @@ from app.api.errors import not_acceptable
 from app.api.negotiation import ACCEPTED, Media, Shape
 from app.api.responses import Response, in_form, of_document
 from app.api.routes import Served
+from app.machinery.discovery import has_status
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import served_as
 from app.machinery.objects import Document
@@ -22,22 +23,35 @@ from app.store.base import EventType, Stored
 _HELD = 4096
 """How many rewritten objects and frames are kept: those of the last changes, which many watchers want at once."""
 
+_HELD_BYTES = 8 << 20
+"""How large they may be together: large objects must not fill the memory."""
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+"""The annotation of the bookmark that ends a streaming list."""
+
 
 class Memo:
     """The last few encodings, each made once and shared."""
 
-    def __init__(self, held: int = _HELD) -> None:
+    def __init__(self, held: int = _HELD, held_bytes: int = _HELD_BYTES) -> None:
         self._held = held
+        self._held_bytes = held_bytes
         self._kept: dict[object, bytes] = {}
+        self._bytes = 0
 
     def get(self, key: object, encode: Callable[[], bytes]) -> bytes:
         found = self._kept.get(key)
         if found is None:
-            found = encode()
-            if len(self._kept) >= self._held:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = found
+            found = self._kept[key] = encode()
+            self._bytes += len(found)
+            while len(self._kept) > self._held or self._bytes > self._held_bytes:
+                self._bytes -= len(self._kept.pop(next(iter(self._kept))))
         return found
+
+    @property
+    def size(self) -> int:
+        """In bytes, keys aside."""
+        return self._bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,8 @@ class Representations:
 
     def _list(self, served: Served, page: Page) -> bytes:
         version, name = str(served.group_version), served.kind.list_name
-        items = b",".join([self.body(served, stored) for stored in page.items])
+        bodies = [self.body(served, stored) for stored in page.items]
+        items = b",".join(_without_type(served, bodies) if served.kind.typed and served.native else bodies)
         return b'{"apiVersion":%b,"items":[%b],"kind":%b,"metadata":%b}' % (
             orjson.dumps(version), items, orjson.dumps(name), orjson.dumps(page.metadata),
         )  # fmt: skip
@@ -143,18 +158,22 @@ class Representations:
             return orjson.dumps(self._table(view, [document], headers=headers, metadata=_version_of(document)))
         return orjson.dumps(partial(document, version=view.media.version))
 
-    def bookmark(self, view: View, revision: int, *, headers: bool = False) -> bytes:
-        """A watch's line that only says how far it has come."""
-        metadata: Document = {"resourceVersion": str(revision)}
+    def bookmark(self, view: View, revision: int, *, headers: bool = False, initial_end: bool = False) -> bytes:
+        """A watch's line that only says how far it has come; with `initial_end` that the first state is complete."""
+        version: Document = {"resourceVersion": str(revision)}
+        metadata = version | ({"annotations": {INITIAL_EVENTS_END: "true"}} if initial_end else {})
         served = view.served
+        bare: Document = {"apiVersion": str(served.group_version), "kind": served.kind.name, "metadata": metadata}
         shown: Document
         match view.media.shape:
             case Shape.TABLE:
-                shown = self._table(view, [], headers=headers, metadata=metadata)
+                # A Table's own metadata has no place for the annotation: a row carries it.
+                shown = self._table(view, [bare] if initial_end else [], headers=headers, metadata=version)
             case Shape.OBJECT:
-                shown = {"apiVersion": str(served.group_version), "kind": served.kind.name, "metadata": metadata}
+                # Types that are compiled into kube-apiserver cannot leave these out.
+                shown = bare | ({"spec": {}, "status": {}} if served.kind.typed and has_status(served.kind) else {})
             case _:
-                shown = partial({"metadata": metadata}, version=view.media.version)
+                shown = partial(bare, version=view.media.version)
         return orjson.dumps({"type": "BOOKMARK", "object": shown}, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -168,6 +187,12 @@ def at_revision(stored: Stored, revision: int) -> Stored:
     document: dict[str, Any] = dict(stored.document)
     document["metadata"] = {**document["metadata"], "resourceVersion": str(revision)}
     return Stored(stored.key, revision, orjson.dumps(document))
+
+
+def _without_type(served: Served, bodies: Sequence[bytes]) -> list[bytes]:
+    """As a list of a type that is compiled into kube-apiserver has its items: only the list says what they are."""
+    says = orjson.dumps({"apiVersion": str(served.group_version), "kind": served.kind.name})[:-1] + b","
+    return [b"{" + body[len(says) :] if body.startswith(says) else body for body in bodies]
 
 
 def _version_of(document: Document) -> Document:

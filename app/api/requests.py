@@ -106,7 +106,7 @@ def parse_query(query: bytes) -> Mapping[str, str]:
 def flag(parameters: Mapping[str, str], name: str) -> bool:
     """Kubernetes' idea of a boolean: present, and neither 0 nor false."""
     value = parameters.get(name)
-    return value is not None and value not in ("0", "false")
+    return value is not None and value.lower() not in ("0", "false")
 
 
 def integer(parameters: Mapping[str, str], name: str) -> int | None:
@@ -116,7 +116,8 @@ def integer(parameters: Mapping[str, str], name: str) -> int | None:
         return None
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    value = int(text)
+    # So many digits are never in range, and Python refuses to convert thousands of them.
+    value = int(text) if len(text) < 100 else 2**63
     if not -(2**63) <= value < 2**63:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
     return value

@@ -84,9 +84,17 @@ class Resources:
             found = None
         else:
             found = self._of_collection.get(method)
+        if found is None and method == "POST" and not target.kind.typed:
+            return self._create_custom(target)
         if found is None:
             raise errors.method_not_allowed()
         return found
+
+    def _create_custom(self, target: Target) -> Handler:
+        """Custom resources are created on an item's path too, under the name in the body; but not without a namespace."""
+        if target.watch or (target.kind.namespaced and target.namespace is None):
+            raise errors.no_such_path()
+        return self._writing.create
 
     def _below_item(self, target: Target, method: str) -> Handler:
         if target.subresource == "status" and has_status(target.kind):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -15,13 +16,15 @@ from app.api import errors
 from app.api.context import Context
 from app.api.negotiation import JSON, Shape, negotiate
 from app.api.options import ListOptions
+from app.api.reading import reached
 from app.api.representation import Representations, View, at_revision, error_frame
 from app.api.requests import Request
 from app.api.responses import stream_headers
 from app.api.routes import Target
 from app.api.selection import Selection
 from app.api.streams import Streams
-from app.store.base import Event, EventType, Gone, Objects, Revision, Stored, StoreError, Watch
+from app.machinery.errors import ApiError
+from app.store.base import Event, EventType, Gone, Listing, Objects, Revision, Stored, StoreError, Watch
 
 log = structlog.get_logger()
 
@@ -34,11 +37,11 @@ BOOKMARK_S = 60.0
 LAST_BOOKMARK_S = 2.0
 """A last one comes so long before the end, so that the client's next watch starts there."""
 
-SEND_S = 30.0
-"""A client that has not read for so long is cut off; it can come back with its resourceVersion."""
+SEND_S = 60.0
+"""A client that has not read for so long is given up, if its listener has not done so before."""
 
-FIRST_BYTES = 256 * 1024
-"""What the first state is sent in pieces of."""
+PIECE_BYTES = 256 * 1024
+"""How much is encoded before it is sent: what waits for a slow client stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,45 +98,57 @@ class _Stream:
         """A Table's columns are told once, by the first line."""
 
     async def run(self) -> None:
-        """The first state unless a revision says from where; then the changes."""
-        since = self._asked.options.revision
+        """What there is, if it is asked for; then the changes."""
         try:
-            if not since:
-                since = await self._first_state()
-            await self._changes(since)
-        except Gone:
-            await self._too_old(since or 0)
+            await self._changes(await self._start())
+        except ApiError as error:
+            await self._write([error_frame(error)])
         except StoreError as error:
-            await self._write(error_frame(errors.of_store(error)))
+            await self._write([error_frame(errors.of_store(error))])
         except TimeoutError:
             self.cut_off = True
 
-    async def _first_state(self) -> Revision:
+    async def _start(self) -> Revision:
+        """The revision from which on changes are told."""
+        options = self._asked.options
+        since = options.revision or 0
+        tells_state = not since if options.initial_events is None else options.initial_events
+        if not tells_state:
+            return since or await self._objects.revision()
+        await reached(self._objects, since)
         listing = await self._objects.list(self._asked.selection.scope)
-        lines: list[bytes] = []
-        size = 0
-        for stored in listing.items:
-            if not self._asked.selection.matches(stored):
-                continue
-            lines.append(self._representations.frame(self._view, EventType.ADDED, stored, headers=self._headers()))
-            size += len(lines[-1])
-            if size > FIRST_BYTES:
-                await self._write(b"".join(lines))
-                lines, size = [], 0
-        await self._write(b"".join(lines))
+        await self._write(self._state(listing))
+        if options.initial_events and options.bookmarks:
+            await self._write([self._bookmark(listing.revision, initial_end=True)])
         return listing.revision
+
+    def _state(self, listing: Listing) -> Iterator[bytes]:
+        for stored in listing.items:
+            if self._asked.selection.matches(stored):
+                yield self._representations.frame(self._view, EventType.ADDED, stored, headers=self._headers())
+
+    def _bookmark(self, revision: Revision, *, initial_end: bool = False) -> bytes:
+        return self._representations.bookmark(self._view, revision, headers=self._headers(), initial_end=initial_end)
 
     async def _changes(self, since: Revision) -> None:
         # A revision that is still to come is waited for: nothing is told before it is passed.
         start = min(since, await self._objects.revision())
-        async with self._objects.watch(self._asked.selection.scope, start) as changes:
-            for due, bookmark in self._bookmarks():
-                await self._changes_until(due, changes, since)
-                if bookmark:
-                    line = self._representations.bookmark(
-                        self._view, max(changes.revision, since), headers=self._headers()
-                    )
-                    await self._write(line)
+        async with AsyncExitStack() as stack:
+            try:
+                changes = await stack.enter_async_context(self._objects.watch(self._asked.selection.scope, start))
+            except Gone as error:
+                raise await self._too_old(since) from error
+            try:
+                await self._follow(changes, since)
+            except Gone:
+                log.info("watch ended: its client fell too far behind", path=self._asked.request.path)
+
+    async def _follow(self, changes: Watch, since: Revision) -> None:
+        """Raises Gone for a client that is too slow: it may come back with the last revision that it was told."""
+        for due, bookmark in moments(time.monotonic(), self._ends, bookmarks=self._asked.options.bookmarks):
+            await self._changes_until(due, changes, since)
+            if bookmark:
+                await self._write([self._bookmark(max(changes.revision, since))])
 
     async def _changes_until(self, due: float, changes: Watch, since: Revision) -> None:
         while (left := due - time.monotonic()) > 0:
@@ -141,19 +156,7 @@ class _Stream:
             if event is None:
                 continue
             arrived = [event, *changes.ready()]
-            await self._write(b"".join(self._lines(arrived, since)))
-
-    def _bookmarks(self) -> Iterator[tuple[float, bool]]:
-        """When to stop and look: at each moment a bookmark is due, and at the end."""
-        last = self._ends - LAST_BOOKMARK_S
-        if self._asked.options.bookmarks:
-            due = time.monotonic() + BOOKMARK_S
-            while due < last:
-                yield due, True
-                due += BOOKMARK_S
-            if last > time.monotonic():
-                yield last, True
-        yield self._ends, False
+            await self._write(self._lines(arrived, since))
 
     def _lines(self, events: list[Event], since: Revision) -> Iterator[bytes]:
         for event in events:
@@ -170,15 +173,41 @@ class _Stream:
         due, self._headers_due = self._headers_due, False
         return due
 
-    async def _too_old(self, since: Revision) -> None:
+    async def _too_old(self, since: Revision) -> ApiError:
         current = await self._objects.revision()
-        await self._write(error_frame(errors.expired(f"too old resource version: {since} ({current})")))
+        return errors.expired(f"too old resource version: {since} ({current})")
 
-    async def _write(self, lines: bytes) -> None:
-        """Raises TimeoutError for a client that does not read."""
-        if lines:
+    async def _write(self, lines: Iterable[bytes]) -> None:
+        """In pieces, each encoded when the one before is on its way. Raises TimeoutError for who does not read."""
+        for piece in _pieces(lines):
             async with asyncio.timeout(SEND_S):
-                await self._send({"type": "http.response.body", "body": lines, "more_body": True})
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def moments(now: float, ends: float, *, bookmarks: bool) -> Iterator[tuple[float, bool]]:
+    """When a watch stops to look, and whether a bookmark is due then: every minute, shortly before the end, at the end."""
+    if bookmarks:
+        last = ends - LAST_BOOKMARK_S
+        due = now + BOOKMARK_S
+        while due < last:
+            yield due, True
+            due += BOOKMARK_S
+        if last > now:
+            yield last, True
+    yield ends, False
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    gathered: list[bytes] = []
+    size = 0
+    for line in lines:
+        gathered.append(line)
+        size += len(line)
+        if size > PIECE_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
 
 
 def _shown(event: Event, seen: EventType) -> Stored:

@@ -30,7 +30,7 @@ def parse_json(body: bytes, *, duplicates: bool = True) -> _Parsed:
         raise bad_request(f"the body of the request is not an object: {_shown(body)}")
     if not duplicates or len(_KEY_END.findall(body)) == _count_keys(value):
         return value, []
-    return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled), "")
+    return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled, parse_int=str), "")
 
 
 def load_json(body: bytes) -> Any:
@@ -39,7 +39,7 @@ def load_json(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise bad_request(go_json_error(body, error)) from None
-    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_too_deep(value):
+    if body.count(b"{") + body.count(b"[") > DEEPEST and is_too_deep(value):
         raise bad_request(f"the document is nested deeper than {DEEPEST} levels")
     return value
 
@@ -100,7 +100,7 @@ def _count_keys(value: Any) -> int:
     return sum(map(_count_keys, value)) if isinstance(value, list) else 0
 
 
-def _is_too_deep(value: Any) -> bool:
+def is_too_deep(value: Any) -> bool:
     """Level by level, so that the test itself needs no depth."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
@@ -135,7 +135,8 @@ def go_json_error(body: bytes, error: orjson.JSONDecodeError) -> str:
     """What Go's decoder would say, since that is what clients and people know."""
     text = body.decode(errors="replace")
     try:
-        json.loads(text)
+        # Digits without end are text: Python would refuse to convert them.
+        json.loads(text, parse_int=str)
     except json.JSONDecodeError as plain:
         if plain.pos >= len(text.rstrip()) or plain.msg.startswith("Unterminated string"):
             return "unexpected end of JSON input"

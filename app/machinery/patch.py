@@ -5,11 +5,16 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
+
+from app.machinery.documents import is_too_deep
 from app.machinery.errors import ApiError, bad_request
 from app.machinery.objects import Document
 from app.machinery.schema import Schema, type_name
 
 MOST_OPERATIONS = 10_000
+MOST_COPIED = 3 * 1024 * 1024
+"""Bytes that the copies of one patch may add: a few operations could double an object for ever. kube-apiserver's bound."""
 
 
 def rejected() -> ApiError:
@@ -36,13 +41,26 @@ def json_patch(document: Document, operations: Any) -> Document:
             f"{MOST_OPERATIONS}, got {len(operations)}",
         )
     patched: Any = copy.deepcopy(document)
+    copied = 0
     for operation in operations:
         if not isinstance(operation, dict):
             raise _wrong_type(operation, "handlers.jsonPatchOp")
+        if operation.get("op") == "copy":
+            copied += _size(_found(patched, _steps(operation.get("from"))))
+            if copied > MOST_COPIED:
+                raise rejected()
         patched = _applied(patched, operation)
-    if not isinstance(patched, dict):
+    if not isinstance(patched, dict) or is_too_deep(patched):
         raise rejected()
     return patched
+
+
+def _size(value: Any) -> int:
+    """In bytes; what orjson cannot encode any more is too deep to go on with."""
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        raise rejected() from None
 
 
 def _applied(root: Any, operation: Document) -> Any:

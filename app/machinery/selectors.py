@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from app.machinery.errors import ApiError, bad_request, invalid
@@ -311,6 +312,7 @@ def _unescaped(value: str) -> str:
     return re.sub(r"\\.?|=", plain, value, flags=re.DOTALL)
 
 
+@lru_cache(maxsize=256)
 def _reader(kind: Kind[Any, Any], path: str) -> Callable[[Document], str]:
     """Reads a field as text; a core kind's unset boolean is false, anything else unset is empty."""
     steps = path.split(".")

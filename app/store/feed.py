@@ -54,6 +54,37 @@ class Recent:
         self.start = position
 
 
+class Backlog:
+    """What one watch has still to be told, and how much memory that holds on to."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self.size = 0
+        """In bytes."""
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @property
+    def first(self) -> Event:
+        return self._events[0]
+
+    def append(self, event: Event) -> None:
+        self._events.append(event)
+        self.size += _size(event)
+
+    def take(self) -> Event:
+        event = self._events.popleft()
+        self.size -= _size(event)
+        return event
+
+    def take_all(self) -> list[Event]:
+        events = list(self._events)
+        self._events.clear()
+        self.size = 0
+        return events
+
+
 class Feed:
     """Follows the log for every watch of this process."""
 
@@ -65,6 +96,7 @@ class Feed:
         poll_s: float = 1.0,
         page: int = 500,
         queue: int = 4096,
+        queue_bytes: int = 16 << 20,
         recent: int = 4096,
         recent_bytes: int = 32 << 20,
     ) -> None:
@@ -75,6 +107,8 @@ class Feed:
         self._page = page
         self._queue = queue
         """How far a watch may fall behind, in events, before it is cut off."""
+        self._queue_bytes = queue_bytes
+        """The same in bytes: what waits for a client that does not read stays in memory."""
         self._recent = Recent(0, recent, recent_bytes)
         self._woken = asyncio.Event()
         self._watches: defaultdict[str | None, set[FeedWatch]] = defaultdict(set)
@@ -125,9 +159,9 @@ class Feed:
             raise TooNew(f"revision {after} is not reached: the newest is {page.upto}")
         return list(page.events), page.upto
 
-    @property
-    def queue_limit(self) -> int:
-        return self._queue
+    def holds(self, backlog: Backlog) -> bool:
+        """May so much wait for one watch? One event may always."""
+        return len(backlog) <= self._queue and (backlog.size <= self._queue_bytes or len(backlog) == 1)
 
     async def _follow(self) -> None:
         while True:
@@ -202,7 +236,7 @@ class FeedWatch:
         """Up to here everything is queued or was handed out."""
         self._is_live = False
         self._is_cut = False
-        self._queue: deque[Event] = deque()
+        self._queue = Backlog()
         self._arrived = asyncio.Event()
 
     async def begin(self) -> None:
@@ -217,7 +251,7 @@ class FeedWatch:
 
     async def next(self, timeout_s: float | None = None) -> Event | None:
         if self._queue and not self._is_cut:
-            return self._queue.popleft()
+            return self._queue.take()
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._next()
@@ -227,30 +261,28 @@ class FeedWatch:
     def ready(self) -> list[Event]:
         if self._is_cut:
             return []
-        events = list(self._queue)
-        self._queue.clear()
-        return events
+        return self._queue.take_all()
 
     @property
     def revision(self) -> Revision:
         if self._queue:
-            return self._queue[0].revision - 1
+            return self._queue.first.revision - 1
         return max(self._cursor, self._feed.position) if self._is_live and not self._is_cut else self._cursor
 
     def take(self, event: Event) -> None:
         """Called by the feed, in revision order."""
         if event.revision <= self._cursor or self._is_cut or not self._concerns(event):
             return
-        if len(self._queue) >= self._feed.queue_limit:
+        self._queue.append(event)
+        if not self._feed.holds(self._queue):
             self.cut()
             return
-        self._queue.append(event)
         self._arrived.set()
 
     def cut(self) -> None:
         """It has missed something: it must list again."""
         self._is_cut = True
-        self._queue.clear()
+        self._queue.take_all()
         self._arrived.set()
 
     def wake(self) -> None:
@@ -265,7 +297,7 @@ class FeedWatch:
             if self._is_cut:
                 raise Gone("the watch fell too far behind")
             if self._queue:
-                return self._queue.popleft()
+                return self._queue.take()
             if self._feed.closed:
                 raise Unavailable("the store is closed")
             if self._is_live:
@@ -279,12 +311,15 @@ class FeedWatch:
         if between is None:
             return False
         self._is_live = True
-        self._queue.extend(event for event in between if self._concerns(event))
+        for event in between:
+            if self._concerns(event):
+                self._queue.append(event)
         return True
 
     async def _advance(self) -> None:
         events, self._cursor = await self._feed.page(self._scope, self._cursor)
-        self._queue.extend(events)
+        for event in events:
+            self._queue.append(event)
 
     def _concerns(self, event: Event) -> bool:
         key, scope = event.object.key, self._scope

@@ -89,12 +89,20 @@ class PostgresObjects:
 class PostgresStore:
     """The port's Store, over a pool of connections and one that listens."""
 
-    def __init__(self, url: str, limits: Limits | None = None, *, open_s: float = 15, watch_queue: int = 4096) -> None:
+    def __init__(
+        self,
+        url: str,
+        limits: Limits | None = None,
+        *,
+        open_s: float = 15,
+        watch_queue: int = 4096,
+        watch_queue_bytes: int = 16 << 20,
+    ) -> None:
         self._limits = limits or Limits()
         self._engine = connect(url, self._limits)
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
-        self._feed = Feed(self._engine, self._limits, queue=watch_queue)
+        self._feed = Feed(self._engine, self._limits, queue=watch_queue, queue_bytes=watch_queue_bytes)
         self._objects = PostgresObjects(self._engine, self._feed)
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)

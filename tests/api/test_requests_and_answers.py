@@ -66,6 +66,10 @@ def bad_option(field_: str, why: str, kind: str = "ListOptions") -> str:
     return f'{kind}.meta.k8s.io "" is invalid: {field_}: {why}'
 
 
+def bad_options(*errors: str) -> str:
+    return f'ListOptions.meta.k8s.io "" is invalid: [{", ".join(errors)}]'
+
+
 def refused(code: int, says: str, reason: str) -> dict[str, Any]:
     return {"code": code, "says": says, "reason": reason}
 
@@ -83,6 +87,7 @@ def no_vm(name: str) -> dict[str, Any]:
 
 
 MATCH = "resourceVersionMatch"
+INITIAL_NEEDS_MATCH = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
 
 DISCOVERY = [
     Row("GET /api", has={"kind": "APIVersions", "versions": ["v1"]}),
@@ -145,6 +150,8 @@ LIST = [
     Row(f"GET {KV}/virtualmachines", has={"metadata.selfLink": f"{KV}/virtualmachines", "items.2.metadata.namespace": "leaving"}),
     Row(f"GET {KV}/namespaces/nowhere/virtualmachines", has={"items": []}),
     Row(f"GET {NODES}", has={"kind": "NodeList", "apiVersion": "v1", "metadata.selfLink": NODES, "metadata.continue": KeyError}),
+    Row(f"GET {NODES}", has={"items.0.kind": KeyError, "items.0.apiVersion": KeyError, "items.0.metadata.name": "node0"}),
+    Row(f"GET {MACHINES}", has={"items.0.kind": "VirtualMachine", "items.0.apiVersion": "kubevirt.io/v1alpha1"}),
     Row(f"GET {KV}/nodes", has={"apiVersion": "kubevirt.io/v1alpha1", "items.0.apiVersion": "kubevirt.io/v1alpha1"}),
     Row(f"GET {MACHINES}?limit=1", has={"items.0.metadata.name": "vm0", "items.1": KeyError, "metadata.remainingItemCount": 1}),
     Row(f"GET {MACHINES}?limit=1&labelSelector=tier", has={"items.1": KeyError, "metadata.remainingItemCount": KeyError}),
@@ -175,8 +182,15 @@ LIST = [
 
 WATCH = [
     Row(f"GET {MACHINES}?watch=1", accept=YAML, code=406),
-    Row(f"GET {MACHINES}?watch=true&sendInitialEvents=true&{MATCH}=NotOlderThan&allowWatchBookmarks=true",
-        **invalid(bad_option("sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true", **invalid(bad_option(MATCH, INITIAL_NEEDS_MATCH))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=false", **invalid(bad_option(MATCH, INITIAL_NEEDS_MATCH))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true&{MATCH}=Exact&resourceVersion=1",
+        **invalid(bad_options(f"{MATCH}: {INITIAL_NEEDS_MATCH}", f'{MATCH}: Unsupported value: "Exact": supported values: "NotOlderThan"'))),
+    Row(f"GET {MACHINES}?watch=1&{MATCH}=Exact&resourceVersion=1",
+        **invalid(bad_options(f"{MATCH}: Forbidden: {MATCH} is forbidden for watch unless sendInitialEvents is provided",
+                              f'{MATCH}: Unsupported value: "Exact": supported values: "NotOlderThan"'))),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true&{MATCH}=NotOlderThan&resourceVersion=abc", **bad("invalid resource version: …")),
+    Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true&{MATCH}=NotOlderThan&continue=x", 422),
     Row(f"GET {MACHINES}?watch=1&{MATCH}=NotOlderThan", **invalid(bad_option(MATCH, f"Forbidden: {MATCH} is forbidden for watch unless sendInitialEvents is provided"))),
     Row(f"GET {MACHINES}?watch=1&resourceVersion=abc", **bad("invalid resource version: …")),
     Row(f"GET {MACHINES}?watch=1&fieldSelector=x%3D1", **bad("field label not supported: x")),
@@ -207,7 +221,9 @@ CREATE = [
     Row(f"POST {KV}/namespaces/nowhere/virtualmachines", body=machine("new"), **refused(404, 'namespaces "nowhere" not found', "NotFound")),
     Row(f"POST {KV}/namespaces/default/virtualmachines", body={**machine("new"), "metadata": {"name": "new", "namespace": "other"}},
         **bad("the namespace of the provided object does not match the namespace sent on the request")),
-    Row(f"POST {KV}/virtualmachines", 405, body=machine("new")),
+    Row(f"POST {KV}/virtualmachines", body=machine("new"), **refused(404, GONE, "NotFound")),
+    Row(f"POST {MACHINES}/new", 201, body=machine("new"), has={"metadata.name": "new"}),
+    Row(f"POST {MACHINES}/vm0", body=machine("vm0"), **refused(409, 'virtualmachines.kubevirt.io "vm0" already exists', "AlreadyExists")),
     Row(f"POST {NODES}/node0", 405, body=node()),
     Row(f"POST {TM}/status", 405, says='create is not supported on resources of kind "virtualmachines.kubevirt.io"', body=machine("vm0")),
     Row(f"POST {NODES}", 201, body={"metadata": {"name": "bare"}, "spec": {"providerID": "qemu:///session"}}, has={"kind": "Node", "apiVersion": "v1"}),

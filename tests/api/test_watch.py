@@ -7,59 +7,17 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import httpx
+import pytest
 
 from app.api.application import Api, create_api
+from app.api.watch import moments
 from app.kinds import ALL
 from app.store.base import Store
 from app.store.postgres import PostgresStore
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, labelled, machine, migration, node
-
-MERGE = {"content-type": "application/merge-patch+json"}
-TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
-PARTIAL = {"accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
-
-
-class Watched:
-    """An open watch, read line by line."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self._lines = response.aiter_lines()
-
-    async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(10):
-            event: dict[str, Any] = json.loads(await anext(self._lines))
-        return event
-
-    async def seen(self) -> tuple[str, str]:
-        """The next event's type and its object's name."""
-        event = await self.next()
-        return event["type"], event["object"]["metadata"]["name"]
-
-    async def rest(self) -> list[dict[str, Any]]:
-        """What comes before the end."""
-        async with asyncio.timeout(10):
-            return [json.loads(line) async for line in self._lines]
-
-
-@asynccontextmanager
-async def watching(
-    client: httpx.AsyncClient, path: str, headers: dict[str, str] | None = None, **parameters: str
-) -> AsyncIterator[Watched]:
-    query = {"watch": "1", **parameters}
-    async with client.stream("GET", path, params=query, headers=headers) as response:
-        assert response.status_code == 200, await response.aread()
-        yield Watched(response)
-
-
-async def changed(client: httpx.AsyncClient, path: str, patch: dict[str, Any]) -> dict[str, Any]:
-    answer = await client.patch(path, content=json.dumps(patch), headers=MERGE)
-    assert answer.status_code == 200, answer.text
-    document: dict[str, Any] = answer.json()
-    return document
+from tests.api.watched import PARTIAL, TABLE, Watched, changed, watching
 
 
 async def test_a_watch_tells_the_state_then_every_change(remote: httpx.AsyncClient) -> None:
@@ -197,6 +155,22 @@ async def test_a_watch_ends_when_its_time_is_over(remote: httpx.AsyncClient) -> 
     assert rest == []
 
 
+@pytest.mark.parametrize(
+    ("ends", "bookmarks", "expected"),
+    [
+        (150.0, True, [(60.0, True), (120.0, True), (148.0, True), (150.0, False)]),
+        (122.0, True, [(60.0, True), (120.0, True), (122.0, False)]),
+        (3.0, True, [(1.0, True), (3.0, False)]),
+        (1.0, True, [(1.0, False)]),
+        (150.0, False, [(150.0, False)]),
+    ],
+)
+def test_bookmarks_come_every_minute_and_before_the_end(
+    ends: float, bookmarks: bool, expected: list[tuple[float, bool]]
+) -> None:
+    assert list(moments(0.0, ends, bookmarks=bookmarks)) == expected
+
+
 async def test_a_bookmark_comes_shortly_before_the_end(remote: httpx.AsyncClient, store: Store) -> None:
     await remote.post(NODES, json=node("node0"))
     revision = await store.objects.revision()
@@ -209,6 +183,8 @@ async def test_a_bookmark_comes_shortly_before_the_end(remote: httpx.AsyncClient
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"resourceVersion": str(revision)},
+        "spec": {},
+        "status": {},
     }
 
 

@@ -1,0 +1,142 @@
+"""A client's connection: nobody may hold one for ever by sending too slowly, too much, or by never reading.
+
+    idle ──first byte──▶ request coming ──complete──▶ answer going out ──▶ idle
+                              │ too slow                     │ nothing read
+                              ▼                              ▼
+                            aborted                        aborted
+
+uvicorn bounds neither the head of a request nor the time that a peer takes, and its close waits for a peer that reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+log = structlog.get_logger()
+
+HEAD_LIMIT = 1024 * 1024
+"""Bytes of request line and headers; Go's default, so that the longest selector is the same as Kubernetes'."""
+
+TOO_LONG = b"431 Request Header Fields Too Large"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a peer may take."""
+
+    head_s: float = 32
+    """For the head of a request, and for the first byte of a new connection; kube-apiserver's bound."""
+    request_s: float = 65
+    """For a whole request: a moment longer than the deadline that is answered with a Status."""
+    stalled_s: float = 30
+    """For reading what was sent; more than the few seconds of a network that is changing its route."""
+    look_s: float = 5
+    """How often a connection is looked at."""
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, cut off when its peer has used up our patience."""
+
+    patience = Patience()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_since: float | None = None
+        """Since when the head of a request is awaited; None when it is complete, and between requests."""
+        self._request_since: float | None = None
+        self._stalled_since: float | None = None
+        """Since when the peer has not read what was sent, although the buffer is full."""
+        self._closing_since: float | None = None
+        self._head_size = 0
+        self._in_body = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        self._look_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_body:
+            self._head_size += len(data)
+            if self._head_size > HEAD_LIMIT:
+                self._refuse()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._head_since = self._request_since = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_since = None
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._request_since = None
+        self._head_size = 0
+        self._in_body = False
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        self._stalled_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stalled_since = None
+        super().resume_writing()
+
+    def _refuse(self) -> None:
+        """In Go's words; what else comes is not looked at."""
+        self.transport.write(
+            b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n%b"
+            % (TOO_LONG, TOO_LONG)
+        )
+        self.transport.close()
+
+    def _look_later(self) -> None:
+        self._timer = self.loop.call_later(self.patience.look_s, self._look)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        if self._closing_since is None and self.transport.is_closing():
+            self._closing_since = now
+        why = self._overdue(now)
+        if why:
+            log.info("connection cut off", why=why, client=self.client)
+            self._break()
+        else:
+            self._look_later()
+
+    def _break(self) -> None:
+        """At once, and with what the kernel still holds for a peer that does not read."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _overdue(self, now: float) -> str:
+        """What the peer has not done in time; "" while there is nothing to complain about."""
+        patience = self.patience
+        for since, limit_s, why in (
+            (self._head_since, patience.head_s, "no complete head of a request"),
+            (self._request_since, patience.request_s, "no complete request"),
+            (self._stalled_since, patience.stalled_s, "does not read"),
+            (self._closing_since, patience.stalled_s, "does not read the last of it"),
+        ):
+            if since is not None and now - since > limit_s:
+                return why
+        return ""
