@@ -530,12 +530,16 @@ def test_a_later_deletion_may_say_another_policy() -> None:
 
 
 def test_what_holds_others_terminates() -> None:
-    room = {
+    room: Document = {
         "metadata": {"name": "room", "uid": "1"},
         "spec": {"finalizers": ["kubernetes"]},
         "status": {"phase": "Active"},
     }
-    marked = {**room, "metadata": {**room["metadata"], "deletionTimestamp": NOW}, "status": {"phase": "Terminating"}}
+    marked: Document = {
+        **room,
+        "metadata": {**room["metadata"], "deletionTimestamp": NOW},
+        "status": {"phase": "Terminating"},
+    }
 
     assert prepare_delete(NAMESPACE, room, {}, now=NOW) == marked
     assert prepare_delete(NAMESPACE, marked, {}, now="later") == marked
