@@ -24,8 +24,8 @@ def with_policy(finalizers: Sequence[str], options: Document) -> list[str]:
 
 
 def _wanted(options: Document) -> str | None:
-    """The finalizer of the policy, "" for the background's, None when nothing is said."""
+    """The finalizer of the policy, "" for the background's, None when nothing known is said."""
     if options.get("orphanDependents") is not None:
         return ORPHAN if options["orphanDependents"] else ""
     policy = options.get("propagationPolicy")
-    return None if policy is None else _POLICIES[policy]
+    return _POLICIES.get(str(policy))
