@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.application import Api, create_api
 from app.controllers.config import HostConfig
 from app.controllers.eviction import Evictions
+from app.controllers.finalize import Finalize
 from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard
 from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
@@ -157,7 +158,7 @@ def _api(store: PostgresStore, settings: Settings) -> Api:
         store,
         served_kinds(settings),
         version=version_of_drover(),
-        handlers={(POD.name, "eviction"): Evictions(store).answer},
+        handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         checks={"postgresql": partial(_answers, store)},
     )

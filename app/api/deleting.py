@@ -55,7 +55,7 @@ class Deleting:
         if not deleted.stays:
             return of_document(_success(target, deleted.document), media=media)
         shown = served_as(target.kind, target.served.group_version, deleted.document)
-        return self._representations.of(View(target.served, media), shown)
+        return self._representations.of(View(target.served, media), shown, 202 if options.cascades else 200)
 
     async def delete_collection(self, target: Target, request: Request) -> Response:
         """Every object that the selectors mean, as it was. The first refusal ends it, as in Kubernetes."""

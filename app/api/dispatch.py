@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api import errors, responses, reviews
 from app.api.documents import Documents
 from app.api.metrics import Metrics
+from app.api.negotiation import negotiate
 from app.api.requests import ClientGone, Request
 from app.api.resources import Answer, Resources
 from app.api.responses import Response, of_document, of_error
@@ -60,7 +61,8 @@ class Dispatch:
         if reviews.is_review(path):
             if request.method != "POST":
                 raise errors.method_not_allowed()
-            return of_document(reviews.review(path, request.user), 201)
+            media = negotiate(request.accept)
+            return of_document(reviews.review(path, request.user, await reviews.asked(request)), 201, media=media)
         found = self._documents.find(path)
         if found is None:
             raise errors.no_such_path()

@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
+from app.api import services
 from app.api.negotiation import JSON, YAML, Clause, clauses, negotiate
 from app.api.requests import Request
-from app.api.responses import Response, in_form
+from app.api.responses import Response, in_form, of_document
 from app.machinery import discovery, openapi
 from app.machinery.kind import Kind
 from app.machinery.objects import Document
@@ -62,7 +63,7 @@ class Documents:
     def __init__(self, kinds: Kinds) -> None:
         self._plain = _discovery(kinds)
         self._aggregated = {
-            "/api": Prepared.of(discovery.aggregated(kinds, core=True)),
+            "/api": Prepared.of(services.announced_together(discovery.aggregated(kinds, core=True))),
             "/apis": Prepared.of(discovery.aggregated(kinds, core=False)),
         }
         self._versions = {
@@ -81,6 +82,8 @@ class Documents:
             return lambda request: self._discover(path, request)
         if path in self._versions:
             return lambda request: self._version(path, request)
+        if (none := services.find(path)) is not None:
+            return lambda request: of_document(none, media=negotiate(request.accept))
         return {"/openapi/v3": self._index_of_v3, "/openapi/v2": self._swagger}.get(path)
 
     def _discover(self, path: str, request: Request) -> Response:
@@ -133,6 +136,8 @@ def _discovery(kinds: Kinds) -> Mapping[str, bytes]:
         documents[version.path] = discovery.resource_list(kinds, version)
         if version.group:
             documents[f"/apis/{version.group}"] = discovery.api_group(kinds, version.group)
+    if (core := documents.get("/api/v1")) is not None:
+        documents["/api/v1"] = services.announced(core)
     return {path: orjson.dumps(document) for path, document in documents.items() if document is not None}
 
 

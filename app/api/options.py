@@ -214,11 +214,11 @@ PROPAGATIONS = ("Foreground", "Background", "Orphan", "nil")
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """Of a delete. Dependents always go in the background: no policy leaves a finalizer that nobody would take off."""
+    """Of a delete."""
 
     dry_run: bool
     document: Document
-    """The options themselves, for what the lifecycle looks at: preconditions."""
+    """The options themselves, for what the lifecycle looks at: preconditions and propagation."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], body: Mapping[str, object]) -> DeleteOptions:
@@ -229,9 +229,19 @@ class DeleteOptions:
         errors = [*_dry_run_errors(dry_run), *_propagation_errors(source)]
         if errors:
             raise invalid_options("DeleteOptions", errors)
-        if not isinstance(source.get("preconditions") or {}, dict):
-            raise bad_request("json: cannot unmarshal into Go struct field DeleteOptions.preconditions")
+        for name, wanted in _DELETE_TYPES.items():
+            value = source.get(name)
+            if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+                raise bad_request(f"json: cannot unmarshal into Go struct field DeleteOptions.{name}")
         return cls(bool(dry_run), dict(source))
+
+    @property
+    def cascades(self) -> bool:
+        """In the old words: `orphanDependents: false`."""
+        return self.document.get("orphanDependents") is False
+
+
+_DELETE_TYPES: dict[str, type] = {"preconditions": dict, "gracePeriodSeconds": int, "orphanDependents": bool}
 
 
 def _of_query(parameters: Mapping[str, str]) -> dict[str, object]:

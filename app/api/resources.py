@@ -21,7 +21,7 @@ from app.api.routes import Target
 from app.api.streams import Streams
 from app.api.watch import Watching
 from app.api.writing import Writing
-from app.machinery.discovery import has_status
+from app.machinery.discovery import has_status, verbs
 from app.machinery.errors import ApiError
 from app.machinery.kind import Subresource
 
@@ -78,12 +78,8 @@ class Resources:
             return self._below_item(target, method)
         if target.name and not target.watch:
             found = self._of_item.get(method)
-        elif (target.watch and method != "GET") or (
-            target.kind.namespaced and target.namespace is None and method != "GET"
-        ):
-            found = None
         else:
-            found = self._of_collection.get(method)
+            found = None if _is_only_read(target, method) else self._of_collection.get(method)
         if found is None and method == "POST" and not target.kind.typed:
             return self._create_custom(target)
         if found is None:
@@ -136,6 +132,13 @@ class Resources:
         document = parsed(type_, body).document if body else {}
         answered = await handler(_VERBS[request.method], target.key, document, options.dry_run)
         return of_document(answered, 201 if request.method == "POST" else 200, media=media)
+
+
+def _is_only_read(target: Target, method: str) -> bool:
+    """Is it no collection that the method could change?"""
+    if method == "DELETE" and "deletecollection" not in verbs(target.kind):
+        return True
+    return method != "GET" and (target.watch or (target.kind.namespaced and target.namespace is None))
 
 
 def _watches(target: Target, request: Request) -> bool:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.api import errors
 from app.api.auth import User
+from app.api.bodies import ACCEPTED, parsed
+from app.api.negotiation import JSON
+from app.api.requests import Request
+from app.machinery.errors import bad_request
 from app.machinery.objects import Document
+from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 
 AUTHORIZATION = "authorization.k8s.io/v1"
 AUTHENTICATION = "authentication.k8s.io/v1"
@@ -38,10 +44,26 @@ def is_review(path: str) -> bool:
     return path in _REVIEWS
 
 
-def review(path: str, user: User) -> Document:
-    """The answered review."""
+def review(path: str, user: User, spec: Document) -> Document:
+    """The answered review, with the question that was asked."""
     version, kind, status = _REVIEWS[path]
     answered: Document = {"kind": kind, "apiVersion": version, "metadata": {"creationTimestamp": None}}
     if version == AUTHORIZATION:
-        answered["spec"] = {}
+        answered["spec"] = spec
     return {**answered, "status": status(user)}
+
+
+async def asked(request: Request) -> Document:
+    """What the question is about; of protobuf, which only says what nobody is refused here, it stays unsaid.
+
+    Raises ApiError for what is no question."""
+    body = await request.body()
+    type_ = request.content_type or JSON
+    if type_ == PROTOBUF or not body:
+        return {}
+    if type_ not in ACCEPTED:
+        raise errors.unsupported_media(ACCEPTED)
+    spec = parsed(type_, body).document.get("spec") or {}
+    if not isinstance(spec, dict):
+        raise bad_request("json: cannot unmarshal into Go struct field .spec")
+    return spec

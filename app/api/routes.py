@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.machinery.discovery import subresources
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import self_link
 from app.store.base import Key, Scope
@@ -81,11 +82,16 @@ def _find(plurals: dict[str, Served], steps: Sequence[str]) -> Target | None:
         if served is not None and served.kind.namespaced:
             return _target(served, steps[1], steps[3:])
     served = plurals.get(steps[0]) if steps else None
-    if served is None:
+    if served is None or _is_below_no_namespace(served.kind, steps):
         return None
     if not served.kind.namespaced:
         return _target(served, None, steps[1:])
     return Target(served) if len(steps) == 1 else None
+
+
+def _is_below_no_namespace(kind: Kind[Any, Any], steps: Sequence[str]) -> bool:
+    """A resource that is not served, in a namespace, would read like a subresource of the namespace."""
+    return kind.contains and len(steps) > 2 and all(below.name != steps[2] for below in subresources(kind))
 
 
 def _target(served: Served, namespace: str | None, rest: Sequence[str]) -> Target | None:

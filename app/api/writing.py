@@ -16,7 +16,7 @@ from app.api.representation import View
 from app.api.requests import Request
 from app.api.responses import Response, warned
 from app.api.routes import Target
-from app.machinery.documents import load_json
+from app.machinery.documents import parse_json_value
 from app.machinery.errors import ApiError, FieldError, invalid_object
 from app.machinery.lifecycle import (
     is_finished_deleting,
@@ -26,10 +26,11 @@ from app.machinery.lifecycle import (
     validate_create,
     validate_update,
 )
+from app.machinery.metadata import metadata_warnings, without_repeated_owners
 from app.machinery.objects import Document
 from app.machinery.patch import json_patch, merge_patch, strategic_merge_patch, undecodable_patch
 from app.machinery.schema import schema_of
-from app.store.base import AlreadyExists, Conflict, Key, NotFound, Stored
+from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
 
 ATTEMPTS = 5
 """How often a write that does not insist on a version is made again when somebody else wins."""
@@ -48,6 +49,9 @@ class Outcome:
 
     document: Document
     warnings: list[str]
+    """Of fields that strict validation refuses."""
+    unwise: list[str]
+    """What is told whatever the validation."""
 
 
 Change = Callable[[Document], tuple[Document, list[str]]]
@@ -70,10 +74,11 @@ class Writing:
         found = complaints(schema_of(kind).prune(document), body.duplicates)
         if found and options.validation is Validation.STRICT:
             raise strict_error(kind.name, target.served.group_version, found)
+        unwise = without_repeated_owners(document)
         await self._ensure_namespace(target, document)
         first = self._prepared(target, document)
         response = await self._created(target, media, document, first, dry_run=options.dry_run)
-        return warned(response, strictly(found, options.validation))
+        return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(None, first)])
 
     async def _created(
         self, target: Target, media: Media, document: Document, prepared: Document, *, dry_run: bool
@@ -86,7 +91,11 @@ class Writing:
                 if dry_run:
                     await self._ensure_free(key)
                     return self._representations.of(view, self._served(target, prepared), 201)
-                return self._representations.one(view, await self._objects.create(key, prepared), 201)
+                stored = await self._objects.create(key, prepared, within=self._room(target))
+                return self._representations.one(view, stored, 201)
+            except Closing:
+                # Its deletion began after the look at it. Or a new one of that name is there already: then once more.
+                await self._ensure_namespace(target, prepared)
             except AlreadyExists as error:
                 if (document.get("metadata") or {}).get("name"):
                     raise await self._taken(target, key) from error
@@ -110,13 +119,18 @@ class Writing:
         _ensure_valid(target, prepared, validate_create(kind, prepared))
         return prepared
 
+    def _room(self, target: Target) -> Key | None:
+        """The namespace that the object is made in."""
+        return Key("namespaces", "", target.namespace or "") if target.kind.namespaced else None
+
     async def _ensure_namespace(self, target: Target, document: Document) -> None:
         """The namespace is there and stays. Raises 404 and 403."""
-        if not target.kind.namespaced:
+        room = self._room(target)
+        if room is None:
             return
-        namespace = target.namespace or ""
+        namespace = room.name
         try:
-            stored = await self._objects.get(Key("namespaces", "", namespace))
+            stored = await self._objects.get(room)
         except NotFound as error:
             raise errors.no_namespace(namespace) from error
         if stored.document["metadata"].get("deletionTimestamp"):
@@ -160,12 +174,12 @@ class Writing:
             raise errors.unsupported_media(accepted)
         body = await request.body()
         options = WriteOptions.read(request.parameters, "PatchOptions")
-        patch, schema = _read_patch(body), schema_of(target.kind)
+        (patch, duplicates), schema = _read_patch(body, type_), schema_of(target.kind)
 
         def wanted(current: Document) -> tuple[Document, list[str]]:
             patched = _patched(type_, current, patch, target)
             encoded = orjson.dumps(patched)
-            found = complaints(schema.prune(patched), ())
+            found = [*duplicates, *complaints(schema.prune(patched), ())]
             if found and options.validation is Validation.STRICT:
                 raise strict_patch_error(orjson.loads(encoded), found)
             return patched, found
@@ -180,7 +194,7 @@ class Writing:
         for attempt in range(ATTEMPTS):
             stored = await self._current(target)
             outcome = self._outcome(target, stored, change, patched=patched)
-            warnings = strictly(outcome.warnings, options.validation)
+            warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise]
             if options.dry_run:
                 return warned(self._representations.of(view, self._served(target, outcome.document)), warnings)
             try:
@@ -199,12 +213,13 @@ class Writing:
         # Copies of our own: what the store keeps is shared, and defaults are filled in in place.
         old, base = orjson.loads(stored.body), orjson.loads(stored.body)
         new, warnings = change(served_as(kind, group_version, base))
+        repeated = without_repeated_owners(new)
         subresource = target.subresource or None
         prepared = prepare_update(
             kind, group_version, old, new, subresource=subresource, now=self._context.now(), patched=patched
         )
         _ensure_valid(target, prepared, validate_update(kind, old, prepared))
-        return Outcome(prepared, warnings)
+        return Outcome(prepared, warnings, [*repeated, *metadata_warnings(old, prepared)])
 
     async def _stored(self, view: View, target: Target, stored: Stored, document: Document) -> Response:
         """Replaced; or gone, when nobody has anything left to do for an object that is being deleted."""
@@ -229,11 +244,14 @@ def _ensure_valid(target: Target, document: Document, found: list[FieldError]) -
         raise invalid_object(target.kind.name, target.kind.group_version.group, name, found)
 
 
-def _read_patch(body: bytes) -> object:
+def _read_patch(body: bytes, type_: str) -> tuple[object, list[str]]:
+    """The patch, and a complaint for each field that it has twice."""
     try:
-        return load_json(body)
+        patch, twice = parse_json_value(body)
     except ApiError as error:
         raise undecodable_patch(error.message) from error
+    found = complaints((), twice)
+    return patch, [f"json patch {complaint}" for complaint in found] if type_ == JSON_PATCH else found
 
 
 def _patched(type_: str, current: Document, patch: object, target: Target) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.controllers.documents import is_over
-from app.kinds import ALL, EVENT, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE, names
+from app.kinds import MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.pod import Phase
 from app.kinds.virtualmachine import FINAL
 from app.machinery.errors import ApiError, conflict, resource_details
@@ -31,21 +31,12 @@ async def node_guard(tx: Transaction, node: Document) -> None:
         raise conflict(NODE.plural, NODE.group_version.group, name, f"the node has {', '.join(reasons)}: {help_}")
 
 
-async def namespace_guard(tx: Transaction, namespace: Document) -> None:
-    """403 for `default`; 409 while anything but Events is in it."""
+async def namespace_guard(_tx: Transaction, namespace: Document) -> None:
+    """403 for `default`. Any other terminates, with what is in it."""
     name = namespace["metadata"]["name"]
     if name == DEFAULT_NAMESPACE:
         message = f'{NAMESPACE.plural} "{name}" is forbidden: this namespace may not be deleted'
         raise ApiError(403, "Forbidden", message, resource_details(NAMESPACE.plural, "", name))
-    found: list[str] = []
-    for kind in ALL:
-        if kind.namespaced and kind is not EVENT:
-            listing = await tx.list(Scope(kind.resource, name))
-            found.extend(f"{kind.plural}/{stored.key.name}" for stored in listing.items)
-    if found:
-        raise conflict(
-            NAMESPACE.plural, "", name, f"the namespace is not empty ({_named(found)}): delete what is in it first"
-        )
 
 
 async def _documents(tx: Transaction, resource: str) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""What one process does for all: place VirtualMachines, collect garbage, notice hosts that nobody serves."""
+"""What one process does for all: place VirtualMachines, collect garbage, end namespaces, notice hosts that nobody serves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from app.controllers.config import HostConfig
 from app.controllers.garbage import Garbage
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Loop
+from app.controllers.namespaces import Namespaces
 from app.controllers.nodestatus import with_ready
+from app.controllers.sweeps import Sweeps
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.schedule import Scheduler
 from app.kinds import NODE
@@ -41,14 +43,15 @@ class Leader:
                 log.warning("no longer leading", holder=self._keeper.holder)
 
     def _begin(self, held: Held, tasks: asyncio.TaskGroup) -> None:
-        scheduler, garbage = Scheduler(self._tools, held), Garbage(self._tools, held, self._config)
+        scheduler, namespaces = Scheduler(self._tools, held), Namespaces(self._tools, held, self._config)
         clock = self._tools.clock
         for loop in (
             Loop("schedule", self._tools.store, scheduler.sources(), scheduler.reconcile, clock=clock),
-            Loop("garbage", self._tools.store, garbage.sources(), garbage.reconcile, clock=clock),
+            Loop("namespaces", self._tools.store, namespaces.sources(), namespaces.reconcile, clock=clock),
         ):
             tasks.create_task(loop.run())
-        tasks.create_task(garbage.run_sweeps())
+        tasks.create_task(Garbage(self._tools, held, self._config).run())
+        tasks.create_task(Sweeps(self._tools, self._config).run())
         tasks.create_task(Unserved(self._tools, held, self._config).run())
 
 

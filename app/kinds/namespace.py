@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
+from typing import Annotated
 
-from app.kinds.shape import Nothing, Shape
-from app.machinery.kind import AGE, CORE, Column, Kind
+from pydantic import Field
+
+from app.kinds.shape import ATOMIC, DescribedCondition, Shape, map_by
+from app.machinery.errors import FieldError, invalid
+from app.machinery.kind import AGE, CORE, Column, Kind, Subresource
+from app.machinery.names import qualified_name
 from app.machinery.objects import Document
 
 
@@ -18,16 +24,48 @@ class Phase(StrEnum):
     """It is being deleted: nothing can be created in it."""
 
 
+KUBERNETES = "kubernetes"
+"""The content finalizer of every namespace: off when nothing is in it any more."""
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""A label that is the name, so that selectors can mean one namespace."""
+
+
+class NamespaceSpec(Shape):
+    """Who must finish before a deleted namespace goes."""
+
+    finalizers: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """What must be empty before the object is removed; changed by the finalize subresource alone."""
+
+
 class NamespaceStatus(Shape):
     """Whether it can be used."""
 
     phase: Phase = Phase.ACTIVE
     """Active, or Terminating while it is being deleted."""
+    conditions: Annotated[list[DescribedCondition], map_by("type")] = Field(default_factory=list)
+    """How far its deletion has come."""
 
 
 def _default(document: Document) -> None:
-    if not document.get("status"):
-        document["status"] = {"phase": Phase.ACTIVE.value}
+    metadata = document["metadata"]
+    if metadata.get("name"):
+        metadata.setdefault("labels", {})[NAME_LABEL] = metadata["name"]
+    if document.get("status"):
+        return
+    document["status"] = {"phase": Phase.ACTIVE.value}
+    if not metadata.get("deletionTimestamp"):
+        finalizers = (document.get("spec") or {}).get("finalizers") or []
+        document["spec"] = {"finalizers": [*finalizers, *(() if KUBERNETES in finalizers else (KUBERNETES,))]}
+
+
+def _check(document: Document) -> Iterator[FieldError]:
+    for finalizer in (document.get("spec") or {}).get("finalizers") or ():
+        for problem in qualified_name(finalizer):
+            yield invalid("spec.finalizers", finalizer, problem)
+        if "/" not in finalizer and finalizer != KUBERNETES:
+            yield invalid(
+                "spec.finalizers", finalizer, "name is neither a standard finalizer name nor is it fully qualified"
+            )
 
 
 def _phase(document: Document) -> str:
@@ -36,11 +74,11 @@ def _phase(document: Document) -> str:
     return str((document.get("status") or {}).get("phase") or Phase.ACTIVE.value)
 
 
-NAMESPACE: Kind[Nothing, NamespaceStatus] = Kind(
+NAMESPACE: Kind[NamespaceSpec, NamespaceStatus] = Kind(
     name="Namespace",
     plural="namespaces",
     served=(CORE,),
-    spec=Nothing,
+    spec=NamespaceSpec,
     status=NamespaceStatus,
     description="Namespace provides a scope for names.",
     namespaced=False,
@@ -50,4 +88,8 @@ NAMESPACE: Kind[Nothing, NamespaceStatus] = Kind(
     columns=(Column("Status", _phase, description="Whether it can be used."), AGE),
     selectable=("status.phase",),
     default=_default,
+    check_create=_check,
+    check_update=lambda _old, new: _check(new),
+    contains=True,
+    subresources=(Subresource("finalize", ("update",), "Namespace"),),
 )

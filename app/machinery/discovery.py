@@ -84,6 +84,11 @@ def etag(document: Document) -> str:
     return hashlib.sha512(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest().upper()
 
 
+def verbs(kind: Kind[Any, Any]) -> list[str]:
+    """Namespaces are only deleted one by one."""
+    return [verb for verb in VERBS if not (kind.contains and verb == "deletecollection")]
+
+
 def subresources(kind: Kind[Any, Any]) -> Iterator[Subresource]:
     """The declared ones, and status where the kind has it."""
     if has_status(kind):
@@ -115,7 +120,7 @@ def _resources(kind: Kind[Any, Any], group_version: GroupVersion) -> Iterator[Do
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.name,
-        "verbs": list(VERBS),
+        "verbs": verbs(kind),
         **_announced(kind, group_version),
         "storageVersionHash": _storage_version_hash(kind),
     }
@@ -169,7 +174,7 @@ def _aggregated_resource(kind: Kind[Any, Any], group_version: GroupVersion) -> D
         "responseKind": _response_kind(group_version, kind.name),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(VERBS),
+        "verbs": verbs(kind),
         **_announced(kind, group_version),
     }
     below = list(_aggregated_subresources(kind, group_version))

@@ -33,6 +33,14 @@ def parse_json(body: bytes, *, duplicates: bool = True) -> _Parsed:
     return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled, parse_int=str), "")
 
 
+def parse_json_value(body: bytes) -> tuple[Any, list[str]]:
+    """As parse_json, for a patch, which may be any JSON value."""
+    value = load_json(body)
+    if len(_KEY_END.findall(body)) == _count_keys(value):
+        return value, []
+    return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled), "")
+
+
 def load_json(body: bytes) -> Any:
     """Any JSON value, for patches. Raises ApiError 400 with Go's words for what is wrong."""
     try:

@@ -18,6 +18,7 @@ from app.machinery.kind import GroupVersion, Kind
 from app.machinery.metadata import metadata_of, undecodable, validate_metadata, validate_metadata_update
 from app.machinery.names import generated, self_link
 from app.machinery.objects import Document
+from app.machinery.propagation import with_policy
 from app.machinery.schema import is_type_error, schema_of, type_name
 
 __all__ = [
@@ -108,7 +109,13 @@ def prepare_update(
         if changed["status"] is None:
             del changed["status"]
         return _defaulted(kind, changed)
+    if subresource == "finalize":
+        return {**_copy(old), "spec": new.get("spec") or {}}
     changed = {**new, **_identity(kind), "metadata": metadata}
+    if kind.contains:
+        changed.pop("spec", None)
+        if "spec" in old:
+            changed["spec"] = _copy(old["spec"])
     if kind.body is None and kind.has_status:
         changed.pop("status", None)
         if "status" in old:
@@ -127,25 +134,52 @@ def _own_finalizers(kind: AnyKind, before: Document) -> Document:
 def prepare_delete(kind: AnyKind, document: Document, options: Document | None, *, now: str) -> Document | None:
     """None: remove it at once. Otherwise the object marked as being deleted, which waits for its finalizers.
 
-    Propagation adds no finalizers: the server deletes dependents itself, by their owner references.
-    Raises ApiError when a precondition does not hold.
+    Propagation is one of them: the garbage collector takes it off. Raises ApiError when a precondition does not hold.
     """
     check_preconditions(kind, document, options or {})
     metadata = document["metadata"]
-    if not metadata.get("finalizers"):
+    before = metadata.get("finalizers") or []
+    finalizers = with_policy(before, options or {})
+    if not finalizers and not _content_finalizers(document) and not (kind.contains and "spec" not in document):
         return None
     if metadata.get("deletionTimestamp"):
-        return document
-    marked = {**metadata, "deletionTimestamp": now, "deletionGracePeriodSeconds": 0}
+        return document if finalizers == before else {**document, "metadata": _finalized(metadata, finalizers)}
+    marked = _finalized(metadata, finalizers) | {"deletionTimestamp": now}
+    if kind.contains:
+        return _terminating(document, marked)
+    marked["deletionGracePeriodSeconds"] = 0
     if "generation" in metadata:
         marked["generation"] = metadata["generation"] + 1
     return {**document, "metadata": marked}
 
 
+def _finalized(metadata: Document, finalizers: list[str]) -> Document:
+    others = {name: value for name, value in metadata.items() if name != "finalizers"}
+    return {**others, "finalizers": finalizers} if finalizers else others
+
+
 def is_finished_deleting(document: Document) -> bool:
     """Deletion was asked for, and nobody has anything left to do."""
     metadata = document["metadata"]
-    return bool(metadata.get("deletionTimestamp")) and not metadata.get("finalizers")
+    return bool(metadata.get("deletionTimestamp")) and not (metadata.get("finalizers") or _content_finalizers(document))
+
+
+def _content_finalizers(document: Document) -> list[str]:
+    """Who still cares for what lives in the object: of a Namespace, its `spec.finalizers`."""
+    spec = document.get("spec")
+    found = spec.get("finalizers") if isinstance(spec, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _terminating(document: Document, metadata: Document) -> Document:
+    """A Namespace that was stored before it had content finalizers gets the usual one: it is emptied before it goes."""
+    spec = document.get("spec") or {"finalizers": ["kubernetes"]}
+    return {
+        **document,
+        "metadata": metadata,
+        "spec": spec,
+        "status": {**(document.get("status") or {}), "phase": "Terminating"},
+    }
 
 
 def check_preconditions(kind: AnyKind, document: Document, options: Document) -> None:

@@ -145,8 +145,24 @@ def validate_metadata_update(old: Document, new: Document) -> Iterator[FieldErro
             )
 
 
+def without_repeated_owners(document: Document) -> list[str]:
+    """Takes owner references that are there already out of the document; what to warn of."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(owners := metadata.get("ownerReferences"), list):
+        return []
+    repeated = [owner for index, owner in enumerate(owners) if owner in owners[:index]]
+    if not repeated:
+        return []
+    metadata["ownerReferences"] = [owner for index, owner in enumerate(owners) if owner not in owners[:index]]
+    uids = sorted({str(owner.get("uid")) for owner in repeated if isinstance(owner, dict)})
+    return [
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+        f"reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(uids)}"
+    ]
+
+
 def metadata_warnings(old: Document | None, new: Document) -> Iterator[str]:
-    """What is allowed and unwise: finalizers that another writer might call the same, owners named twice."""
+    """What is allowed and unwise: finalizers that another writer might call the same."""
     before, after = (old or {}).get("metadata") or {}, new.get("metadata") or {}
     for finalizer in after.get("finalizers") or ():
         if "/" not in finalizer and finalizer not in _BUILT_IN and finalizer not in (before.get("finalizers") or ()):
@@ -154,9 +170,6 @@ def metadata_warnings(old: Document | None, new: Document) -> Iterator[str]:
                 f'metadata.finalizers: "{finalizer}": prefer a domain-qualified finalizer name including a path (/) '
                 "to avoid accidental conflicts with other finalizer writers"
             )
-    owners = after.get("ownerReferences") or []
-    if any(owner in owners[:index] for index, owner in enumerate(owners)):
-        yield "metadata.ownerReferences: duplicate owner references"
 
 
 _BUILT_IN = frozenset(("orphan", "foregroundDeletion", "kubernetes"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.machinery.discovery import has_status, subresources
+from app.machinery.discovery import has_status, subresources, verbs
 from app.machinery.kind import GroupVersion, Kind, Subresource
 from app.machinery.objects import Document
 from app.machinery.openapi_meta import DELETE_OPTIONS, PATCH, STATUS, WATCH_EVENT
@@ -63,7 +63,7 @@ def paths_of(kind: AnyKind, naming: Naming) -> Document:
     collection, item = f"{scoped}/{kind.plural}", f"{scoped}/{kind.plural}/{{name}}"
     named = [operations.name_parameter(), *at, _PRETTY]
     paths: Document = {
-        collection: {**dict(operations.collection()), "parameters": [*at, _PRETTY]},
+        collection: {**_served(kind, dict(operations.collection())), "parameters": [*at, _PRETTY]},
         item: {**dict(operations.item()), "parameters": named},
     }
     for subresource in subresources(kind):
@@ -71,6 +71,12 @@ def paths_of(kind: AnyKind, naming: Naming) -> Document:
     if kind.namespaced:
         paths[f"{root}/{kind.plural}"] = {"get": operations.list_everywhere(), "parameters": [*_LISTING, _PRETTY]}
     return paths | _watch_paths(kind, naming, operations)
+
+
+def _served(kind: AnyKind, collection: Document) -> Document:
+    """Without the deletion of all where there is none."""
+    allowed = "deletecollection" in verbs(kind)
+    return {method: operation for method, operation in collection.items() if allowed or method != "delete"}
 
 
 def _watch_paths(kind: AnyKind, naming: Naming, operations: _Operations) -> Document:

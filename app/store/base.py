@@ -43,6 +43,10 @@ class TooNew(StoreError):
     """A revision that the store has not reached yet."""
 
 
+class Closing(StoreError):
+    """What the object was to be made in has gone or is being deleted."""
+
+
 class LeaseLost(StoreError):
     """Somebody else holds it now: stop at once, write nothing."""
 
@@ -147,8 +151,9 @@ class Objects(Reader, Protocol):
     return. A replace whose document equals the stored one, resourceVersion aside, writes nothing and returns the stored.
     """
 
-    async def create(self, key: Key, document: Document) -> Stored:
-        """Raises AlreadyExists, Unavailable."""
+    async def create(self, key: Key, document: Document, *, within: Key | None = None) -> Stored:
+        """Raises AlreadyExists, Unavailable; Closing unless the object `within`, judged by the write itself, is there
+        and not being deleted: so nothing is made in a namespace after its deletion began."""
 
     async def replace(self, key: Key, document: Document) -> Stored:
         """Raises NotFound; Conflict unless the document carries the stored resourceVersion; Unavailable."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.machinery.objects import Document
 from app.store.base import (
     AlreadyExists,
+    Closing,
     Conflict,
     EventType,
     Key,
@@ -24,6 +25,8 @@ class Create:
     key: Key
     uid: str
     body: Body
+    within: Key | None = None
+    """What must be there and stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ class Change:
 Outcome = Stored | StoreError
 
 
-def creation(key: Key, document: Document) -> Create:
-    return Create(_storable(key), _uid(document), encoded(document))
+def creation(key: Key, document: Document, within: Key | None = None) -> Create:
+    return Create(_storable(key), _uid(document), encoded(document), within)
 
 
 def replacement(key: Key, document: Document) -> Replace:
@@ -72,6 +75,12 @@ def replacement(key: Key, document: Document) -> Replace:
 
 def deletion(key: Key, revision: Revision | None, document: Document | None) -> Delete:
     return Delete(_storable(key), revision, None if document is None else encoded(document))
+
+
+def keys_of(writes: Sequence[Write]) -> set[Key]:
+    """Whatever the writes are judged by."""
+    keys = {write.key for write in writes}
+    return keys | {write.within for write in writes if isinstance(write, Create) and write.within is not None}
 
 
 class Judge:
@@ -89,6 +98,8 @@ class Judge:
             case Create():
                 if current is not None:
                     return AlreadyExists(_named(write.key))
+                if write.within is not None and _is_closing(self._current.get(write.within)):
+                    return Closing(_named(write.within))
                 return self._changed(EventType.ADDED, write.key, write.body, None, write.uid)
             case Replace():
                 if current is None:
@@ -114,6 +125,13 @@ class Judge:
         else:
             self._current[key] = stored
         return stored
+
+
+def _is_closing(room: Stored | None) -> bool:
+    """Gone, or going. Its body is only decoded when it may say so."""
+    if room is None:
+        return True
+    return b'"deletionTimestamp"' in room.body and "deletionTimestamp" in room.document["metadata"]
 
 
 def last_of_each(changes: Iterable[Change]) -> Sequence[Change]:

@@ -63,8 +63,8 @@ class PostgresObjects:
             self._engine, lambda connection: reading.listing(connection, scope, limit=limit, after=after, at=at)
         )
 
-    async def create(self, key: Key, document: Document) -> Stored:
-        return await self._writes.submit(creation(key, document))
+    async def create(self, key: Key, document: Document, *, within: Key | None = None) -> Stored:
+        return await self._writes.submit(creation(key, document, within))
 
     async def replace(self, key: Key, document: Document) -> Stored:
         return await self._writes.submit(replacement(key, document))

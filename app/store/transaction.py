@@ -13,7 +13,7 @@ from app.machinery.objects import Document
 from app.store import leases, reading, runs
 from app.store.attempts import UNREACHABLE, AnswerT, Work, in_transaction, is_disconnect, read, renew, translated
 from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
-from app.store.changes import Judge, Write, creation, deletion, replacement
+from app.store.changes import Judge, Write, creation, deletion, keys_of, replacement
 from app.store.driver import through_engine
 from app.store.reading import versions
 from app.store.writing import apply, take_counter
@@ -85,7 +85,7 @@ class PendingTransaction:
         for step in (*self._fences, *self._steps):
             await step(connection)
         if self._writes:
-            judge = Judge(await versions(execute, {write.key for write in self._writes}), judge.revision)
+            judge = Judge(await versions(execute, keys_of(self._writes)), judge.revision)
         for write in self._writes:
             outcome = judge.take(write)
             if isinstance(outcome, StoreError):

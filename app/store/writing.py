@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 
 from app.store.base import EventType, Revision
-from app.store.changes import Change, Judge, Outcome, Write, last_of_each
+from app.store.changes import Change, Judge, Outcome, Write, keys_of, last_of_each
 from app.store.driver import Execute
 from app.store.reading import key_columns, versions
 
@@ -54,7 +54,7 @@ async def take_counter(execute: Execute) -> Revision:
 async def write_group(execute: Execute, writes: Sequence[Write]) -> Sequence[Outcome]:
     """Each write's own outcome; what some refuse, others of the group still do."""
     before = await take_counter(execute)
-    judge = Judge(await versions(execute, {write.key for write in writes}), before)
+    judge = Judge(await versions(execute, keys_of(writes)), before)
     outcomes = [judge.take(write) for write in writes]
     await apply(execute, judge)
     return outcomes

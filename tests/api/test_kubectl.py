@@ -252,7 +252,7 @@ async def test_delete_in_all_its_forms(kubectl: Kubectl, remote: httpx.AsyncClie
     for name in ("node0", "node1", "node2", "node3"):
         await create(remote, NODES, labelled(node(name), odd=str(name in ("node1", "node3"))))
 
-    await kubectl("delete", "node", "node0", "--cascade=foreground")
+    await kubectl("delete", "node", "node0", "--cascade=background")
     await kubectl("delete", "nodes", "-l", "odd=True")
     dry = await kubectl("delete", "node", "node2", "--dry-run=server")
     missing = await kubectl("delete", "node", "node9", code=1)

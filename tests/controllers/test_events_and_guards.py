@@ -9,11 +9,10 @@ import pytest
 from app.controllers.birth import Birth
 from app.controllers.config import HostConfig
 from app.controllers.events import Recorder
-from app.controllers.garbage import Garbage
 from app.controllers.guards import namespace_guard, node_guard
-from app.controllers.lease import LeaseKeeper
+from app.controllers.sweeps import Sweeps
 from app.controllers.tools import Tools
-from app.kinds import EVENT, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds import EVENT, MIGRATION, NODE, POD, VIRTUAL_MACHINE
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import validate_create
 from app.machinery.objects import Document
@@ -67,11 +66,9 @@ async def test_events_older_than_an_hour_go(store: Store) -> None:
     vm = await world.vm("testvm")
     await Recorder(birth=Birth(now=lambda: EARLIER)).record_alone(store, vm, "Old", "old")
     await Recorder(birth=Birth(now=lambda: EARLIER + timedelta(minutes=30))).record_alone(store, vm, "New", "new")
-    held = await LeaseKeeper(store.leases, "one", timedelta(seconds=9)).try_acquire("controllers")
-    assert held is not None
     later = Tools(store, birth=Birth(now=lambda: EARLIER + timedelta(minutes=61)))
 
-    await Garbage(later, held, HostConfig()).sweep()
+    await Sweeps(later, HostConfig()).sweep()
 
     assert [event["reason"] for event in await events_in(store)] == ["New"]
 
@@ -139,22 +136,25 @@ async def test_an_empty_node_may_go(store: Store) -> None:
     assert await refusal_of_node(store) is None
 
 
-async def test_a_namespace_goes_only_when_it_is_empty_and_default_never(store: Store) -> None:
+async def test_events_of_a_namespace_that_has_gone_go(store: Store) -> None:
     world = World(store)
-    await world.vm("testvm")
-    room = world.birth.document(NAMESPACE, "", "room")
-    default = world.birth.document(NAMESPACE, "", "default")
-    vm = world.birth.document(VIRTUAL_MACHINE, "room", "testvm", spec={})
+    await world.room("room")
+    for namespace in ("default", "room", "gone"):
+        vm = world.birth.document(VIRTUAL_MACHINE, namespace, "testvm", spec={})
+        await Recorder().record_alone(store, vm, "Told", "told")
+
+    await Sweeps(Tools(store), HostConfig()).sweep()
+
+    assert sorted(event["metadata"]["namespace"] for event in await events_in(store)) == ["default", "room"]
+
+
+async def test_the_default_namespace_never_goes(store: Store) -> None:
+    world = World(store)
+    room, default = await world.room("room"), await world.room("default")
 
     async with store.transaction(serial=True) as tx:
         await namespace_guard(tx, room)
         with pytest.raises(ApiError) as forbidden:
             await namespace_guard(tx, default)
-    await store.objects.create(Key(VIRTUAL_MACHINE.resource, "room", "testvm"), vm)
-    async with store.transaction(serial=True) as tx:
-        with pytest.raises(ApiError) as conflicting:
-            await namespace_guard(tx, room)
 
     assert forbidden.value.code == 403
-    assert conflicting.value.code == 409
-    assert "virtualmachines/testvm" in conflicting.value.message

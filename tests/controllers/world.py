@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,9 +17,9 @@ from app.controllers.leader import Leader
 from app.controllers.lease import LeaseKeeper
 from app.controllers.tools import Tools
 from app.hypervisor.base import Hypervisors
-from app.kinds import NODE, POD, VIRTUAL_MACHINE
-from app.machinery.kind import Kind
-from app.machinery.lifecycle import prepare_delete
+from app.kinds import NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.machinery.kind import CORE, Kind
+from app.machinery.lifecycle import prepare_create, prepare_delete
 from app.machinery.objects import Document
 from app.store.base import Key, Scope, Store, edit
 
@@ -56,15 +56,44 @@ class World:
         document["metadata"].update(metadata)
         return (await self.store.objects.create(key_of(kind, document), document)).document
 
-    async def delete(self, kind: Kind[Any, Any], name: str, namespace: str = "default") -> None:
+    async def make(
+        self,
+        kind: Kind[Any, Any],
+        name: str,
+        *,
+        namespace: str = "default",
+        owners: Sequence[Document] = (),
+        finalizers: Sequence[str] = (),
+        labels: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> Document:
+        """An object with exactly these finalizers and owner references."""
+        document = self.birth.document(kind, namespace if kind.namespaced else "", name, labels=labels, **fields)
+        document["metadata"].pop("finalizers", None)
+        if finalizers:
+            document["metadata"]["finalizers"] = list(finalizers)
+        if owners:
+            document["metadata"]["ownerReferences"] = list(owners)
+        return (await self.store.objects.create(key_of(kind, document), document)).document
+
+    async def room(self, name: str) -> Document:
+        """A namespace, as the API makes it."""
+        raw: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        stamp, uid = self.birth.stamp(), self.birth.uid()
+        document = prepare_create(NAMESPACE, CORE, raw, namespace="", now=stamp, uid=uid, suffix="")
+        return (await self.store.objects.create(key_of(NAMESPACE, document), document)).document
+
+    async def delete(
+        self, kind: Kind[Any, Any], name: str, namespace: str = "default", options: Document | None = None
+    ) -> None:
         """As the API deletes: finalizers are waited for."""
         key = Key(kind.resource, namespace if kind.namespaced else "", name)
         stamp = self.birth.stamp()
         document = (await self.store.objects.get(key)).document
-        if prepare_delete(kind, document, None, now=stamp) is None:
+        if prepare_delete(kind, document, options, now=stamp) is None:
             await self.store.objects.delete(key)
         else:
-            await edit(self.store.objects, key, lambda current: prepare_delete(kind, current, None, now=stamp))
+            await edit(self.store.objects, key, lambda current: prepare_delete(kind, current, options, now=stamp))
 
     async def pods(self) -> list[Document]:
         return [stored.document for stored in (await self.store.objects.list(Scope(POD.resource))).items]

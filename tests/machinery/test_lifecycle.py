@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.kinds import NAMESPACE
 from app.machinery.errors import ApiError, FieldError, forbidden, invalid_object
 from app.machinery.kind import CORE, KUBEVIRT, Kind
 from app.machinery.lifecycle import (
@@ -20,7 +21,7 @@ from app.machinery.lifecycle import (
     validate_create,
     validate_update,
 )
-from app.machinery.metadata import metadata_warnings
+from app.machinery.metadata import metadata_warnings, without_repeated_owners
 from app.machinery.objects import Document
 from app.machinery.patch import merge_patch
 from tests.machinery.examples import HAPPENING, HOST, MACHINE, NOW, UID, machine, stored
@@ -500,6 +501,60 @@ def test_preconditions_that_hold_are_no_hindrance() -> None:
     assert prepare_delete(MACHINE, stored(), options, now=NOW) is None
 
 
+POLICIES: list[tuple[list[str], Document, list[str]]] = [
+    (["a/b"], {}, ["a/b"]),
+    (["orphan"], {}, ["orphan"]),
+    (["foregroundDeletion"], {}, ["foregroundDeletion"]),
+    ([], {"propagationPolicy": "Foreground"}, ["foregroundDeletion"]),
+    ([], {"propagationPolicy": "Orphan"}, ["orphan"]),
+    ([], {"orphanDependents": True}, ["orphan"]),
+    (["orphan"], {"orphanDependents": False}, []),
+    (["foregroundDeletion", "a/b"], {"propagationPolicy": "Background"}, ["a/b"]),
+    (["orphan", "a/b"], {"propagationPolicy": "Foreground"}, ["a/b", "foregroundDeletion"]),
+]
+
+
+@pytest.mark.parametrize(("before", "options", "after"), POLICIES)
+def test_propagation_is_a_finalizer(before: list[str], options: Document, after: list[str]) -> None:
+    marked = prepare_delete(MACHINE, stored(finalizers=before), options, now=NOW)
+
+    assert after == (marked["metadata"]["finalizers"] if marked else [])
+
+
+def test_a_later_deletion_may_say_another_policy() -> None:
+    marked = stored(deletionTimestamp="2020-01-01T00:00:00Z", generation=3, finalizers=["foregroundDeletion", "a/b"])
+
+    again = prepare_delete(MACHINE, marked, {"propagationPolicy": "Orphan"}, now=NOW)
+
+    assert again == {**marked, "metadata": {**marked["metadata"], "finalizers": ["a/b", "orphan"]}}
+
+
+def test_what_holds_others_terminates() -> None:
+    room: Document = {
+        "metadata": {"name": "room", "uid": "1"},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }
+    marked: Document = {
+        **room,
+        "metadata": {**room["metadata"], "deletionTimestamp": NOW},
+        "status": {"phase": "Terminating"},
+    }
+
+    assert prepare_delete(NAMESPACE, room, {}, now=NOW) == marked
+    assert prepare_delete(NAMESPACE, marked, {}, now="later") == marked
+    assert not is_finished_deleting(marked)
+    assert is_finished_deleting({**marked, "spec": {"finalizers": []}})
+    assert prepare_delete(NAMESPACE, {**room, "spec": {}}, {}, now=NOW) is None
+
+
+def test_one_that_was_stored_without_content_finalizers_is_emptied_too() -> None:
+    marked = prepare_delete(NAMESPACE, {"metadata": {"name": "room"}, "status": {"phase": "Active"}}, {}, now=NOW)
+
+    assert marked is not None
+    assert marked["spec"] == {"finalizers": ["kubernetes"]}
+
+
 # Warnings
 
 
@@ -510,8 +565,12 @@ def test_an_unqualified_finalizer_is_warned_of_when_it_is_new() -> None:
     assert list(metadata_warnings(new, new)) == []
 
 
-def test_an_owner_named_twice_is_warned_of() -> None:
+def test_an_owner_named_twice_is_taken_off_and_warned_of() -> None:
     owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1"}
+    document = stored(ownerReferences=[owner, {**owner, "uid": "2"}, dict(owner)])
 
-    assert len(list(metadata_warnings(None, stored(ownerReferences=[owner, dict(owner)])))) == 1
-    assert list(metadata_warnings(None, stored(ownerReferences=[owner]))) == []
+    (warning,) = without_repeated_owners(document)
+
+    assert warning.endswith("please fix your requests; duplicate UID(s) observed: 1")
+    assert document["metadata"]["ownerReferences"] == [owner, {**owner, "uid": "2"}]
+    assert without_repeated_owners(document) == []

@@ -1,0 +1,63 @@
+"""What goes with time: old Events, Events of namespaces that are gone, old entries of the log."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import structlog
+
+from app.controllers.config import HostConfig
+from app.controllers.guards import DEFAULT_NAMESPACE
+from app.controllers.tools import Tools
+from app.kinds import EVENT, NAMESPACE
+from app.machinery.objects import Document
+from app.store.base import Conflict, NotFound, Scope, Stored, StoreError
+
+log = structlog.get_logger()
+
+_EVENTS_AT_ONCE = 500
+
+
+class Sweeps:
+    """Runs under the lease `controllers`."""
+
+    def __init__(self, tools: Tools, config: HostConfig) -> None:
+        self._tools = tools
+        self._config = config
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except StoreError as error:
+                log.warning("nothing swept", error=str(error))
+            await asyncio.sleep(self._config.garbage_s)
+
+    async def sweep(self) -> None:
+        """Once."""
+        await self._expire_events()
+        await self._tools.store.compact(older_than=self._config.log_retention, keep=self._config.log_keep)
+
+    async def _expire_events(self) -> None:
+        """A controller may tell of an object after the namespace of both has gone: such an Event is nobody's."""
+        before = self._tools.birth.now() - self._config.event_ttl
+        events = (await self._tools.store.objects.list(Scope(EVENT.resource))).items
+        namespaces = (await self._tools.store.objects.list(Scope(NAMESPACE.resource))).items
+        rooms = {DEFAULT_NAMESPACE, *(stored.key.name for stored in namespaces)}
+        old = [stored for stored in events if _last_seen(stored.document) < before or stored.key.namespace not in rooms]
+        for stored in old[:_EVENTS_AT_ONCE]:
+            await self._expire(stored)
+
+    async def _expire(self, stored: Stored) -> None:
+        """An Event that is counted again at this moment stays."""
+        try:
+            await self._tools.store.objects.delete(stored.key, revision=stored.revision)
+        except (Conflict, NotFound):
+            return
+
+
+def _last_seen(event: Document) -> datetime:
+    stamp = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+    return datetime.fromisoformat(stamp)
