@@ -252,7 +252,7 @@ PATCH = [
     Row(f"PATCH {TM}", type=JSON_PATCH, body=[{"op": "test", "path": "/metadata/name", "value": "x"}], **invalid("the server rejected our request due to an error in our request")),
     Row(f"PATCH {TM}", type=JSON_PATCH, body={"op": "x"}, **bad("error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp")),
     Row(f"PATCH {TM}", type=JSON_PATCH, body="[", **bad("error decoding patch: unexpected end of JSON input")),
-    Row(f"PATCH {TM}", type=STRATEGIC, body={}, **refused(415, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json", "UnsupportedMediaType")),
+    Row(f"PATCH {TM}", type=STRATEGIC, body={}, **refused(415, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml", "UnsupportedMediaType")),
     Row(f"PATCH {TM}", type=APPLY, body={}, code=415),
     Row(f"PATCH {TM}", type="", body={}, code=415),
     Row(f"PATCH {NODES}/node0", type=STRATEGIC, body={"spec": {"unschedulable": True}}, has={"spec.unschedulable": True}),
