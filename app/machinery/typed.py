@@ -71,11 +71,14 @@ class _Nodes:
 
     def take(self, step: str, below: _Nodes) -> None:
         if below.added is not None:
-            self.added = {**(self.added or {}), step: below.added}
+            self.added = self.added if self.added is not None else {}
+            self.added[step] = below.added
         if below.modified is not None:
-            self.modified = {**(self.modified or {}), step: below.modified}
+            self.modified = self.modified if self.modified is not None else {}
+            self.modified[step] = below.modified
         if below.removed is not None:
-            self.removed = {**(self.removed or {}), step: below.removed}
+            self.removed = self.removed if self.removed is not None else {}
+            self.removed[step] = below.removed
 
 
 def _child(kind: Type, old: Any, new: Any) -> _Nodes:
@@ -331,8 +334,10 @@ class Anything:
     def differ(self, old: Any, new: Any, into: _Nodes) -> None:
         if isinstance(old, dict) and isinstance(new, dict):
             _OPEN.differ(old, new, into)
-        else:
-            _leaf_differs(old, new, into)
+            return
+        _leaf_differs(old, new, into)
+        if isinstance(old, dict) or isinstance(new, dict):
+            into.removed, into.added = _below(old), _below(new)
 
     def merged(self, old: Any, new: Any) -> Any:
         if isinstance(old, dict) and isinstance(new, dict):
@@ -346,6 +351,10 @@ class Anything:
 ANYTHING = Anything()
 _OPEN = Map({}, ANYTHING)
 _WHOLE = Leaf()
+
+
+def _below(value: Any) -> FieldSet | None:
+    return {step: node for step, node in _sort_of(value).every(value).items() if step != SELF} or None
 
 
 def _sort_of(value: Any) -> Type:
@@ -362,29 +371,33 @@ def _fuller(old: Any, new: Any) -> Any:
 
 
 def _merged_order(old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """The new items in their order; an old one that is not among them stays in front of what followed it."""
+    """The new items in their order, the old ones that are not among them where they stood, as far as both can be."""
     wanted, known = set(new), set(old)
-    shared = [step for step in new if step in known]
-    order: list[str] = []
-    placed: set[str] = set()
+    shared = iter([step for step in new if step in known])
+    due = next(shared, None)
+    placed: dict[str, None] = {}
     left = right = 0
     while left < len(old) or right < len(new):
-        if left < len(old):
-            step = old[left]
-            next_shared = next((candidate for candidate in shared if candidate not in placed), None)
-            if step not in wanted:
-                order.append(step)
+        if left < len(old) and right < len(new):
+            if old[left] == new[right]:
+                placed[old[left]] = None
+                left, right = left + 1, right + 1
+                continue
+            while due in placed:
+                due = next(shared, None)
+            if old[left] in wanted and due is not None and old[left] != due:
                 left += 1
                 continue
-            if step in placed or (right < len(new) and step != new[right] and step != next_shared):
-                left += 1
-                continue
+        if left < len(old) and old[left] not in wanted:
+            placed[old[left]] = None
+            left += 1
+            continue
+        if left < len(old) and old[left] in placed:
+            left += 1
         if right < len(new):
-            step = new[right]
+            placed[new[right]] = None
             right += 1
-            order.append(step)
-            placed.add(step)
-    return order
+    return list(placed)
 
 
 # From schemas

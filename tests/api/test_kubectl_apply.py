@@ -108,9 +108,7 @@ async def test_diff_tells_what_an_apply_would_change(kubectl: Kubectl) -> None:
     await apply(kubectl, machine(nodeSelector={ARCH: "amd64"}))
 
     same = await kubectl("diff", "--server-side", "-f", "-", given=machine(nodeSelector={ARCH: "amd64"}))
-    differing = await kubectl(
-        "diff", "--server-side", "-f", "-", given=machine(nodeSelector={ARCH: "arm64"}), code=1
-    )
+    differing = await kubectl("diff", "--server-side", "-f", "-", given=machine(nodeSelector={ARCH: "arm64"}), code=1)
 
     assert same == ""
     assert f"+    {ARCH}: arm64" in differing

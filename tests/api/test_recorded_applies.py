@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +12,11 @@ from pydantic import Field
 
 from app.api.application import create_api
 from app.kinds import NAMESPACE
+from app.machinery.kind import KUBEVIRT, Kind
 from app.machinery.objects import Document, Wire
 from app.store.base import Store
 from tests.api.builders import make_namespace
-from tests.machinery.examples import Disk, Policy, by_key
-from tests.machinery.test_recorded import MACHINE
+from tests.machinery.examples import Disk, MachineStatus, Policy, by_key
 
 RECORDED = Path(__file__).with_name("recorded_applies.json")
 """From a kube-apiserver 1.36. `at` is the second it was asked in; `edited` says what of an answer is not compared."""
@@ -37,7 +36,14 @@ def not_running(document: Document) -> None:
     document.setdefault("spec", {}).setdefault("running", False)
 
 
-APPLIED = replace(MACHINE, spec=AppliedSpec, default=not_running)
+APPLIED = Kind(
+    name="VirtualMachine",
+    plural="virtualmachines",
+    served=(KUBEVIRT,),
+    spec=AppliedSpec,
+    status=MachineStatus,
+    default=not_running,
+)
 
 
 class Versions:
