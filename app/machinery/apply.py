@@ -12,7 +12,17 @@ from typing import Any
 import orjson
 
 from app.machinery.errors import ApiError, bad_request, conflict
-from app.machinery.fieldset import FieldSet, difference, intersection, paths, shown, union, without
+from app.machinery.fieldset import (
+    FieldSet,
+    difference,
+    intersection,
+    item_by_value,
+    of_paths,
+    paths,
+    shown,
+    union,
+    without,
+)
 from app.machinery.kind import GroupVersion
 from app.machinery.managed import (
     BEFORE_FIRST_APPLY,
@@ -117,7 +127,7 @@ def _applied(
         owners[mine] = Owned(wanted, writer.version, last.time if last is not None else "")
     merged = type_.merged(live, config)
     if last is not None:
-        merged = _pruned(type_, merged, last.fields, owners)
+        merged = _pruned(type_, merged, last.fields, union(_kept_anyway(kind), _owned_by(owners)))
     found = differences(kind, live, merged, writer)
     others = {manager: owned for manager, owned in owners.items() if manager != mine}
     conflicts = _conflicts(others, found.changed)
@@ -129,13 +139,22 @@ def _applied(
     return merged, left, not found
 
 
-def _pruned(type_: Type, merged: Document, last: FieldSet, owners: Managed) -> Document:
+def _pruned(type_: Type, merged: Document, last: FieldSet, kept: FieldSet) -> Document:
     """Without what this manager owned before, and nobody owns now."""
-    kept: FieldSet = {}
-    for owned in owners.values():
-        kept = union(kept, owned.fields)
     pruned = type_.pruned(merged, last, kept)
     return {} if pruned is ABSENT else pruned
+
+
+def _owned_by(owners: Managed) -> FieldSet:
+    fields: FieldSet = {}
+    for owned in owners.values():
+        fields = union(fields, owned.fields)
+    return fields
+
+
+def _kept_anyway(kind: AnyKind) -> FieldSet:
+    """A file that says nothing of the kind's own finalizers does not mean that what they wait for is done."""
+    return of_paths(("f:metadata", "f:finalizers", item_by_value(finalizer)) for finalizer in kind.finalizers)
 
 
 # Conflicts

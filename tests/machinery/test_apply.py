@@ -235,6 +235,16 @@ def test_sets_are_merged_item_by_item() -> None:
     assert after["metadata"]["finalizers"] == ["a/2", "a/3"]
 
 
+def test_the_kinds_own_finalizers_stay_when_they_are_left_out() -> None:
+    said = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "finalizers": ["a/1", *HOST.finalizers]}}
+    writer = Writer("m1", "v1", NOW)
+    live = with_entries(*applied(HOST, {}, said, writer, force=False))
+
+    after, _ = applied(HOST, live, {**said, "metadata": {"name": "n"}}, writer, force=False)
+
+    assert after["metadata"]["finalizers"] == [*HOST.finalizers]
+
+
 def test_atomic_lists_are_one_value() -> None:
     taint = {"key": "a", "effect": "b"}
     document = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"taints": [taint]}}
