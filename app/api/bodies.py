@@ -46,6 +46,27 @@ def parsed(type_: str, body: bytes) -> Decoded:
     return Decoded(document, duplicates)
 
 
+def applied_body(body: bytes, validation: Validation) -> tuple[Document, list[str]]:
+    """The body of an apply, which is YAML or JSON, and what to warn of. Raises ApiError 400."""
+    try:
+        document, duplicates = (parse_json if body.lstrip().startswith(b"{") else parse_yaml)(body)
+    except ApiError:
+        document, duplicates = _applied_yaml(body)
+    found = complaints((), duplicates)
+    if found and validation is Validation.STRICT:
+        raise bad_request(f"error strict decoding YAML: {', '.join(found)}")
+    return document, strictly(found, validation)
+
+
+def _applied_yaml(body: bytes) -> tuple[Document, list[str]]:
+    if not body.strip():
+        return {}, []
+    try:
+        return parse_yaml(body)
+    except ApiError as error:
+        raise bad_request(f"error decoding YAML: {error.message}") from error
+
+
 def complaints(unknown: Sequence[str], duplicates: Sequence[str]) -> list[str]:
     """What strict validation refuses and the ordinary one warns of."""
     return [*(f'duplicate field "{path}"' for path in duplicates), *(f'unknown field "{path}"' for path in unknown)]

@@ -204,6 +204,14 @@ def _manager_errors(manager: str, *, apply: bool) -> Iterator[FieldError]:
         yield invalid("fieldManager", manager, "should only contain printable characters")
 
 
+def manager_of(user_agent: str) -> str:
+    """Who writes when the request does not say: the client's program."""
+    name = "".join(letter for letter in user_agent.partition("/")[0] if letter.isprintable())
+    while len(name.encode()) > MANAGER_LIMIT:
+        name = name[:-1]
+    return name
+
+
 def _validation_errors(value: str) -> Iterator[FieldError]:
     if value and value not in tuple(Validation):
         yield unsupported("fieldValidation", value, ["", *Validation])

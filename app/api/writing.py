@@ -1,4 +1,4 @@
-"""create, update and patch: decoded, prepared, judged, and stored in one optimistic write."""
+"""create, update, patch and apply: decoded, prepared, judged, and stored in one optimistic write."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import orjson
 
 from app.api import errors
-from app.api.bodies import complaints, decoded, strict_error, strict_patch_error, strictly
+from app.api.bodies import applied_body, complaints, decoded, strict_error, strict_patch_error, strictly
 from app.api.context import Context
 from app.api.negotiation import Media, negotiate
-from app.api.options import Validation, WriteOptions
+from app.api.options import Validation, WriteOptions, manager_of
 from app.api.representation import View
 from app.api.requests import Request
 from app.api.responses import Response, warned
 from app.api.routes import Target
+from app.machinery.apply import applied, ensure_applicable, ensure_new
 from app.machinery.documents import parse_json_value
 from app.machinery.errors import ApiError, FieldError, invalid_object
 from app.machinery.lifecycle import (
@@ -26,6 +27,7 @@ from app.machinery.lifecycle import (
     validate_create,
     validate_update,
 )
+from app.machinery.managed import Entries, Writer, created, settled, updated, with_entries
 from app.machinery.metadata import metadata_warnings, without_repeated_owners
 from app.machinery.objects import Document
 from app.machinery.patch import json_patch, merge_patch, strategic_merge_patch, undecodable_patch
@@ -41,6 +43,7 @@ NAMES = 8
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,18 @@ class Outcome:
     """What is told whatever the validation."""
 
 
-Change = Callable[[Document], tuple[Document, list[str]]]
-"""From the object as served to the object as wanted, with warnings. Called again after a lost race."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client wants of an object, in served form."""
+
+    document: Document
+    warnings: list[str]
+    owners: Entries | None = None
+    """Who owns its fields then; None where that follows from what changes."""
+
+
+Change = Callable[[Document], Wanted]
+"""From the object as served to the object as wanted. Called again after a lost race."""
 
 
 class Writing:
@@ -76,12 +89,17 @@ class Writing:
             raise strict_error(kind.name, target.served.group_version, found)
         unwise = without_repeated_owners(document)
         await self._ensure_namespace(target, document)
-        first = self._prepared(target, document)
-        response = await self._created(target, media, document, first, dry_run=options.dry_run)
+        writer = self._writer(target, request, options)
+        first = self._owned(target, self._prepared(target, document), writer)
+        response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
         return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(None, first)])
 
+    def _writer(self, target: Target, request: Request, options: WriteOptions) -> Writer:
+        name = options.manager or manager_of(request.header(b"user-agent"))
+        return Writer(name, str(target.served.group_version), self._context.now(), target.subresource)
+
     async def _created(
-        self, target: Target, media: Media, document: Document, prepared: Document, *, dry_run: bool
+        self, target: Target, media: Media, document: Document, prepared: Document, writer: Writer, *, dry_run: bool
     ) -> Response:
         """Stored under its name, or under the first generated one that is free."""
         view = View(target.served, media)
@@ -99,7 +117,7 @@ class Writing:
             except AlreadyExists as error:
                 if (document.get("metadata") or {}).get("name"):
                     raise await self._taken(target, key) from error
-                prepared = self._prepared(target, document)
+                prepared = self._owned(target, self._prepared(target, document), writer)
         taken = errors.already_exists(target.kind, prepared["metadata"]["name"])
         unlucky = ", the server was not able to generate a unique name for the object"
         raise ApiError(taken.code, taken.reason, taken.message + unlucky, taken.details)
@@ -123,6 +141,9 @@ class Writing:
         """The namespace that the object is made in."""
         return Key("namespaces", "", target.namespace or "") if target.kind.namespaced else None
 
+    def _owned(self, target: Target, prepared: Document, writer: Writer) -> Document:
+        return with_entries(prepared, created(target.kind, prepared, writer))
+
     async def _ensure_namespace(self, target: Target, document: Document) -> None:
         """The namespace is there and stays. Raises 404 and 403."""
         room = self._room(target)
@@ -139,11 +160,8 @@ class Writing:
             raise errors.terminating(target.kind, str(name), namespace)
 
     async def _ensure_free(self, key: Key) -> None:
-        try:
-            await self._objects.get(key)
-        except NotFound:
-            return
-        raise AlreadyExists(str(key))
+        if await self._exists(key):
+            raise AlreadyExists(str(key))
 
     async def _taken(self, target: Target, key: Key) -> ApiError:
         try:
@@ -161,39 +179,93 @@ class Writing:
             raise strict_error(target.kind.name, target.served.group_version, found)
         encoded = orjson.dumps(body.document)
 
-        def wanted(_: Document) -> tuple[Document, list[str]]:
-            return orjson.loads(encoded), found
+        def wanted(_: Document) -> Wanted:
+            return Wanted(orjson.loads(encoded), found)
 
-        return await self._changed(target, media, options, wanted, patched=False)
+        writer = self._writer(target, request, options)
+        return await self._changed(target, media, options, wanted, writer, patched=False)
 
     async def patch(self, target: Target, request: Request) -> Response:
         media = negotiate(request.accept)
-        accepted = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH) if target.kind.typed else (JSON_PATCH, MERGE_PATCH)
+        strategic = (STRATEGIC_PATCH,) if target.kind.typed else ()
+        accepted = (JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH)
         type_ = request.content_type
         if type_ not in accepted:
             raise errors.unsupported_media(accepted)
         body = await request.body()
-        options = WriteOptions.read(request.parameters, "PatchOptions")
+        options = WriteOptions.read(request.parameters, "PatchOptions", apply=type_ == APPLY_PATCH)
+        writer = self._writer(target, request, options)
+        if type_ == APPLY_PATCH:
+            return await self._applied(target, media, body, options, writer)
         (patch, duplicates), schema = _read_patch(body, type_), schema_of(target.kind)
 
-        def wanted(current: Document) -> tuple[Document, list[str]]:
+        def wanted(current: Document) -> Wanted:
             patched = _patched(type_, current, patch, target)
             encoded = orjson.dumps(patched)
             found = [*duplicates, *complaints(schema.prune(patched), ())]
             if found and options.validation is Validation.STRICT:
                 raise strict_patch_error(orjson.loads(encoded), found)
-            return patched, found
+            return Wanted(patched, found)
 
-        return await self._changed(target, media, options, wanted, patched=True)
+        return await self._changed(target, media, options, wanted, writer, patched=True)
+
+    async def _applied(
+        self, target: Target, media: Media, body: bytes, options: WriteOptions, writer: Writer
+    ) -> Response:
+        """Server-side apply: makes the object where there is none."""
+        config, warnings = applied_body(body, options.validation)
+        ensure_applicable(target.kind, target.served.group_version, config)
+        encoded = orjson.dumps(config)
+
+        def wanted(current: Document) -> Wanted:
+            document, owners = applied(target.kind, current, orjson.loads(encoded), writer, force=options.force)
+            return Wanted(document, warnings, owners)
+
+        for _ in range(ATTEMPTS):
+            if target.subresource or await self._exists(target.key):
+                return await self._changed(target, media, options, wanted, writer, patched=True)
+            try:
+                return warned(await self._created_by_apply(target, media, options, wanted({})), warnings)
+            except AlreadyExists:
+                continue
+        raise errors.conflict(target.kind, target.name)
+
+    async def _created_by_apply(self, target: Target, media: Media, options: WriteOptions, wanted: Wanted) -> Response:
+        """Raises ApiError, AlreadyExists."""
+        document = ensure_new(target.kind, wanted.document, target.name)
+        await self._ensure_namespace(target, document)
+        prepared = with_entries(self._prepared(target, document), wanted.owners or ())
+        view = View(target.served, media)
+        if options.dry_run:
+            return self._representations.of(view, self._served(target, prepared), 201)
+        try:
+            stored = await self._objects.create(target.key, prepared, within=self._room(target))
+        except Closing as error:
+            raise errors.terminating(target.kind, target.name, target.namespace or "") from error
+        return self._representations.one(view, stored, 201)
+
+    async def _exists(self, key: Key) -> bool:
+        try:
+            await self._objects.get(key)
+        except NotFound:
+            return False
+        return True
 
     async def _changed(
-        self, target: Target, media: Media, options: WriteOptions, change: Change, *, patched: bool
+        self,
+        target: Target,
+        media: Media,
+        options: WriteOptions,
+        change: Change,
+        writer: Writer,
+        *,
+        patched: bool,
     ) -> Response:
         """Read, change, write; again from a fresh copy when somebody else wins."""
         view = View(target.served, media)
         for attempt in range(ATTEMPTS):
             stored = await self._current(target)
-            outcome = self._outcome(target, stored, change, patched=patched)
+            outcome = self._outcome(target, stored, change, writer, patched=patched)
             warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise]
             if options.dry_run:
                 return warned(self._representations.of(view, self._served(target, outcome.document)), warnings)
@@ -208,18 +280,23 @@ class Writing:
                 return warned(response, warnings)
         raise AssertionError("BUG: a write with no attempts")
 
-    def _outcome(self, target: Target, stored: Stored, change: Change, *, patched: bool) -> Outcome:
+    def _outcome(self, target: Target, stored: Stored, change: Change, writer: Writer, *, patched: bool) -> Outcome:
         kind, group_version = target.kind, target.served.group_version
         # Copies of our own: what the store keeps is shared, and defaults are filled in in place.
         old, base = orjson.loads(stored.body), orjson.loads(stored.body)
-        new, warnings = change(served_as(kind, group_version, base))
+        wanted = change(served_as(kind, group_version, base))
+        new = wanted.document
         repeated = without_repeated_owners(new)
         subresource = target.subresource or None
         prepared = prepare_update(
             kind, group_version, old, new, subresource=subresource, now=self._context.now(), patched=patched
         )
         _ensure_valid(target, prepared, validate_update(kind, old, prepared))
-        return Outcome(prepared, warnings, [*repeated, *metadata_warnings(old, prepared)])
+        owners = wanted.owners
+        if owners is None:
+            owners = updated(kind, old, prepared, new["metadata"].get("managedFields"), writer)
+        unwise = [*repeated, *metadata_warnings(old, prepared)]
+        return Outcome(settled(old, with_entries(prepared, owners)), wanted.warnings, unwise)
 
     async def _stored(self, view: View, target: Target, stored: Stored, document: Document) -> Response:
         """Replaced; or gone, when nobody has anything left to do for an object that is being deleted."""

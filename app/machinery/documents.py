@@ -248,7 +248,15 @@ def _yaml_duplicates(node: yaml.Node, path: str) -> list[str]:
 
 
 def _undecodable_yaml(error: yaml.YAMLError) -> ApiError:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}: " if mark is not None else ""
+    line = _go_line(error)
+    where = f"line {line}: " if line else ""
     problem = getattr(error, "problem", None) or str(error)
     return bad_request(f"error converting YAML to JSON: yaml: {where}{problem}")
+
+
+def _go_line(error: yaml.YAMLError) -> int:
+    """The line that Go's parser names: it counts from 0, but for what the scanner finds, and names no line 0."""
+    problem, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    if problem is not None and problem.line:
+        return int(problem.line) + isinstance(error, yaml.scanner.ScannerError)
+    return int(context.line) if context is not None else 0

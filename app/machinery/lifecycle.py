@@ -310,7 +310,7 @@ def _invalid_resource(kind: AnyKind, name: str, error: FieldError) -> ApiError:
 def _restored(before: Document, after: Document) -> Document:
     """The new metadata with what only the server says put back; a changed uid or deletion stays, for validation."""
     restored = dict(after)
-    for name in ("namespace", "resourceVersion", "creationTimestamp", "generation", "selfLink"):
+    for name in ("namespace", "resourceVersion", "creationTimestamp", "generation", "selfLink", "managedFields"):
         restored.pop(name, None)
         if name in before:
             restored[name] = before[name]

@@ -38,6 +38,8 @@ class Wire(BaseModel):
 class OwnerReference(Wire):
     """Who an object belongs to: it goes when its owner goes."""
 
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
     api_version: str
     """API version of the owner."""
     kind: str

@@ -18,6 +18,7 @@ YAML = "application/yaml"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,8 @@ class _Operations:
         )
 
     def _patch_types(self) -> tuple[str, ...]:
-        return (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH) if self._kind.typed else (JSON_PATCH, MERGE_PATCH)
+        strategic = (STRATEGIC_PATCH,) if self._kind.typed else ()
+        return (JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH)
 
     def _operation(
         self,

@@ -73,7 +73,7 @@ def _applied(root: Any, operation: Document) -> Any:
         case "remove":
             return _without(root, path)
         case "test":
-            if not _same(_found(root, path, missing=None), operation.get("value")):
+            if not same(_found(root, path, missing=None), operation.get("value")):
                 raise rejected()
             return root
         case "copy":
@@ -155,12 +155,12 @@ def _index(step: str, highest: int) -> int:
     return int(step)
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Equality of JSON values: true is not 1."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same, one, other))
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

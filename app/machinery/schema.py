@@ -117,13 +117,33 @@ KIND_TEXT = (
 )
 
 
+MANAGED_FIELDS: Document = {
+    "type": "array",
+    "x-kubernetes-list-type": "atomic",
+    "description": "Who owns which field: one entry for each manager, by the way it wrote. Kept by the server.",
+    "items": {
+        "type": "object",
+        "description": "What one manager owns.",
+        "properties": {
+            "apiVersion": {"type": "string", "description": "The version that the fields are named in."},
+            "fieldsType": {"type": "string", "description": "FieldsV1, the only format that there is."},
+            "fieldsV1": {
+                "type": "object",
+                "description": "The fields: f:<name> is a field, k:<keys> and v:<value> an item, and . the thing itself.",
+                **FREE_FORM,
+            },
+            "manager": {"type": "string", "description": "The name of who owns them."},
+            "operation": {"type": "string", "description": "Apply or Update: how they came to be owned."},
+            "subresource": {"type": "string", "description": "The subresource that was written; empty for the object."},
+            "time": {"type": "string", "format": "date-time", "description": "When fields were last added or changed."},
+        },
+    },
+}
+
+
 def _object_meta() -> Document:
     schema = structural(ObjectMeta)
-    schema["properties"]["managedFields"] = {
-        "type": "array",
-        "items": {"type": "object", **FREE_FORM},
-        "description": "Accepted and not kept: this server does not track who owns which field.",
-    }
+    schema["properties"]["managedFields"] = MANAGED_FIELDS
     return schema
 
 

@@ -6,8 +6,10 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 PROGRAM = Path(sys.executable).parent / "kubectl"
@@ -37,9 +39,15 @@ class Kubectl:
         (home / "config").write_text(json.dumps(config))
         return cls(home)
 
-    async def __call__(self, *arguments: str, given: object = None, code: int = 0) -> str:
+    async def __call__(
+        self,
+        *arguments: str,
+        given: object = None,
+        code: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
         """What it prints, errors too; `given` goes to its standard input as JSON."""
-        process = await self._start(*arguments, reading=given is not None)
+        process = await self._start(*arguments, reading=given is not None, environment=environment)
         text = None if given is None else json.dumps(given).encode()
         async with asyncio.timeout(DEADLINE_S):
             printed, _ = await process.communicate(text)
@@ -54,11 +62,18 @@ class Kubectl:
         """One that goes on, to be read line by line; stopped with the test."""
         return await self._start(*arguments, reading=False)
 
-    async def _start(self, *arguments: str, reading: bool) -> Process:
+    async def _start(
+        self, *arguments: str, reading: bool, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Process:
         process = await asyncio.create_subprocess_exec(
             PROGRAM,
             *arguments,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.home), "KUBECONFIG": str(self.home / "config")},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(self.home),
+                "KUBECONFIG": str(self.home / "config"),
+                **environment,
+            },
             cwd=self.home,
             stdin=PIPE if reading else DEVNULL,
             stdout=PIPE,

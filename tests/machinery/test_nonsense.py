@@ -15,9 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.kinds import EVENT, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.machinery import managed as owners
+from app.machinery.apply import applied, ensure_applicable, ensure_new
 from app.machinery.errors import ApiError
 from app.machinery.kind import Kind, nothing_wrong
 from app.machinery.lifecycle import prepare_create, prepare_delete, prepare_update, validate_create, validate_update
+from app.machinery.managed import with_entries
 from app.machinery.objects import Document
 from app.machinery.patch import json_patch, merge_patch, strategic_merge_patch
 from app.machinery.schema import schema_of
@@ -114,7 +117,17 @@ def created(kind: AnyKind, document: Document) -> Document:
     prepared = prepare_create(kind, kind.group_version, document, namespace=namespace, now=NOW, uid=UID, suffix="bcdfg")
     if validate_create(kind, prepared):
         raise ApiError(422, "Invalid", "")
-    return prepared
+    return with_entries(prepared, owners.created(kind, prepared, writer(kind)))
+
+
+def writer(kind: AnyKind) -> owners.Writer:
+    return owners.Writer("m1", str(kind.group_version), NOW)
+
+
+def apply(kind: AnyKind, live: Document, config: Document) -> Document:
+    """Through everything that an apply goes through before it is a create or an update. Raises ApiError."""
+    ensure_applicable(kind, kind.group_version, config)
+    return applied(kind, live, copy.deepcopy(config), writer(kind), force=True)[0]
 
 
 def taken_or_refused(act: Callable[[], object]) -> bool:
@@ -134,7 +147,7 @@ def test_a_good_one_is_taken(kind: AnyKind) -> None:
 
 
 def tried(kind: AnyKind, data: st.DataObject) -> None:
-    """Spoil one place, then create, update, patch, print and delete."""
+    """Spoil one place, then create, update, patch, apply, print and delete."""
     good = created(kind, sent(kind))
     good["metadata"]["resourceVersion"] = "7"
     client_says = sent(kind)
@@ -146,6 +159,9 @@ def tried(kind: AnyKind, data: st.DataObject) -> None:
         schema_of(kind).prune(wanted)
         new = prepare_update(kind, kind.group_version, good, wanted, subresource=subresource, patched=True)
         if not validate_update(kind, good, new):
+            new = with_entries(
+                new, owners.updated(kind, good, new, wanted["metadata"].get("managedFields"), writer(kind))
+            )
             table(kind, [new], now=datetime.fromisoformat(NOW))
             prepare_delete(kind, new, {}, now=NOW)
             assert orjson.loads(orjson.dumps(new)) == new
@@ -164,6 +180,9 @@ def tried(kind: AnyKind, data: st.DataObject) -> None:
     ]
     for wanted, subresource in product(merged, (None, "status")):
         taken_or_refused(lambda w=wanted, s=subresource: updated(w(), s))  # type: ignore[misc]
+    ours = bad if data.draw(st.booleans()) else spoiled(client_says, place[:1], junk)
+    taken_or_refused(lambda: updated(apply(kind, good, ours)))
+    taken_or_refused(lambda: created(kind, ensure_new(kind, apply(kind, {}, ours), "testvm")))
     assert good == before
 
 

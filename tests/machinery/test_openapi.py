@@ -81,7 +81,11 @@ def test_patches_are_offered_in_the_forms_that_the_kind_takes() -> None:
     machine = GROUP["paths"][ITEM]["patch"]["requestBody"]["content"]
     node = GROUP["paths"]["/apis/kubevirt.io/v1alpha1/nodes/{name}"]["patch"]["requestBody"]["content"]
 
-    assert list(machine) == ["application/json-patch+json", "application/merge-patch+json"]
+    assert list(machine) == [
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/apply-patch+yaml",
+    ]
     assert set(node) - set(machine) == {"application/strategic-merge-patch+json"}
 
 
