@@ -35,7 +35,7 @@ class Incompatible(HypervisorError):
 
 
 class Aborted(HypervisorError):
-    """The migration was cancelled: the guest runs on the source and is gone on the target."""
+    """The migration was cancelled, libvirt says. It says so, too, of a guest that was destroyed on the way: ask both hosts."""
 
 
 class MigrationFailed(HypervisorError):
@@ -286,9 +286,9 @@ class Hypervisor(Protocol):
         Move a running guest: peer to peer, live, PERSIST_DEST, never UNDEFINE_SOURCE. Blocks until it is over, on a
         connection of its own; if this process dies the migration goes on.
 
-        On return it runs on the destination and is SHUTOFF/MIGRATED here. On Aborted it runs here and is gone there.
-        An abort may also be told as MigrationFailed: libvirt may hear first that the target's QEMU has ended.
-        On Incompatible nothing has moved. On MigrationFailed or Unreachable nobody knows: ask both hosts.
+        On return it runs on the destination and is SHUTOFF/MIGRATED here. On Incompatible nothing has moved.
+        On Aborted, MigrationFailed or Unreachable nobody knows: ask both hosts. libvirt tells an abort as a failure where it
+        hears first that the target's QEMU has ended, and a guest that was destroyed on the way as an abort.
         Raises Busy when another migration of the guest is under way.
 
         Connecting may take a while: `still` is called after that, right before the request, perhaps in another thread.
