@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app.controllers.documents import is_over
 from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
+from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement import (
     Contradiction,
     Need,
@@ -19,7 +20,6 @@ from app.controllers.placement import (
     place,
     requests_of,
 )
-from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity
 from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
