@@ -45,11 +45,15 @@ def _shown(name: str) -> Column:
     words = {"namespaceSelector": "Namespaces", "virtualMachineInstanceSelector": "VMs"}
     return Column(
         words[name],
-        lambda document: ",".join(
-            f"{key}={value}"
-            for key, value in sorted((((document.get("spec") or {}).get("selectors") or {}).get(name) or {}).items())
-        )
-        or "<any>",
+        lambda document: (
+            ",".join(
+                f"{key}={value}"
+                for key, value in sorted(
+                    (((document.get("spec") or {}).get("selectors") or {}).get(name) or {}).items()
+                )
+            )
+            or "<any>"
+        ),
         description=f"Labels of spec.selectors.{name}.",
     )
 
