@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 from xml.etree.ElementTree import Element
 
 from app.hypervisor.base import Mark
-from app.hypervisor.domain_mark import mark_of
+from app.hypervisor.domain_mark import MARK_NAMESPACE, mark_of
 from app.hypervisor.domain_tree import BadXml, parse
 
 _LINES = ("serial", "parallel", "console", "channel")
@@ -77,6 +78,8 @@ class DomainFacts:
     cpu_mode: str = ""
     cpu_model: str = ""
     mark: Mark | None = None
+    others_metadata: tuple[str, ...] = ()
+    """XML namespaces of what others have noted in the domain's metadata."""
 
 
 def read(xml: str) -> DomainFacts:
@@ -104,7 +107,15 @@ def facts_of(root: Element) -> DomainFacts:
         cpu_mode=cpu.get("mode", "") if cpu is not None else "",
         cpu_model=root.findtext("cpu/model", "") or "",
         mark=mark_of(root),
+        others_metadata=tuple(dict.fromkeys(_namespaces(root))),
     )
+
+
+def _namespaces(root: Element) -> Iterator[str]:
+    for element in root.findall("metadata/*"):
+        namespace = element.tag.rpartition("}")[0].removeprefix("{")
+        if namespace and namespace != MARK_NAMESPACE:
+            yield namespace
 
 
 def memory_of(root: Element) -> int:
