@@ -38,11 +38,14 @@ def vm(phase: str = "Running", node: str = "node1", adopted: bool = True) -> dic
     return {"status": {"phase": phase, "nodeName": node, "adopted": adopted}}
 
 
-def stranger(domain: Domain = RUNNING, **fields: Any) -> Stranger:
-    return Stranger(
-        **{"node": "node0", "store": "here", "domain": domain, "vm": None, "moving": False, "namespace": "default"}
-        | fields
-    )
+def stranger(
+    domain: Domain = RUNNING,
+    *,
+    vm: dict[str, Any] | None = None,
+    moving: bool = False,
+    namespace: str | None = "default",
+) -> Stranger:
+    return Stranger("node0", "here", domain, vm, moving, namespace)
 
 
 def marked(**fields: Any) -> Domain:

@@ -16,6 +16,7 @@ from app.controllers.documents import domain_uuid, is_adopted, key_of, launchers
 from app.controllers.lease import Held
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.outcome import SETTLED, Again, Outcome
+from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import guest_need, is_finished, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.decide import (
@@ -54,7 +55,7 @@ from app.hypervisor.base import (
 )
 from app.hypervisor.base import Reason as Why
 from app.hypervisor.domain_xml import BadXml
-from app.kinds import POD, VIRTUAL_MACHINE
+from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.kinds.virtualmachine import ConditionType, Phase, Reason
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Transaction
@@ -388,8 +389,8 @@ class NodeGuests:
             return
         vm = reported(before, report.phase, report.reason, report.message, report.paused, now)
         vm = await self._told_once(vm, observed.uuid)
-        if report.phase is Phase.RUNNING and not isinstance(host, Away) and not _is_synchronized(vm):
-            vm = await self._with_definition(vm, observed.uuid, host)
+        if report.phase is Phase.RUNNING and not isinstance(host, Away):
+            vm = await self._inspected(vm, observed.uuid, host)
         pod = observed.pod and pod_reported(observed.pod, report.phase, report.reason, report.message, now)
         async with self._transaction() as tx:
             if vm != (await tx.get(key_of(VIRTUAL_MACHINE, vm))).document:
@@ -406,8 +407,8 @@ class NodeGuests:
         for pod in observed.launchers:
             if is_finished(pod):
                 remove(tx, POD, pod)
-        demand = guest.demand(observed.vm)
-        need = guest_need(demand.memory, demand.vcpus, observed.vm)
+        read = guest.facts(observed.vm)
+        need = guest_need(read.memory, read.vcpus, observed.vm)
         pod = launcher_pod(self.tools.birth, observed.vm, self.node, need)
         tx.create(key_of(POD, pod), pod)
 
@@ -424,20 +425,30 @@ class NodeGuests:
         message = f"{report.message} ({self.node})"
         await self.tools.recorder.record(tx, vm, report.reason, message, "Warning" if bad else "Normal")
 
-    async def _with_definition(self, vm: Document, uuid: UUID, host: Hypervisor) -> Document:
-        """What the live definition tells: that it was taken, whether the guest can be moved, and its consoles."""
-        now, live = self.tools.birth.stamp(), guest.live(await host.definition(uuid))
-        told = (
-            (Reason.ADOPTED, f"ran on {self.node} already")
-            if is_adopted(vm)
-            else (Reason.STARTED, f"started on {self.node}")
-        )
-        vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", *told, now)
-        movable, reason = ("False", live.blocked_by) if live.blocked_by else ("True", Reason.MIGRATABLE)
-        vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, movable, reason, live.blocked_because, now)
-        if live.graphics:
-            vm["status"]["graphics"] = [console.dump() for console in live.graphics]
-        return vm
+    async def _inspected(self, vm: Document, uuid: UUID, host: Hypervisor) -> Document:
+        """What the running guest's host tells of it: that its definition was taken, whether it can be moved and what it
+        asks of a host, and its consoles. Looked at again each time, for a snapshot or a hot-plugged device changes it."""
+        try:
+            live = guest.live(await host.inspect(uuid), await self._shared_paths())
+        except (Refused, DomainGone, Busy, BadXml) as error:
+            log.info("guest not inspected", node=self.node, domain=str(uuid), error=str(error))
+            return vm
+        now = self.tools.birth.stamp()
+        if not _is_synchronized(vm):
+            reason, how = (Reason.ADOPTED, "ran already") if is_adopted(vm) else (Reason.STARTED, "started")
+            vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", reason, f"{how} on {self.node}", now)
+        movable, reason = ("False", live.bound[0].reason) if live.bound else ("True", Reason.MIGRATABLE)
+        vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, movable, reason, live.because, now)
+        vm["status"] |= {"hostRequirements": live.requirements.dump(), "graphics": [c.dump() for c in live.graphics]}
+        return {**vm, "status": {key: value for key, value in vm["status"].items() if value not in ({}, [])}}
+
+    async def _shared_paths(self) -> tuple[str, ...]:
+        """What this host shares with others, as its Node declares."""
+        try:
+            node = (await self.tools.store.objects.get(Key(NODE.resource, "", self.node))).document
+        except NotFound:
+            return ()
+        return shared_paths(node["metadata"].get("annotations") or {})
 
     async def _hold(self, vm: Document, message: str) -> None:
         """Say in the condition Ready how far the deletion is."""

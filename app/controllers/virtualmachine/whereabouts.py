@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.controllers.hosts import Hosts
-from app.controllers.placement import is_ready
+from app.controllers.placement.nodes import is_ready
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.adopt import ACTIVE
 from app.hypervisor.base import Domain, HypervisorError
