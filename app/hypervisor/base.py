@@ -172,6 +172,10 @@ class Destination:
     switchover_bandwidth: int | None = None
     """Bytes per second that the link is believed to carry once the guest is stopped, when no cap holds: with a cap QEMU
     would reckon with the cap. Honoured by libvirt from 11.1 on."""
+    tls: bool = False
+    """Encrypt the stream between the hosts' QEMUs, or move nothing: a host without certificates fails the migration."""
+    tls_name: str | None = None
+    """What the target's certificate is to be made out to; None for the host in the migration's URI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,17 @@ class Compression(StrEnum):
     """From libvirt 9.4 on, with parallel connections."""
 
 
+class CopyPhase(StrEnum):
+    """Where the guest's CPUs are while its memory is copied."""
+
+    LIVE = "live"
+    """On the source, running or paused as somebody left them."""
+    SWITCHING = "switching"
+    """Stopped on the source by the migration."""
+    POST_COPY = "post-copy"
+    """On the target."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """One sample of a running migration. Bytes, memory's and copied disks' together; rates per second."""
@@ -206,6 +221,7 @@ class Progress:
     elapsed_ms: int
     expected_downtime_ms: int | None = None
     """Of the capped rate where there is a cap."""
+    phase: CopyPhase = CopyPhase.LIVE
     throttle: int = 0
     """Percent of its time that the guest's CPUs are held back."""
     page_size: int = 4096

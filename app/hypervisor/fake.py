@@ -15,6 +15,7 @@ from app.hypervisor.base import (
     Busy,
     Change,
     Completed,
+    CopyPhase,
     Destination,
     Domain,
     DomainExists,
@@ -263,8 +264,16 @@ class Migration:
             elapsed_ms=self._elapsed_ms(),
             # Of the capped rate, as QEMU reckons; the real stop is sent at the link's.
             expected_downtime_ms=int(1000 * copying.remaining / self.rate),
+            phase=self._phase(),
             throttle=self._throttle,
         )
+
+    def _phase(self) -> CopyPhase:
+        if self._post_copy_begun:
+            return CopyPhase.POST_COPY
+        domain = self._guest.domain
+        switching = domain.state is State.PAUSED and domain.reason is Reason.MIGRATION
+        return CopyPhase.SWITCHING if switching else CopyPhase.LIVE
 
     async def run(self) -> HypervisorError | None:
         """How it ended; None is well. It answers rather than raises: nobody may be left to hear it."""

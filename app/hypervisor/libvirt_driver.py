@@ -23,6 +23,7 @@ from app.hypervisor.base import (
     Change,
     Completed,
     Compression,
+    CopyPhase,
     Destination,
     Domain,
     DomainExists,
@@ -115,6 +116,12 @@ _REASONS: Mapping[tuple[State, int], Reason] = {
 _JOBS: Mapping[int, Job] = {
     libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: Job.MIGRATION_OUT,
     libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: Job.MIGRATION_IN,
+}
+
+_PHASES: Mapping[tuple[State, Reason], CopyPhase] = {
+    (State.PAUSED, Reason.MIGRATION): CopyPhase.SWITCHING,
+    (State.PAUSED, Reason.POSTCOPY): CopyPhase.POST_COPY,
+    (State.PAUSED, Reason.POSTCOPY_FAILED): CopyPhase.POST_COPY,
 }
 
 _CHANGES: Mapping[int, Change] = {
@@ -758,6 +765,10 @@ def _migrate(domain: UUID, to: Destination, still: Callable[[], None] | None, co
         raise _port_error(error, connection, _MIGRATION_ERRORS, MigrationFailed) from error
 
 
+_WHERE = (libvirt.VIR_MIGRATE_PARAM_URI, libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION)
+"""All that a recovery may be told."""
+
+
 def _recover(domain: UUID, to: Destination, still: Callable[[], None] | None, connection: libvirt.virConnect) -> None:
     """QEMU may not have noticed that the link broke: until its copy is stopped it refuses to begin another."""
     found = _find(connection, domain)
@@ -768,7 +779,8 @@ def _recover(domain: UUID, to: Destination, still: Callable[[], None] | None, co
     with contextlib.suppress(libvirt.libvirtError):  # it has stopped already
         found.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
     resuming = _flags(to) | libvirt.VIR_MIGRATE_POSTCOPY | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
-    where = {libvirt.VIR_MIGRATE_PARAM_URI: to.migration_uri} if to.migration_uri is not None else {}
+    given = _parameters(to, connection.getLibVersion())
+    where = {name: given[name] for name in _WHERE if name in given}
     try:
         found.migrateToURI3(to.peer_uri, where, resuming)
     except libvirt.libvirtError as error:
@@ -778,6 +790,7 @@ def _recover(domain: UUID, to: Destination, still: Callable[[], None] | None, co
 def _flags(to: Destination) -> int:
     chosen = {
         libvirt.VIR_MIGRATE_UNSAFE: to.unsafe,
+        libvirt.VIR_MIGRATE_TLS: to.tls,
         libvirt.VIR_MIGRATE_POSTCOPY: to.post_copy,
         libvirt.VIR_MIGRATE_AUTO_CONVERGE: to.auto_converge is not None,
         libvirt.VIR_MIGRATE_PARALLEL: to.parallel_connections > 0,
@@ -807,6 +820,7 @@ def _parameters(to: Destination, libvirt_version: int) -> dict[str, Any]:
         libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT: to.auto_converge and to.auto_converge.increment,
         libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS: to.parallel_connections or None,
         libvirt.VIR_MIGRATE_PARAM_COMPRESSION: to.compression and [to.compression.value],
+        libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION: to.tls_name if to.tls else None,
     }
     return {name: value for name, value in chosen.items() if value is not None}
 
@@ -824,7 +838,8 @@ def _has_job(found: Any) -> bool:
 
 
 def _progress(domain: UUID, connection: libvirt.virConnect) -> Progress | None:
-    stats = _job_stats(_find(connection, domain))
+    found = _find(connection, domain)
+    stats = _job_stats(found)
     if not stats or _JOBS.get(stats.get("operation", 0)) is not Job.MIGRATION_OUT:
         return None
     return Progress(
@@ -836,6 +851,7 @@ def _progress(domain: UUID, connection: libvirt.virConnect) -> Progress | None:
         iteration=stats.get("memory_iteration", 0),
         elapsed_ms=stats.get("time_elapsed", 0),
         expected_downtime_ms=stats.get("downtime"),
+        phase=_PHASES.get(_state(found), CopyPhase.LIVE),
         throttle=stats.get("auto_converge_throttle", 0),
         page_size=stats.get("memory_page_size", 4096),
         postcopy_requests=stats.get("memory_postcopy_requests", 0),
