@@ -254,7 +254,7 @@ class NodeAgent:
             async for event in session.connection.lifecycle():
                 if event.change is Change.DISCONNECTED:
                     break
-                if (key := self._vms.get(event.domain)) is not None:
+                if event.change is not Change.ITERATED and (key := self._vms.get(event.domain)) is not None:
                     self._follows.enqueue(key)
                 if not self._is_told(event.domain):
                     self._meets.enqueue(key_of_domain(event.domain))
