@@ -63,7 +63,7 @@ async def _call(move: Move) -> None:
         tls_name=plan.tls_name,
     )
     move.called = True
-    move.tell(Started(at=stamp()))
+    move.tell(Started(at=stamp(), autostart=move.mark.autostart))
     try:
         await move.source.ask(lambda host: host.migrate(plan.domain, to, still=move.orders.require))
     except HypervisorError as error:
