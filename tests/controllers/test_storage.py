@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from app.controllers.migration.plan import Copy
 from app.controllers.storage import copied_path, copies, is_declared_shared, written_disks
-from app.controllers.virtualmachine.made import made_on, obsolete_on, with_made_disks, with_obsolete, without
+from app.controllers.virtualmachine.made import (
+    made_on,
+    obsolete_on,
+    with_made_disks,
+    with_moved_disks,
+    with_obsolete,
+    without,
+)
 from app.hypervisor.domain_facts import Disk
 from app.kinds.virtualmachine import VMDisk
 
@@ -53,6 +60,15 @@ def test_a_copy_is_named_after_its_migration_and_its_name_does_not_grow() -> Non
     assert copied_path("/i/a.qcow2", UID, 1) == "/i/a.qcow2.5c2b0000"
     assert copied_path("/i/a.qcow2.0badcafe", UID, 2) == "/i/a.qcow2.5c2b0000-2"
     assert copied_path("/i/a.qcow2.0badcafe-2", UID, 1) == "/i/a.qcow2.5c2b0000"
+
+
+def test_the_next_move_finds_the_new_files_at_once() -> None:
+    copy = Copy(disk="vda", format="raw", source_path="/i/a", target_path="/i/a.1")
+    disks = [{"target": "vda", "type": "file", "path": "/i/a"}, {"target": "vdb", "type": "file", "path": "/i/b"}]
+
+    moved = with_moved_disks({"status": {"hostRequirements": {"disks": disks}}}, [copy])
+
+    assert [disk["path"] for disk in moved["status"]["hostRequirements"]["disks"]] == ["/i/a.1", "/i/b"]
 
 
 def test_only_files_that_were_made_are_ever_obsolete() -> None:

@@ -18,7 +18,7 @@ from app.controllers.migration.plan import Copy, Place, Plan
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, target_pod
 from app.controllers.storage import copied_path, copies, is_declared_shared
-from app.controllers.virtualmachine.made import made_on, with_made_disks, with_obsolete
+from app.controllers.virtualmachine.made import made_on, with_made_disks, with_moved_disks, with_obsolete
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
 from app.kinds.migration import FINAL, MigrationState, MigrationStatus
@@ -92,7 +92,7 @@ class Committer:
         if kept:
             told = f"{', '.join(kept)} on {end.source}: the guest has left it, and Drover did not make it, so it stays"
             await self.recorder.record(tx, vm, "DiskLeftBehind", told)
-        return with_obsolete(vm, end.source, left)
+        return with_obsolete(with_moved_disks(vm, copies), end.source, left)
 
     def _settle_target(self, tx: Transaction, pod: Document, end: Conclude, now: str, *, moved: bool) -> None:
         if not moved and end.target_free:

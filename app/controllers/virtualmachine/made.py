@@ -40,6 +40,15 @@ def with_obsolete(vm: Document, node: str, paths: Collection[str]) -> Document:
     return _with(vm, left) if left else vm
 
 
+def with_moved_disks(vm: Document, copies: Iterable[Copy]) -> Document:
+    """The guest uses the new files: the next Migration, which may begin before its host has told so, finds them."""
+    paths = {each.disk: each.target_path for each in copies}
+    changed = copy.deepcopy(vm)
+    for disk in (changed["status"].get("hostRequirements") or {}).get("disks") or ():
+        disk["path"] = paths.get(disk["target"], disk["path"])
+    return changed
+
+
 def without(vm: Document, node: str, paths: Collection[str]) -> Document:
     """Those have been removed."""
     return _with(vm, [disk for disk in made_disks(vm) if disk["nodeName"] != node or disk["path"] not in paths])
