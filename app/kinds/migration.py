@@ -30,7 +30,7 @@ class Phase(StrEnum):
     """Drover has not looked at it yet. If it stays so, no worker runs: start `drover work`."""
     PENDING = "Pending"
     """It waits for one of the migrations that may run at once, in the cluster or out of its source. It starts by
-    itself, oldest first; a higher limit or fewer migrations help."""
+    itself, the most urgent first (spec.priority) and of those the oldest; a higher limit or fewer migrations help."""
     SCHEDULING = "Scheduling"
     """No node fits yet, or those that fit receive as many guests as they may. The condition Scheduled says which node
     is out and why: uncordon or add one, or relax a selector."""
@@ -67,6 +67,8 @@ class Reason(StrEnum):
     """There is no VirtualMachine of that name in the Migration's namespace. Check spec.selector.name."""
     VM_NOT_RUNNING = "VMNotRunning"
     """The VirtualMachine has no running guest to move. Wait until its phase is Running."""
+    VM_NOT_MIGRATABLE = "VMNotMigratable"
+    """Something keeps the guest on its host; the VirtualMachine's condition LiveMigratable says what, and what would help."""
     MIGRATION_IN_PROGRESS = "MigrationInProgress"
     """Another Migration of the same VirtualMachine is unfinished. Wait for it or delete it."""
     NODE_SELECTOR_CONFLICT = "NodeSelectorConflict"
@@ -120,6 +122,28 @@ class AbortStatus(StrEnum):
     """It came too late: the guest has moved."""
 
 
+class Priority(StrEnum):
+    """How urgent a Migration is, in KubeVirt's words. Whoever waits for long is lifted a step now and then."""
+
+    SYSTEM_CRITICAL = "system-critical"
+    """A node must be emptied: evacuations. Served first."""
+    USER_TRIGGERED = "user-triggered"
+    """Somebody asked for this move."""
+    SYSTEM_MAINTENANCE = "system-maintenance"
+    """It may wait for everybody else: rebalancing."""
+
+
+class Tls(StrEnum):
+    """Whether the stream between the two hosts is encrypted."""
+
+    REQUIRED = "Required"
+    """Yes, or nothing is moved: hosts without certificates are no targets."""
+    PREFERRED = "Preferred"
+    """Where both hosts have certificates."""
+    OFF = "Off"
+    """No."""
+
+
 class VMSelector(Shape):
     """Which VirtualMachine is moved."""
 
@@ -132,6 +156,9 @@ class MigrationOptions(Shape):
 
     bandwidth_per_migration: Annotated[str, Field(pattern=quantity.PATTERN)] | None = None
     """At most so many bytes per second, such as 64Mi; rounded to whole MiB. Unset: no limit."""
+    tls: Tls | None = None
+    """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
+    say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
 
 
 class MigrationSpec(Shape):
@@ -142,6 +169,9 @@ class MigrationSpec(Shape):
     node_selector: Annotated[LabelMap, MAP_ATOMIC] = Field(default_factory=dict)
     """Labels that the target must carry, in addition to the VirtualMachine's own nodeSelector. A key that both name with
     different values fails the Migration."""
+    priority: Priority | None = None
+    """system-critical, user-triggered or system-maintenance: who is served first when not all can run at once. Unset
+    counts as user-triggered."""
     options: MigrationOptions | None = None
     """How the guest is moved."""
 
@@ -162,11 +192,8 @@ class PhaseTransition(Shape):
     """When it began."""
 
 
-class MigrationConfiguration(Shape):
-    """The options as they were resolved when the migration started."""
-
-    bandwidth_per_migration: str | None = None
-    """At most so many bytes per second; unset is no limit."""
+class MigrationConfiguration(MigrationOptions):
+    """The options as they were resolved when the migration started: its own, the policy's, the defaults."""
 
 
 class MigrationState(Shape):
@@ -206,8 +233,15 @@ class MigrationState(Shape):
     """Which attempt this is, from 1."""
     downtime_ms: int | None = None
     """How long the guest was stopped for the switch-over, as libvirt measured it."""
+    autostart: bool | None = None
+    """An adopted guest was to start with its host: that flag was taken off the source before the move, and is set on the
+    target after it, or put back when the guest stays."""
     migration_configuration: MigrationConfiguration | None = None
     """The options as they were resolved."""
+    migration_policy_name: str | None = None
+    """The MigrationPolicy that had a part in them."""
+    encrypted: bool | None = None
+    """Whether the stream between the two hosts is encrypted."""
 
 
 class MigrationProgress(Shape):
@@ -293,24 +327,26 @@ def _reason(document: Document) -> str | None:
 
 def _check_create(document: Document) -> Iterator[FieldError]:
     yield from label_problems("spec.nodeSelector", _dig(document, "spec", "nodeSelector"))
-    options = _dig(document, "spec", "options") or {}
+    yield from option_problems("spec.options", _dig(document, "spec", "options") or {})
+
+
+def option_problems(path: str, options: Document) -> Iterator[FieldError]:
+    """What the schema cannot say of MigrationOptions."""
     bandwidth = options.get("bandwidthPerMigration")
     if bandwidth is None:
         return
     try:
         rate = quantity.whole(bandwidth)
     except quantity.NotAQuantity as wrong:
-        yield invalid("spec.options.bandwidthPerMigration", bandwidth, str(wrong))
+        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, str(wrong))
         return
     if rate < 2**20:
-        yield invalid(
-            "spec.options.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s"
-        )
+        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s")
 
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     before, after = old.get("spec") or {}, new.get("spec") or {}
-    for field in ("selector", "nodeSelector", "options"):
+    for field in ("selector", "nodeSelector", "priority", "options"):
         if before.get(field) != after.get(field):
             help_ = "field is immutable: delete this Migration and create another"
             yield invalid(f"spec.{field}", after.get(field), help_)
