@@ -18,6 +18,13 @@ MIGRATION_NAME = "kubevirt.io/migration"
 MIGRATION_UID = "kubevirt.io/migrationUID"
 """On the target pod and the migration pod: the Migration's uid."""
 
+EVACUATION = "kubevirt.io/evacuationMigration"
+"""On Migrations that were made to empty a node: that node."""
+
+# Annotations of ours.
+EVACUATION_FAILURES = "kubevirt.io/evacuation-failures"
+"""On Migrations that were made to empty a node: how many had failed in a row before it."""
+
 # Labels of Kubernetes' own, on Nodes.
 HOSTNAME = "kubernetes.io/hostname"
 """The Node's name, whatever the host calls itself."""
@@ -41,6 +48,9 @@ ALLOCATABLE_MEMORY = "kubevirt.io/allocatable-memory"
 """Caps the memory that this Node offers to guests; a quantity."""
 ALLOCATABLE_CPU = "kubevirt.io/allocatable-cpu"
 """Caps the CPU that this Node offers to guests; a quantity."""
+DRAIN = "kubevirt.io/drain"
+"""`true` empties the Node by live migration and keeps guests away, as `kubectl drain` does; taking it off is as uncordoning.
+Drover puts it on the Migrations that it makes of a node that is cordoned or so annotated: uncordoning calls those off."""
 
 # Finalizers.
 MIGRATION_FINALIZER = "kubevirt.io/migration"

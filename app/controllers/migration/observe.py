@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.controllers.documents import is_over
-from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
+from app.controllers.migration.avoid import Breaker, Excluded, broken_pairs, choices, place_first
+from app.controllers.migration.deadlines import Patience
+from app.controllers.migration.decide import Room, RunSeen, Seen, Terms, VMSeen, is_retrying
 from app.controllers.placement import (
     Contradiction,
     Need,
@@ -16,17 +18,16 @@ from app.controllers.placement import (
     Placement,
     merge_selectors,
     nodes_view,
-    place,
     requests_of,
 )
-from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity
+from app.controllers.pods import is_finished, is_launcher_of, is_leaving, is_target_of, node_affinity
 from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.kinds.migration import ConditionType, MigrationStatus, Phase
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
 
-WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
+_WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,34 @@ def status_of(migration: Document) -> MigrationStatus:
     return MigrationStatus.read(migration.get("status") or {})
 
 
+def is_waiting(status: MigrationStatus) -> bool:
+    """It looks for a place, for the first time or for a further attempt."""
+    return status.phase in _WAITING or (status.phase is Phase.RUNNING and is_retrying(status))
+
+
+def terms_of(migration: Document) -> Terms:
+    spec = migration["spec"]
+    deadline = spec.get("activeDeadlineSeconds")
+    return Terms(
+        cancel=bool(spec.get("cancel")),
+        deadline=None if deadline is None else timedelta(seconds=deadline),
+        further_attempts=spec.get("backoffLimit") or 0,
+    )
+
+
 def vm_name(migration: Document) -> str:
     return str(migration["spec"]["selector"]["name"])
 
 
 async def observe(
-    tx: Transaction, key: Key, told: Iterable[Key], now: datetime, limits: Limits, patience: Patience
+    tx: Transaction,
+    key: Key,
+    told: Iterable[Key],
+    now: datetime,
+    limits: Limits,
+    patience: Patience,
+    breaker: Breaker,
+    held_told: datetime | None = None,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
     told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
@@ -102,11 +125,13 @@ async def observe(
         vm=_vm_seen(guest),
         run=_run_seen(runs),
         patience=patience,
+        terms=terms_of(migration),
+        held_told=held_told,
     )
     scene = Scene(migration, guest, runs, seen)
-    if status.phase not in WAITING or guest is None:
+    if not is_waiting(status) or guest is None:
         return scene
-    return await _compared(tx, scene, guest, await _unfinished(tx, key, told), limits)
+    return await _compared(tx, scene, guest, await _unfinished(tx, key, told), limits, breaker)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -126,7 +151,9 @@ def is_current(pod: Document, guest: Guest) -> bool:
     return is_launcher_of(pod, guest.uid) and bound == guest.node and not is_leaving(pod) and not is_finished(pod)
 
 
-async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits) -> Scene:
+async def _compared(
+    tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits, breaker: Breaker
+) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
     rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
@@ -137,7 +164,10 @@ async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
     tally = await _tally(tx, unfinished, limits)
-    room = await _room(tx, guest, need, others.earlier, tally)
+    broken = broken_pairs(await tx.failed_runs(breaker.window), breaker)
+    copies = await _copies(tx, scene.migration)
+    needs = choices(need, scene.runs, copies, broken.get(guest.node, {}))
+    room = await _room(tx, guest, needs, others.earlier, tally, broken)
     return replace(scene, need=need, seen=replace(scene.seen, room=room))
 
 
@@ -209,7 +239,20 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
-async def _room(tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally) -> Room:
+async def _copies(tx: Transaction, migration: Document) -> set[str]:
+    """Nodes of which an earlier attempt left the reservation, because nobody could say that they hold no copy."""
+    pods = (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items
+    return {pod.document["spec"]["nodeName"] for pod in pods if is_target_of(pod.document, migration)}
+
+
+async def _room(
+    tx: Transaction,
+    guest: Guest,
+    needs: Sequence[Need],
+    earlier: Sequence[Document],
+    tally: _Tally,
+    broken: Mapping[str, Excluded],
+) -> Room:
     if tally.cluster_full or tally.source_full(guest.node):
         return _full(guest, tally)
     nodes = nodes_view(
@@ -217,19 +260,21 @@ async def _room(tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Doc
         [stored.document for stored in (await tx.list(Scope(POD.resource))).items],
     )
     for other in earlier:
-        nodes = await _served(tx, other, nodes, tally)
+        nodes = await _served(tx, other, nodes, tally, broken)
         if tally.cluster_full or tally.source_full(guest.node):
             return _full(guest, tally)
-    return Room(place(need, nodes), targets_full=tally.targets_full)
+    return Room(place_first(needs, nodes), targets_full=tally.targets_full)
 
 
 def _full(guest: Guest, tally: _Tally) -> Room:
     return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node))
 
 
-async def _served(tx: Transaction, other: Document, nodes: list[NodeView], tally: _Tally) -> list[NodeView]:
+async def _served(
+    tx: Transaction, other: Document, nodes: list[NodeView], tally: _Tally, broken: Mapping[str, Excluded]
+) -> list[NodeView]:
     """The nodes after that Migration, which waits for longer, has taken its place, if it can start now."""
-    if is_leaving(other) or status_of(other).phase not in WAITING:
+    if is_leaving(other) or not is_waiting(status_of(other)):
         return nodes
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
     if guest is None or not guest.can_move or tally.cluster_full or tally.source_full(guest.node):
@@ -238,7 +283,9 @@ async def _served(tx: Transaction, other: Document, nodes: list[NodeView], tally
         need = need_of(other, guest)
     except Contradiction:
         return nodes
-    targets = Room(place(need, nodes), targets_full=tally.targets_full).targets
+    runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status_of(other)) else ()
+    needs = choices(need, runs, (), broken.get(guest.node, {}))
+    targets = Room(place_first(needs, nodes), targets_full=tally.targets_full).targets
     if not targets:
         return nodes
     tally.take(guest.node, targets[0])
@@ -289,4 +336,13 @@ def _run_seen(runs: Sequence[Run]) -> RunSeen | None:
         return None
     last = max(runs, key=lambda run: run.attempt)
     code = last.exit_code if last.state is RunState.FINISHED else None
-    return RunSeen(last.id, last.source, last.target, last.cancelled, code, last.result)
+    return RunSeen(
+        last.id,
+        last.source,
+        last.target,
+        last.cancelled,
+        code,
+        last.result,
+        last.attempt,
+        last.state is not RunState.WAITING,
+    )

@@ -15,13 +15,16 @@ from app.controllers.events import Recorder
 from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Loop, Source
+from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.commit import Committer
-from app.controllers.migration.decide import Conclude, Patience, decide
+from app.controllers.migration.deadlines import Patience
+from app.controllers.migration.decide import HELD, Conclude, Tell, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
-from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
+from app.controllers.migration.observe import Limits, guest_of, is_waiting, observe, status_of, vm_name
 from app.controllers.migration.plan import Plan
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement import is_ready
+from app.controllers.pods import is_target_of
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
 from app.kinds.virtualmachine import Phase as VMPhase
@@ -53,6 +56,7 @@ class MigrationConfig:
 
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    breaker: Breaker = field(default_factory=Breaker)
 
 
 class MigrationController:
@@ -88,6 +92,9 @@ class Reconciler:
         """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
         Whether it still is, is read each time."""
 
+        self._held_told: dict[Key, datetime] = {}
+        """When an Event last said that a Migration is held: a new leader says it again."""
+
         self._uids: dict[Key, set[str]] = {}
         """Of the Migrations of each name that ever had pods, as far as the watch told."""
 
@@ -115,39 +122,56 @@ class Reconciler:
             self._unfinished.pop(key, None)
             return await self._abandoned(key)
         status = status_of(document)
+        if status.phase in FINAL:
+            self._held_told.pop(key, None)
         if status.phase in FINAL and names.MIGRATION_FINALIZER not in document["metadata"].get("finalizers", ()):
             self._unfinished.pop(key, None)
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
-        async with self._store.transaction(serial=status.phase in WAITING) as tx:
+        async with self._store.transaction(serial=is_waiting(status)) as tx:
             self._fence(tx)
+            config = self._config
             scene = await observe(
-                tx, key, tuple(self._unfinished), self._birth.now(), self._config.limits, self._config.patience
+                tx,
+                key,
+                tuple(self._unfinished),
+                self._birth.now(),
+                config.limits,
+                config.patience,
+                config.breaker,
+                held_told=self._held_told.get(key),
             )
             decision = decide(scene.seen)
             await self._committer.commit(tx, scene, decision)
+        if any(isinstance(effect, Tell) and effect.reason == HELD for effect in decision.effects):
+            self._held_told[key] = scene.seen.now
         if decision.status.phase is not scene.seen.status.phase:
             log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
         return decision.again
 
     async def _release(self, migration: Document) -> Outcome:
-        """A target's pod that stayed because its host was away goes when that host has answered for a while: an incoming
-        copy does not outlive its connection to the source for so long."""
+        """The targets' pods that stayed because their hosts were away go when those hosts have answered for a while: an
+        incoming copy does not outlive its connection to the source for so long. Not the one where the guest arrived."""
         state = status_of(migration).migration_state
-        if state is None or not state.failed or not state.target_pod or not state.end_timestamp:
+        if state is None or not state.target_pod or not state.end_timestamp:
             return SETTLED
+        arrived = "" if state.failed else state.target_node
+        over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
+        waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)
-            try:
-                pod = (await tx.get(Key(POD.resource, migration["metadata"]["namespace"], state.target_pod))).document
-            except NotFound:
-                return SETTLED
-            over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
-            if over_s < RELEASE_S or not await _answers(tx, state.target_node or ""):
-                return Again(RELEASE_S / 6)
-            self._committer.remove(tx, pod)
-        return SETTLED
+            for stored in (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items:
+                if not is_target_of(stored.document, migration):
+                    continue
+                node = stored.document["spec"]["nodeName"]
+                if node == arrived:
+                    continue
+                if over_s < RELEASE_S or not await _answers(tx, node):
+                    waits = True
+                else:
+                    self._committer.remove(tx, stored.document)
+        return Again(RELEASE_S / 6) if waits else SETTLED
 
     async def _abandoned(self, key: Key) -> Outcome:
         """Its object was taken away by force: what runs is cancelled, and what ended is tidied."""
