@@ -160,6 +160,10 @@ class Destination:
     """Bytes per second; None is no cap. libvirt rounds to whole MiB/s."""
     unsafe: bool = False
     """Only under a declared shared path: libvirt's own judgement of shared storage is overruled."""
+    tls: bool = False
+    """Encrypt the stream between the hosts' QEMUs, or move nothing: a host without certificates fails the migration."""
+    tls_name: str | None = None
+    """What the target's certificate is to be made out to; None for the host in the migration's URI."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -734,7 +734,11 @@ def _migrate(domain: UUID, to: Destination, still: Callable[[], None] | None, co
 
 def _flags(to: Destination) -> int:
     flags: int = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_PERSIST_DEST
-    return flags | libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else flags
+    if to.unsafe:
+        flags |= libvirt.VIR_MIGRATE_UNSAFE
+    if to.tls:
+        flags |= libvirt.VIR_MIGRATE_TLS
+    return flags
 
 
 def _parameters(to: Destination) -> dict[str, Any]:
@@ -743,6 +747,7 @@ def _parameters(to: Destination) -> dict[str, Any]:
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: to.domain_xml,
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: to.domain_xml,
         libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: None if to.bandwidth is None else _mib(to.bandwidth),
+        libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION: to.tls_name if to.tls else None,
     }
     return {name: value for name, value in chosen.items() if value is not None}
 

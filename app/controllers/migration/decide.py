@@ -245,6 +245,14 @@ def is_retrying(status: MigrationStatus) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def is_resting(status: MigrationStatus, now: datetime) -> bool:
+    """The time of its next attempt has not come yet."""
+    state = status.migration_state
+    since = _stood_since(_condition(status, ConditionType.RETRYING))
+    attempts = (state and state.attempt) or 1
+    return is_retrying(status) and since is not None and now < since + retry_after(attempts)
+
+
 def failed(seen: Seen, reason: Reason, message: str) -> Decision:
     """Final: nothing was begun, or the guest stayed."""
     cause = cause_of(reason)
