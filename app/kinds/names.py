@@ -52,6 +52,10 @@ DRAIN = "kubevirt.io/drain"
 """`true` empties the Node by live migration and keeps guests away, as `kubectl drain` does; taking it off is as uncordoning.
 Drover puts it on the Migrations that it makes of a node that is cordoned or so annotated: uncordoning calls those off."""
 
+LIBVIRTD_WORKERS = "kubevirt.io/libvirtd-workers"
+"""How many worker threads the host's libvirtd has (max_workers in its configuration; 20 unless it was changed). Each
+migration holds one on either host, and four are left for everything else."""
+
 # Finalizers.
 MIGRATION_FINALIZER = "kubevirt.io/migration"
 VIRTUAL_MACHINE_FINALIZER = "kubevirt.io/virtualmachine"

@@ -9,7 +9,9 @@ from datetime import timedelta
 
 from app.controllers.migration.causes import cause_of_run, is_the_nodes
 from app.controllers.migration.exit_codes import known
-from app.controllers.placement import Need, NodeView, Placement, place
+from app.controllers.placement.fleet import Fleet
+from app.controllers.placement.need import Need
+from app.controllers.placement.pipeline import Placement, place
 from app.store.base import Run
 
 FAILED_BEFORE = "node(s) failed an earlier attempt"
@@ -58,11 +60,11 @@ def choices(need: Need, runs: Sequence[Run], copies: Iterable[str], broken: Excl
     return tuple(replace(need, excluded={**dict.fromkeys(nodes, FAILED_BEFORE), **never}) for nodes in avoided)
 
 
-def place_first(needs: Sequence[Need], nodes: Sequence[NodeView]) -> Placement:
+def place_first(needs: Sequence[Need], fleet: Fleet) -> Placement:
     """Where the first of them that fits anywhere may go; what is said of none is said of the first."""
-    placements = [place(needs[0], nodes)]
+    placements = [place(needs[0], fleet)]
     for need in needs[1:]:
         if placements[-1].fitting:
             break
-        placements.append(place(need, nodes))
+        placements.append(place(need, fleet))
     return placements[-1] if placements[-1].fitting else placements[0]

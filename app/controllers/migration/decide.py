@@ -26,7 +26,7 @@ from app.controllers.migration.causes import Cause, cause_of, cause_of_run, may_
 from app.controllers.migration.deadlines import Patience, retry_after
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Meaning, Where, known
 from app.controllers.outcome import SETTLED, Again, Outcome
-from app.controllers.placement import Placement
+from app.controllers.placement.pipeline import NAMED, Placement
 from app.kinds.migration import (
     FINAL,
     AbortStatus,
@@ -56,6 +56,8 @@ class VMSeen:
     node: str
     leaving: bool = False
     """Its deletion has begun."""
+    bound: str | None = None
+    """What keeps its guest where it is, if anything is known to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,9 @@ class Room:
     targets_full: frozenset[str] = frozenset()
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Nodes that fit and have a slot, best first."""
-        return tuple(node for node in self.placement.fitting if node not in self.targets_full)
+    def target(self) -> str | None:
+        """The best of the nodes that fit and have a slot."""
+        return next((node for node in self.placement.fitting if node not in self.targets_full), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,8 @@ def _attempt(seen: Seen) -> Decision:
         return failed(
             seen, Reason.VM_NOT_RUNNING, f'VirtualMachine "{seen.vm_name}" is {how}; only a running one can be moved'
         )
+    if vm.bound is not None:
+        return failed(seen, Reason.VM_NOT_MIGRATABLE, f'VirtualMachine "{seen.vm_name}" cannot be moved: {vm.bound}')
     if seen.contradiction is not None:
         return failed(seen, Reason.NODE_SELECTOR_CONFLICT, seen.contradiction)
     assert seen.room is not None, "BUG: a VirtualMachine that can be moved was not placed"
@@ -347,11 +351,13 @@ def _place(seen: Seen, vm: VMSeen, room: Room) -> Decision:
         return _queue(seen, "the cluster" if room.cluster_full else f"node {vm.node}")
     if not room.placement.fitting:
         return _unschedulable(seen, room.placement)
-    if not room.targets:
-        full = ", ".join(sorted(room.placement.fitting))
+    target = room.target
+    if target is None:
+        names = sorted(room.placement.fitting)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        full = f"{', '.join(names[:NAMED])}{more}"
         message = f"as many guests arrive as may at {full}"
         return _timed_out(seen, full) or _waits(seen, Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, message)
-    target = room.targets[0]
     state = MigrationState(
         source_node=vm.node,
         target_node=target,
@@ -359,7 +365,8 @@ def _place(seen: Seen, vm: VMSeen, room: Room) -> Decision:
         mode=Mode.PRE_COPY,
     )
     status = _moved(seen, Phase.RUNNING).model_copy(update={"migration_state": state, "progress": None})
-    status = _observed(status, seen.now, ConditionType.SCHEDULED, "True", Reason.NODE_FOUND, f"to {target}")
+    message = f"to {target}; {verdicts(room.placement)}"
+    status = _observed(status, seen.now, ConditionType.SCHEDULED, "True", Reason.NODE_FOUND, message)
     which = ""
     if is_retrying(seen.status) and seen.run is not None:
         which = f", attempt {seen.run.attempt + 1} of {seen.terms.further_attempts + 1}"
@@ -397,9 +404,7 @@ def _timed_out(seen: Seen, where: str) -> Decision | None:
 
 
 def _unschedulable(seen: Seen, placement: Placement) -> Decision:
-    now, message = seen.now, placement.message()
-    if excluded := placement.details():
-        message = f"{message} ({excluded})"
+    now, message = seen.now, verdicts(placement)
     known_ = _condition(seen.status, ConditionType.SCHEDULED)
     since = now
     if known_ is not None and known_.reason == Reason.UNSCHEDULABLE:
@@ -409,6 +414,12 @@ def _unschedulable(seen: Seen, placement: Placement) -> Decision:
         return failed(seen, Reason.UNSCHEDULABLE, message)
     waiting = _waits(seen, Phase.SCHEDULING, Reason.UNSCHEDULABLE, message)
     return Decision(waiting.status, waiting.effects, Again(min(left_s, LOOK_AGAIN_S)))
+
+
+def verdicts(placement: Placement) -> str:
+    """In kube-scheduler's form, then each node that is out and why."""
+    details = placement.details()
+    return f"{placement.message()} ({details})" if details else placement.message()
 
 
 def _waits(seen: Seen, phase: Phase, reason: Reason, message: str) -> Decision:

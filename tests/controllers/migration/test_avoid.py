@@ -8,7 +8,9 @@ import pytest
 
 from app.controllers.migration.avoid import FAILED_BEFORE, MAY_HOLD_A_COPY, Breaker, broken_pairs, choices, place_first
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.placement import Need, NodeView
+from app.controllers.placement.fleet import Fleet
+from app.controllers.placement.need import Need
+from app.controllers.placement.nodes import NodeView
 from app.store.base import Run, RunState
 from tests.controllers.migration.world import migration_key
 
@@ -41,24 +43,24 @@ def test_the_other_direction_is_another_pair() -> None:
 
 
 def test_a_node_that_failed_is_avoided_while_another_fits() -> None:
-    placement = place_first(choices(NEED, [run("node1")], (), {}), NODES)
+    placement = place_first(choices(NEED, [run("node1")], (), {}), Fleet.of(NODES))
 
     assert placement.fitting == ("node2",)
     assert placement.excluded["node1"] == FAILED_BEFORE
 
 
 def test_when_all_have_failed_the_last_one_is_avoided() -> None:
-    assert place_first(choices(NEED, [run("node1"), run("node2")], (), {}), NODES).fitting == ("node1",)
+    assert place_first(choices(NEED, [run("node1"), run("node2")], (), {}), Fleet.of(NODES)).fitting == ("node1",)
 
 
 def test_a_node_that_failed_is_better_than_none() -> None:
-    assert place_first(choices(NEED, [run("node1")], (), {}), NODES[:2]).fitting == ("node1",)
+    assert place_first(choices(NEED, [run("node1")], (), {}), Fleet.of(NODES[:2])).fitting == ("node1",)
 
 
 def test_what_may_hold_a_copy_and_what_fails_everybody_is_never_chosen() -> None:
     needs = choices(NEED, [run("node1")], ["node1"], {"node2": "node(s) are bad"})
 
-    placement = place_first(needs, NODES)
+    placement = place_first(needs, Fleet.of(NODES))
 
     assert placement.fitting == ()
     assert placement.excluded == {"node0": "node is the source", "node1": MAY_HOLD_A_COPY, "node2": "node(s) are bad"}
