@@ -35,6 +35,7 @@ from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds.migration import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
@@ -212,6 +213,7 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
             claim=timedelta(seconds=settings.worker_timeout_s),
         ),
         breaker=Breaker(settings.pair_failures, timedelta(seconds=settings.pair_window_s)),
+        defaults=MigrationOptions(tls=Tls(settings.migration_tls.capitalize())),
     )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
     return (

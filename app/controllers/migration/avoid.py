@@ -31,6 +31,9 @@ class Breaker:
     """Counted so far back: after that the pair is tried again."""
 
 
+BREAKER = Breaker()
+
+
 def broken_pairs(failed: Iterable[Run], breaker: Breaker) -> Mapping[str, Excluded]:
     """By source: the targets that failed too often of late. `failed` are the runs that ended so within the window."""
     counted = Counter((run.source, run.target) for run in failed if is_against_its_nodes(run))

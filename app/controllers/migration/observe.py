@@ -11,9 +11,10 @@ from uuid import UUID
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
 from app.controllers.documents import domain_uuid, is_over
-from app.controllers.migration.avoid import Breaker, Excluded, broken_pairs, choices, place_first
+from app.controllers.migration.avoid import BREAKER, Breaker, Excluded, broken_pairs, choices, place_first
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.decide import Room, RunSeen, Seen, Terms, VMSeen, is_resting, is_retrying
+from app.controllers.migration.options import DEFAULTS, Options, Resolved
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
@@ -21,7 +22,7 @@ from app.controllers.placement.pipeline import Placement
 from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, is_target_of, node_affinity, tolerations
 from app.kinds import POD, VIRTUAL_MACHINE
-from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
+from app.kinds.migration import ConditionType, MigrationOptions, MigrationStatus, Phase, Priority
 from app.kinds.node import DEFAULT_WORKERS, SPARE_WORKERS
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
@@ -79,6 +80,8 @@ class Scene:
     seen: Seen
     need: Need | None = None
     """What the target must offer; known when there is room to judge."""
+    options: Resolved | None = None
+    """How the guest is to be moved; known when there is room to judge."""
 
 
 def status_of(migration: Document) -> MigrationStatus:
@@ -111,7 +114,8 @@ async def observe(
     now: datetime,
     limits: Limits,
     patience: Patience,
-    breaker: Breaker,
+    defaults: MigrationOptions = DEFAULTS,
+    breaker: Breaker = BREAKER,
     held_told: datetime | None = None,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
@@ -137,7 +141,8 @@ async def observe(
     scene = Scene(migration, guest, runs, seen)
     if not is_waiting(status) or guest is None:
         return scene
-    return await _compared(tx, scene, guest, await _unfinished(tx, key, told, now), limits, breaker)
+    others = await _unfinished(tx, key, told, now)
+    return await _compared(tx, scene, guest, others, limits, Options(tx, defaults), breaker)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -158,23 +163,31 @@ def is_current(pod: Document, guest: Guest) -> bool:
 
 
 async def _compared(
-    tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits, breaker: Breaker
+    tx: Transaction,
+    scene: Scene,
+    guest: Guest,
+    others: _Others,
+    limits: Limits,
+    options: Options,
+    breaker: Breaker,
 ) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
     rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
     if rival is not None or not guest.can_move:
         return replace(scene, seen=replace(scene.seen, rival=rival))
+    resolved = await options.of(scene.migration, guest.vm)
     try:
-        need = need_of(scene.migration, guest)
+        need = need_of(scene.migration, guest, resolved)
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
     tally = await _tally(tx, unfinished, limits)
     broken = broken_pairs(await tx.failed_runs(breaker.window), breaker)
     copies = await _copies(tx, scene.migration) if scene.runs else ()
     needs = choices(need, scene.runs, copies, broken.get(guest.node, {}))
-    room, need = await _room(tx, guest, needs, others.earlier, tally, broken, scene.seen.now)
-    return replace(scene, need=need, seen=replace(scene.seen, room=room))
+    shared = _Shared(broken, options, scene.seen.now)
+    room, need = await _room(tx, guest, needs, others.earlier, tally, shared)
+    return replace(scene, need=need, options=resolved, seen=replace(scene.seen, room=room))
 
 
 def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: Sequence[Run]) -> str | None:
@@ -194,7 +207,7 @@ def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: S
     return next(same, None)
 
 
-def need_of(migration: Document, guest: Guest) -> Need:
+def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
     """What the guest's pod reserves and its host told of it, with both selectors. Raises Contradiction."""
     assert guest.pod is not None, "BUG: a guest without a pod has no size"
     requests, vm = requests_of(guest.pod), guest.vm
@@ -208,6 +221,7 @@ def need_of(migration: Document, guest: Guest) -> Need:
         affinity=node_affinity(vm),
         tolerations=tolerations(vm),
         host=guests.moving_needs(vm),
+        encrypted=options.must_encrypt,
         source=guest.node,
     )
 
@@ -262,6 +276,16 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is judged alike for every Migration that waits."""
+
+    broken: Mapping[str, Excluded]
+    """By source: nodes that fail everybody."""
+    options: Options
+    now: datetime
+
+
 async def _copies(tx: Transaction, migration: Document) -> Collection[str]:
     """Nodes of which an earlier attempt left the reservation, because nobody could say that they hold no copy."""
     pods = (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items
@@ -269,20 +293,14 @@ async def _copies(tx: Transaction, migration: Document) -> Collection[str]:
 
 
 async def _room(
-    tx: Transaction,
-    guest: Guest,
-    needs: Sequence[Need],
-    earlier: Sequence[Document],
-    tally: _Tally,
-    broken: Mapping[str, Excluded],
-    now: datetime,
+    tx: Transaction, guest: Guest, needs: Sequence[Need], earlier: Sequence[Document], tally: _Tally, shared: _Shared
 ) -> tuple[Room, Need]:
     if tally.cluster_full or tally.source_full(guest.node):
         return _full(guest, tally), needs[0]
     fleet = await fleet_of(tx)
     for other in earlier:
-        if not is_resting(status_of(other), now):
-            fleet = await _served(tx, other, fleet, tally, broken)
+        if not is_resting(status_of(other), shared.now):
+            fleet = await _served(tx, other, fleet, tally, shared)
         if tally.cluster_full:
             break
     needs = [replace(need, origin=fleet.view(guest.node)) for need in needs]
@@ -295,21 +313,20 @@ def _full(guest: Guest, tally: _Tally, fleet: Fleet | None = None) -> Room:
     return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node, fleet))
 
 
-async def _served(
-    tx: Transaction, other: Document, fleet: Fleet, tally: _Tally, broken: Mapping[str, Excluded]
-) -> Fleet:
+async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally, shared: _Shared) -> Fleet:
     """The fleet after that Migration, which comes first, has taken its place, if it can start now."""
     if is_leaving(other) or not is_waiting(status_of(other)):
         return fleet
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
     if guest is None or not guest.can_move or tally.source_full(guest.node, fleet):
         return fleet
+    resolved = await shared.options.of(other, guest.vm)
     try:
-        need = replace(need_of(other, guest), origin=fleet.view(guest.node))
+        need = replace(need_of(other, guest, resolved), origin=fleet.view(guest.node))
     except Contradiction:
         return fleet
     runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status_of(other)) else ()
-    needs = choices(need, runs, (), broken.get(guest.node, {}))
+    needs = choices(need, runs, (), shared.broken.get(guest.node, {}))
     target = Room(place_first(needs, fleet), targets_full=tally.targets_full(fleet)).target
     if target is None:
         return fleet

@@ -21,12 +21,13 @@ from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.decide import HELD, Conclude, Tell, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import Limits, guest_of, is_waiting, observe, status_of, vm_name
+from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
 from app.controllers.pods import is_target_of
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
-from app.kinds.migration import FINAL
+from app.kinds.migration import FINAL, MigrationOptions
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import (
@@ -57,6 +58,8 @@ class MigrationConfig:
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
     breaker: Breaker = field(default_factory=Breaker)
+    defaults: MigrationOptions = DEFAULTS
+    """Options of Migrations that neither they nor a policy name."""
 
 
 class MigrationController:
@@ -129,9 +132,9 @@ class Reconciler:
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
+        config = self._config
         async with self._store.transaction(serial=is_waiting(status)) as tx:
             self._fence(tx)
-            config = self._config
             scene = await observe(
                 tx,
                 key,
@@ -139,8 +142,9 @@ class Reconciler:
                 self._birth.now(),
                 config.limits,
                 config.patience,
+                config.defaults,
                 config.breaker,
-                held_told=self._held_told.get(key),
+                self._held_told.get(key),
             )
             decision = decide(scene.seen)
             await self._committer.commit(tx, scene, decision)
