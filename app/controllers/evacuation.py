@@ -66,18 +66,20 @@ class Wait:
 
     message: str
     again_after_s: float | None = None
+    stuck: bool = False
+    """Nothing moves it as things are."""
 
 
 def judge(seen: Seen) -> Move | Wait:
     if seen.unfinished is not None:
         return Wait(how_far(seen.unfinished))
     if (why := _why_not(seen.vm)) is not None:
-        return Wait(why)
+        return Wait(why, stuck=True)
     past = seen.past
     if past is None or past.status.phase is Phase.SUCCEEDED:
         return Move(0)
     if past.drained and not seen.closed:
-        return Wait(f"{seen.node} takes guests again, so nothing more leaves it: cordon it to go on")
+        return Wait(f"{seen.node} takes guests again, so nothing more leaves it: cordon it to go on", stuck=True)
     if _was_cancelled(past.status):
         return Move(0)
     failures = past.failures + 1

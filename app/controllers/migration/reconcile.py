@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ from app.controllers.documents import is_over, key_of
 from app.controllers.events import Recorder
 from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
-from app.controllers.loop import Loop, Source
+from app.controllers.loop import Clock, Loop, Source
 from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.commit import Committer
 from app.controllers.migration.deadlines import Patience
@@ -65,18 +66,29 @@ class MigrationConfig:
 class MigrationController:
     """Takes every Migration to its end, while this process leads. `keeper` is the process's only one and runs elsewhere."""
 
-    def __init__(self, store: Store, keeper: LeaseKeeper, config: MigrationConfig | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keeper: LeaseKeeper,
+        config: MigrationConfig | None = None,
+        *,
+        birth: Birth | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._store = store
         self._keeper = keeper
         self._config = config or MigrationConfig()
+        self._birth = birth
+        self._clock = clock
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             try:
                 async with self._keeper.hold(LEADS) as held:
-                    reconciler = Reconciler(self._store, held, self._config)
-                    await Loop("migration", self._store, reconciler.sources(), reconciler.reconcile).run()
+                    reconciler = Reconciler(self._store, held, self._config, self._birth)
+                    sources, clock = reconciler.sources(), self._clock
+                    await Loop("migration", self._store, sources, reconciler.reconcile, clock=clock).run()
             except LeaseLost:
                 log.warning("no longer reconciling migrations", holder=self._keeper.holder)
 
