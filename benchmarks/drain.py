@@ -18,6 +18,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import structlog
+
 from app.controllers.migration.observe import Limits
 from app.hypervisor.precopy import Load
 from app.store.embedded import EmbeddedPostgres
@@ -76,6 +78,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     with tempfile.TemporaryDirectory(prefix="drover-bench-") as name:
         directory = Path(name)
         directory.chmod(0o711)  # as root the database runs as another user, who must pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,8 +11,9 @@ from app.controllers.birth import Birth
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.observe import Limits
 from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.kinds import NODE
 from app.machinery.objects import Document
-from app.store.base import edit
+from app.store.base import Key, edit
 from app.store.postgres import PostgresStore
 from tests.controllers.migration.test_reconcile import VM_KEY, Controller, controller_of, failure
 from tests.controllers.migration.world import (
@@ -245,3 +247,30 @@ async def test_one_that_is_cancelled_from_the_start_never_begins(controller: Lat
     await controller.look("m1")
 
     assert failure(await controller.get("m1"))[0] == "Cancelled"
+
+
+async def test_a_node_that_is_cordoned_while_it_is_chosen_receives_nothing_after_that(store: PostgresStore) -> None:
+    """Whichever commits first wins: a reservation on a cordoned node is older than its cordon."""
+    await create(store, *(node_document(f"node{n}") for n in range(2)))
+    controller = await controller_of(store, Limits(cluster=100, outbound=100, inbound=100))
+    outcomes = []
+    for number in range(12):
+        await running_vm(store, f"vm{number}", "node0")
+        await cordon(store, False)
+        await create(store, migration_document(f"m{number}", f"vm{number}"))
+
+        await asyncio.gather(controller.look(f"m{number}"), cordon(store, True))
+
+        node = (await store.objects.get(Key(NODE.resource, "", "node1"))).document
+        began = phase_of(await controller.get(f"m{number}")) == "Running"
+        arriving = [p for p in await pods_where(store, migration=f"m{number}") if "nodeName" in p["spec"]]
+        assert [p["spec"]["nodeName"] for p in arriving] == (["node1"] if began else [])
+        cordoned_at = int(node["metadata"]["resourceVersion"])
+        assert all(int(p["metadata"]["resourceVersion"]) < cordoned_at for p in arriving)
+        outcomes.append(began)
+    print(f"the cordon lost {sum(outcomes)} of {len(outcomes)} races")
+
+
+async def cordon(store: PostgresStore, closed: bool) -> None:
+    key = Key(NODE.resource, "", "node1")
+    await edit(store.objects, key, lambda node: {**node, "spec": {**node["spec"], "unschedulable": closed}})
