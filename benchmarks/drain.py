@@ -111,12 +111,9 @@ async def drained(store: PostgresStore, guests: int, chance: random.Random, seed
     async with simulated(
         store, "node0", *TARGETS, bandwidth=BANDWIDTH, memory=4096 * GIB, limits=LIMITS, tick_s=0.25
     ) as simulation:
-        uids = {
-            await simulation.guest(
-                f"guest{number}", "node0", size, Load(size, chance.uniform(1, 100) * MIB, size // 20)
-            )
-            for number, size in enumerate(sizes)
-        }
+        loads = [Load(size, chance.uniform(1, 100) * MIB, size // 20) for size in sizes]
+        started = (simulation.guest(f"guest{n}", "node0", load.memory, load) for n, load in enumerate(loads))
+        uids = set(await asyncio.gather(*started))
         start_s = simulation.time.now()
         drain = asyncio.create_task(simulation.drain("node0", []))
         await simulation.until(lambda: not simulation.runs_on("node0"))
