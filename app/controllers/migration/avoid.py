@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from app.controllers.migration.causes import cause_of_run, is_the_nodes
-from app.controllers.migration.exit_codes import known
+from app.controllers.migration.exit_codes import ExitCode, known
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Need
 from app.controllers.placement.pipeline import Placement, place
@@ -47,9 +47,11 @@ def broken_pairs(failed: Iterable[Run], breaker: Breaker) -> Mapping[str, Exclud
 
 
 def is_against_its_nodes(run: Run) -> bool:
-    """It failed because of a host or the way there."""
+    """It failed because of its target or the way there. A source that does not answer says nothing of any target."""
     code = None if run.exit_code is None else known(run.exit_code)
-    return bool(code) and code is not None and is_the_nodes(cause_of_run(code, run.result))
+    if code is None or code in (ExitCode.MOVED, ExitCode.SOURCE_UNREACHABLE):
+        return False
+    return is_the_nodes(cause_of_run(code, run.result))
 
 
 def choices(need: Need, runs: Sequence[Run], copies: Iterable[str], broken: Excluded) -> tuple[Need, ...]:

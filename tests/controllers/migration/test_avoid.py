@@ -31,7 +31,17 @@ def test_three_failures_of_hosts_or_path_keep_everybody_off_the_pair() -> None:
     assert broken_pairs(failed, Breaker(3)) == {"node0": {"node1": "node(s) failed 3 moves from node0 within 10 min"}}
 
 
-@pytest.mark.parametrize("code", [ExitCode.CANCELLED, ExitCode.GUEST_STOPPED, ExitCode.BUSY, ExitCode.NOT_STARTED])
+@pytest.mark.parametrize(
+    "code",
+    [
+        ExitCode.CANCELLED,
+        ExitCode.GUEST_STOPPED,
+        ExitCode.BUSY,
+        ExitCode.NOT_STARTED,
+        ExitCode.SOURCE_UNREACHABLE,
+        ExitCode.MOVED,
+    ],
+)
 def test_what_is_not_the_nodes_fault_does_not_count(code: ExitCode) -> None:
     assert broken_pairs([run("node1", code)] * 5, Breaker(3)) == {}
 
