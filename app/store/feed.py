@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.store.address import Limits, listen
 from app.store.attempts import UNREACHABLE
 from app.store.base import Event, Gone, Revision, Scope, TooNew, Unavailable
+from app.store.changes import Change
 from app.store.log import read_log
 from app.store.writing import CHANNEL
 
@@ -163,6 +164,14 @@ class Feed:
         """May so much wait for one watch? One event may always."""
         return len(backlog) <= self._queue and (backlog.size <= self._queue_bytes or len(backlog) == 1)
 
+    def offer(self, before: Revision, changes: Sequence[Change]) -> None:
+        """What this process has just committed needs no reading, where nothing lies between it and what was handed out.
+        Elsewhere the log tells it in its turn."""
+        if self.closed or before != self.position:
+            return
+        for change in changes:
+            self._hand_out(Event(change.type, change.stored.revision, change.stored, change.previous))
+
     async def _follow(self) -> None:
         while True:
             self._woken.clear()
@@ -185,7 +194,8 @@ class Feed:
                 self._cut_all(page.upto)
                 continue
             for event in page.events:
-                self._hand_out(event)
+                if event.revision > self.position:  # others may have been offered while this page was read
+                    self._hand_out(event)
             self.position = max(self.position, page.upto)
             if len(page.events) < self._page:
                 return
@@ -222,8 +232,10 @@ class Feed:
             except UNREACHABLE:
                 await asyncio.sleep(self._poll_s)
 
-    def _wake(self, *_: object) -> None:
-        self._woken.set()
+    def _wake(self, _connection: object, _pid: object, _channel: object, newest: object) -> None:
+        """A writer's word that there is more than before; our own is known already."""
+        if int(str(newest)) > self.position:
+            self._woken.set()
 
 
 class FeedWatch:

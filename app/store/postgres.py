@@ -15,17 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.machinery.objects import Document
 from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
-from app.store.attempts import driver_read, in_driver_transaction, read, translated
+from app.store.attempts import read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
 from app.store.changes import Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
 from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.leases import PostgresLeases
+from app.store.line import Line
 from app.store.logs import PostgresLogs
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
-from app.store.writing import write_group
+from app.store.writing import TAKE_COUNTER, write_group
 
 GROUP = 128
 """Writes in one transaction at most: others wait for the counter meanwhile."""
@@ -34,9 +35,11 @@ GROUP = 128
 class PostgresObjects:
     """The port's Objects."""
 
-    def __init__(self, engine: AsyncEngine, feed: Feed) -> None:
+    def __init__(self, engine: AsyncEngine, limits: Limits, feed: Feed) -> None:
         self._engine = engine
         self._feed = feed
+        self._writing = Line(engine, limits)
+        self._reading = Line(engine, limits)
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
         self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
 
@@ -52,6 +55,8 @@ class PostgresObjects:
     def close(self) -> None:
         self._writes.close()
         self._reads.close()
+        self._writing.drop()
+        self._reading.drop()
 
     async def get(self, key: Key) -> Stored:
         return await self._reads.submit(key)
@@ -79,10 +84,12 @@ class PostgresObjects:
         return self._feed.watch(scope, since)
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        return await in_driver_transaction(self._engine, lambda execute: write_group(execute, writes))
+        group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
+        self._feed.offer(group.before, group.changes)
+        return group.outcomes
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
-        found = await driver_read(self._engine, lambda execute: reading.versions(execute, set(keys)))
+        found = await self._reading.read(lambda execute: reading.versions(execute, set(keys)))
         return [found.get(key) or NotFound(key.name) for key in keys]
 
 
@@ -103,7 +110,7 @@ class PostgresStore:
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
         self._feed = Feed(self._engine, self._limits, queue=watch_queue, queue_bytes=watch_queue_bytes)
-        self._objects = PostgresObjects(self._engine, self._feed)
+        self._objects = PostgresObjects(self._engine, self._limits, self._feed)
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)
         self._logs = PostgresLogs(self._engine)

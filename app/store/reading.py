@@ -26,14 +26,16 @@ from app.store.changes import is_storable
 from app.store.driver import Execute
 
 # LIMIT 1 keeps the planner from joining with a scan of the whole table: each key is one look into the index.
-VERSIONS = text("""
+_OF_KEYS = """
 SELECT o.resource, o.namespace, o.name, o.revision, o.body
 FROM unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[])) AS k(resource, namespace, name)
 CROSS JOIN LATERAL (
     SELECT * FROM objects o
     WHERE o.resource = k.resource AND o.namespace = k.namespace AND o.name = k.name LIMIT 1
 ) AS o
-""")
+"""
+VERSIONS = text(_OF_KEYS)
+VERSIONS_AND_REVISION = text(f"SELECT counter.revision, o.* FROM counter LEFT JOIN ({_OF_KEYS}) AS o ON true")
 
 
 def key_columns(keys: Collection[Key]) -> dict[str, list[str]]:
@@ -52,6 +54,17 @@ async def versions(execute: Execute, keys: Collection[Key]) -> dict[Key, Stored]
         Stored(Key(resource, namespace, name), revision, body) for resource, namespace, name, revision, body in rows
     )
     return {stored.key: stored for stored in found}
+
+
+async def versions_and_revision(execute: Execute, keys: Collection[Key]) -> tuple[Revision, dict[Key, Stored]]:
+    """The same with the newest revision, of one snapshot."""
+    rows = await execute(VERSIONS_AND_REVISION, key_columns([key for key in keys if is_storable(key)]))
+    found = (
+        Stored(Key(resource, namespace, name), revision, body)
+        for _, resource, namespace, name, revision, body in rows
+        if name is not None
+    )
+    return rows[0][0], {stored.key: stored for stored in found}
 
 
 async def revision(connection: AsyncConnection) -> Revision:
