@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.machinery.objects import Document
 from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
-from app.store.attempts import read, translated
+from app.store.attempts import driver_read, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
 from app.store.changes import Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
@@ -23,7 +23,9 @@ from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.leases import PostgresLeases
 from app.store.line import Line
+from app.store.lists import Lists
 from app.store.logs import PostgresLogs
+from app.store.reading import Head
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
 from app.store.writing import TAKE_COUNTER, write_group
@@ -42,31 +44,50 @@ class PostgresObjects:
         self._reading = Line(engine, limits)
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
         self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
+        self._looking = Line(engine, limits)
+        self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP)
+        self._lists = Lists()
 
     @property
     def parts(self) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         """What has to run for as long as the store is open."""
-        return {"writes": self._writes.run, "reads": self._reads.run}
+        return {"writes": self._writes.run, "reads": self._reads.run, "heads": self._heads.run}
 
     def open(self) -> None:
         self._writes.open()
         self._reads.open()
+        self._heads.open()
 
     def close(self) -> None:
         self._writes.close()
         self._reads.close()
-        self._writing.drop()
-        self._reading.drop()
+        self._heads.close()
+        for line in (self._writing, self._reading, self._looking):
+            line.drop()
 
     async def get(self, key: Key) -> Stored:
         return await self._reads.submit(key)
 
     async def list(
-        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+        self,
+        scope: Scope,
+        *,
+        limit: int = 0,
+        after: Key | None = None,
+        at: Revision | None = None,
+        left: int | None = None,
     ) -> Listing:
-        return await read(
-            self._engine, lambda connection: reading.listing(connection, scope, limit=limit, after=after, at=at)
+        asked = self._lists.key(scope, limit) if after is None and at is None else None
+        if asked in self._lists:
+            found = self._lists.at(asked, await self._heads.submit(scope))
+            if found is not None:
+                return found
+        listing = await driver_read(
+            self._engine,
+            lambda execute: reading.listing(execute, scope, limit=limit, after=after, at=at, left=left),
         )
+        self._lists.keep(asked, listing)
+        return listing
 
     async def create(self, key: Key, document: Document, *, within: Key | None = None) -> Stored:
         return await self._writes.submit(creation(key, document, within))
@@ -78,7 +99,7 @@ class PostgresObjects:
         return await self._writes.submit(deletion(key, revision, document))
 
     async def revision(self) -> Revision:
-        return await read(self._engine, reading.revision)
+        return (await self._heads.submit(Scope(None))).revision
 
     def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
         return self._feed.watch(scope, since)
@@ -91,6 +112,9 @@ class PostgresObjects:
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
         found = await self._reading.read(lambda execute: reading.versions(execute, set(keys)))
         return [found.get(key) or NotFound(key.name) for key in keys]
+
+    async def _look(self, scopes: Sequence[Scope]) -> Sequence[Head]:
+        return await self._looking.read(lambda execute: reading.heads(execute, scopes))
 
 
 class PostgresStore:
