@@ -5,14 +5,27 @@ from __future__ import annotations
 import copy
 import ipaddress
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from app.controllers.placement.nodes import hugepages_name
 from app.hypervisor.base import Host
 from app.kinds import names, quantity
-from app.kinds.node import AddressType, ConditionType, NodeCondition, NodeStatus, NodeSystemInfo, Reason
-from app.machinery.objects import Document, with_condition
+from app.kinds.node import (
+    AddressType,
+    ConditionType,
+    NodeCondition,
+    NodeGuestCpus,
+    NodeHypervisor,
+    NodeStatus,
+    NodeSystemInfo,
+    Reason,
+)
+from app.machinery.objects import Document, Wire, with_condition
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+NAMED = 5
+"""How many guests are named in a condition; the others are counted."""
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _TOLD_BY_HOST = (names.CPU_MODEL_PREFIX, names.MACHINE_TYPE_PREFIX)
 
@@ -22,10 +35,12 @@ def described(node: Document, host: Host, cpu_ratio: float) -> Document:
     changed = copy.deepcopy(node)
     changed["metadata"]["labels"] = _labels(node, host)
     status = changed.setdefault("status", {})
-    status["capacity"] = {"cpu": str(host.cpus), "memory": quantity.binary(host.memory)}
+    status["capacity"] = {"cpu": str(host.cpus), "memory": quantity.binary(host.memory), **_hugepages(host)}
     status["allocatable"] = _allocatable(node, host, cpu_ratio)
     status["addresses"] = _addresses(node)
     status["nodeInfo"] = _system(host).dump()
+    # Empty lists stay: no network is something else than not knowing which.
+    status["hypervisor"] = Wire.dump(_hypervisor(host))
     return changed
 
 
@@ -35,6 +50,20 @@ def with_ready(node: Document, status: str, reason: Reason, message: str, now: s
     conditions = NodeStatus.read(changed.get("status") or {}).conditions
     new = NodeCondition(type=ConditionType.READY, status=status, reason=reason, message=message)
     told = with_condition(conditions, new, now)
+    changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
+    return changed
+
+
+def with_foreign_guests(node: Document, guests: Sequence[str], now: str) -> Document:
+    """With the condition ForeignGuests while there are any; it goes with the last of them."""
+    changed = copy.deepcopy(node)
+    conditions = NodeStatus.read(changed.get("status") or {}).conditions
+    if not guests and all(condition.type is not ConditionType.FOREIGN_GUESTS for condition in conditions):
+        return changed
+    others = [condition for condition in conditions if condition.type is not ConditionType.FOREIGN_GUESTS]
+    message = "; ".join(guests[:NAMED]) + (f"; and {len(guests) - NAMED} more" if len(guests) > NAMED else "")
+    new = NodeCondition(type=ConditionType.FOREIGN_GUESTS, status="True", reason=Reason.NOT_ADOPTED, message=message)
+    told = with_condition(conditions, new, now) if guests else others
     changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
     return changed
 
@@ -76,12 +105,34 @@ def _labels(node: Document, host: Host) -> dict[str, str]:
 def _allocatable(node: Document, host: Host, cpu_ratio: float) -> dict[str, str]:
     annotations = node["metadata"].get("annotations") or {}
     cpu_milli = int(host.cpus * cpu_ratio * 1000)
-    memory = host.memory
+    memory = host.memory - sum(amount for _, amount in host.hugepages)
     if names.ALLOCATABLE_CPU in annotations:
         cpu_milli = min(cpu_milli, quantity.milli(annotations[names.ALLOCATABLE_CPU]))
     if names.ALLOCATABLE_MEMORY in annotations:
         memory = min(memory, quantity.whole(annotations[names.ALLOCATABLE_MEMORY]))
-    return {"cpu": quantity.millis(cpu_milli), "memory": quantity.binary(memory)}
+    return {"cpu": quantity.millis(cpu_milli), "memory": quantity.binary(max(0, memory)), **_hugepages(host)}
+
+
+def _hugepages(host: Host) -> dict[str, str]:
+    return {hugepages_name(size): quantity.binary(amount) for size, amount in host.hugepages}
+
+
+def _hypervisor(host: Host) -> NodeHypervisor:
+    return NodeHypervisor(
+        domain_types=list(host.domain_types),
+        machine_types=list(host.machine_types),
+        cpus=[
+            NodeGuestCpus(
+                domain_type=cpus.domain_type,
+                model=cpus.model,
+                models=list(cpus.models),
+                features=list(cpus.features),
+            )
+            for cpus in host.guest_cpus
+        ],
+        networks=None if host.networks is None else list(host.networks),
+        interfaces=None if host.interfaces is None else list(host.interfaces),
+    )
 
 
 def _addresses(node: Document) -> list[Document]:

@@ -4,7 +4,8 @@
                                           │            │
                                           └────────────┴──▶ Succeeded | Failed        Unknown ◀──▶ any that has a node
 
-Succeeded and Failed are final: a guest is started once for each object.
+Succeeded and Failed are final: a guest is started once for each object. Not so for an adopted one, which ran before Drover
+found it: it follows its domain, and runs again when somebody starts that again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from pydantic import Field
 from app.kinds import affinity, names
 from app.kinds.affinity import Affinity
 from app.kinds.domain import DomainSpec
+from app.kinds.node import TaintEffect
 from app.kinds.shape import ATOMIC, MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
-from app.machinery.errors import FieldError, forbidden, required
+from app.machinery.errors import FieldError, forbidden, invalid, required
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
+from app.machinery.names import qualified_name
 from app.machinery.objects import Document
 
 MAX_DOMAIN_XML = 256 * 1024
@@ -43,9 +46,10 @@ class Phase(StrEnum):
     MIGRATING = "Migrating"
     """The guest is being moved to status.migrationNodeName; until that is over status.nodeName has it."""
     SUCCEEDED = "Succeeded"
-    """The guest powered itself off. Final: delete the object and create it again to start it again."""
+    """The guest powered itself off. Final, unless it was adopted: delete the object and create it again to start it again."""
     FAILED = "Failed"
-    """The guest could not start, crashed, was destroyed, or its host was restarted; the condition Ready says which. Final."""
+    """The guest could not start, crashed, was destroyed, or its host was restarted; the condition Ready says which. Final,
+    unless it was adopted."""
     UNKNOWN = "Unknown"
     """The guest's host does not answer, so nobody can know. The guest is not started elsewhere: bring the host back."""
 
@@ -64,6 +68,9 @@ class ConditionType(StrEnum):
     """The guest can be moved while it runs; False carries what prevents it."""
     PAUSED = "Paused"
     """The guest's CPUs are stopped. It may be moved, and stays paused."""
+    DUPLICATE = "Duplicate"
+    """The guest runs on two hosts at once, past Drover: both may write to its disks. Nothing is ended: decide which of them
+    is the right one and destroy the other by hand."""
 
 
 class Reason(StrEnum):
@@ -100,9 +107,54 @@ class Reason(StrEnum):
     HOST_DEVICES = "HostDevices"
     """The guest holds devices of its host."""
     LOCAL_STORAGE = "LocalStorage"
-    """The guest writes to a disk that only its host can reach."""
+    """The guest writes to a disk that only its host can reach. Declare what hosts share in the Nodes' annotation
+    kubevirt.io/shared-paths."""
+    NVME_DISK = "NvmeDisk"
+    """The guest has an NVMe drive of its host as a disk."""
+    TRANSIENT_DISK = "TransientDisk"
+    """What the guest wrote to a transient disk would be lost."""
+    SNAPSHOTS = "Snapshots"
+    """libvirt keeps snapshots of the guest, and moves none that has any. Delete them, or their metadata."""
+    BLOCK_JOB = "BlockJob"
+    """libvirt is at work on a disk: a copy, commit or backup. Wait until it is over."""
+    SHARED_MEMORY = "SharedMemory"
+    """The guest shares memory with others on its host."""
+    SHARED_FILESYSTEM = "SharedFilesystem"
+    """The guest has mounted a directory of its host. Unplug it first."""
+    VDPA_INTERFACE = "VdpaInterface"
+    """The guest has a vDPA interface, whose state is in its host's card."""
+    INVARIANT_TSC = "InvariantTsc"
+    """The guest counts by an invariant TSC. Give its clock's timer tsc a frequency, so that another host can keep it."""
     BEING_DELETED = "BeingDeleted"
-    """The object was deleted: the guest is being shut down."""
+    """The object was deleted: the guest is being shut down, or, if it was adopted, let go."""
+    ADOPTED = "Adopted"
+    """The guest ran already when Drover found it on its host."""
+    GUEST_MOVED = "GuestMoved"
+    """Somebody moved the guest to another host, past Drover."""
+    RUNS_TWICE = "RunsTwice"
+    """Two hosts run the guest, no migration is under way, and it stays so. Destroy one of the two by hand."""
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration's value is compared with a taint's."""
+
+    EQUAL = "Equal"
+    """The values are the same."""
+    EXISTS = "Exists"
+    """Any value; no value may be given."""
+
+
+class Toleration(Shape):
+    """Lets the guest onto nodes with a taint."""
+
+    key: str = ""
+    """The taint's key; empty with Exists matches every taint."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """Equal or Exists."""
+    value: str = ""
+    """The taint's value."""
+    effect: TaintEffect | None = None
+    """NoSchedule, PreferNoSchedule or NoExecute; unset matches each."""
 
 
 class VMSpec(Shape):
@@ -118,6 +170,8 @@ class VMSpec(Shape):
     """Labels that a node must carry. Changing it moves nothing: the next Migration uses it."""
     affinity: Affinity | None = None
     """Rules about nodes. Changing them moves nothing: the next Migration uses them."""
+    tolerations: Annotated[list[Toleration], ATOMIC] = Field(default_factory=list)
+    """The taints of nodes that do not keep this guest away. Changing them moves nothing: the next Migration uses them."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = 30
     """How long the guest has to shut down before it is ended."""
 
@@ -126,7 +180,7 @@ class VMCondition(DescribedCondition):
     """One observation about a VirtualMachine."""
 
     type: ConditionType
-    """Ready, Synchronized, LiveMigratable or Paused."""
+    """Ready, Synchronized, LiveMigratable, Paused or Duplicate."""
     last_probe_time: Time | None = None
     """When it was last observed."""
 
@@ -142,6 +196,49 @@ class VMGraphics(Shape):
     """Its port."""
 
 
+class VMCpu(Shape):
+    """The CPU that the guest sees."""
+
+    mode: str = ""
+    """custom, host-passthrough or maximum."""
+    model: str = ""
+    """The named model."""
+    required: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """Features beside the model's own."""
+    disabled: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """Features of the model that it does not have."""
+
+
+class VMDisk(Shape):
+    """A disk that the guest writes to and that lies in a file or device of its host."""
+
+    target: str
+    """As the guest sees it: vda."""
+    type: str
+    """file, block or dir."""
+    path: str
+    """Where it is on the host."""
+
+
+class VMHostRequirements(Shape):
+    """What the running guest asks of a host, from its live definition."""
+
+    domain_type: str = ""
+    """kvm or qemu."""
+    arch: str = ""
+    """Its architecture: x86_64."""
+    machine: str = ""
+    """Its machine type, with the version."""
+    cpu: VMCpu | None = None
+    """Its CPU."""
+    networks: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """The libvirt networks that it is attached to."""
+    interfaces: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """The bridges and interfaces of its host that it is attached to."""
+    disks: Annotated[list[VMDisk], map_by("target")] = Field(default_factory=list)
+    """The disks that it writes to and that the target must reach too."""
+
+
 class VMStatus(Shape):
     """How the guest is, and where."""
 
@@ -155,6 +252,15 @@ class VMStatus(Shape):
     """What was observed, with reasons."""
     graphics: Annotated[list[VMGraphics], ATOMIC] = Field(default_factory=list)
     """Its graphical consoles."""
+    adopted: bool | None = None
+    """The guest ran already when Drover found it. It keeps its name and UUID in libvirt and follows its domain, and deleting
+    the object does not stop it."""
+    domain_name: str | None = None
+    """An adopted guest's name in libvirt."""
+    domain_uuid: str | None = Field(default=None, alias="domainUUID")
+    """An adopted guest's UUID in libvirt; that of others is metadata.uid."""
+    host_requirements: VMHostRequirements | None = None
+    """What the running guest asks of a host: by this its next node is chosen."""
 
 
 def _check_create(document: Document) -> Iterator[FieldError]:
@@ -171,6 +277,19 @@ def _scheduling_problems(spec: Document) -> Iterator[FieldError]:
     yield from label_problems("spec.nodeSelector", spec.get("nodeSelector"))
     if spec.get("affinity"):
         yield from affinity.problems("spec.affinity", Affinity.read(spec["affinity"]))
+    for index, toleration in enumerate(spec.get("tolerations") or ()):
+        yield from _toleration_problems(f"spec.tolerations[{index}]", Toleration.read(toleration))
+
+
+def _toleration_problems(path: str, toleration: Toleration) -> Iterator[FieldError]:
+    """As kube-apiserver words it."""
+    exists = toleration.operator is TolerationOperator.EXISTS
+    if toleration.key:
+        yield from (invalid(f"{path}.key", toleration.key, problem) for problem in qualified_name(toleration.key))
+    elif not exists:
+        yield invalid(f"{path}.operator", toleration.operator.value, "operator must be Exists when `key` is empty")
+    if exists and toleration.value:
+        yield invalid(f"{path}.operator", toleration.operator.value, "value must be empty when `operator` is 'Exists'")
 
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
@@ -212,7 +331,7 @@ VIRTUAL_MACHINE: Kind[VMSpec, VMStatus] = Kind(
         AGE,
         Column("Target", "status.migrationNodeName", priority=1, description="Where it is being moved to."),
         Column("Reason", _reason, priority=1, description="Why it is not ready."),
-        Column("UID", "metadata.uid", priority=1, description="Also the guest's libvirt UUID."),
+        Column("UID", "metadata.uid", priority=1, description="Also the guest's libvirt UUID, unless it was adopted."),
     ),
     selectable=("status.phase", "status.nodeName", "status.migrationNodeName"),
     finalizers=(names.VIRTUAL_MACHINE_FINALIZER,),
