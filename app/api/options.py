@@ -184,6 +184,8 @@ class WriteOptions:
     @classmethod
     def read(cls, parameters: Mapping[str, str], kind: str, *, apply: bool = False) -> WriteOptions:
         """Raises 422. `kind` is what the error calls the options."""
+        if not parameters and not apply:
+            return _WITHOUT
         errors = [
             *_dry_run_errors([parameters["dryRun"]] if "dryRun" in parameters else []),
             *_manager_errors(parameters.get("fieldManager", ""), apply=apply),
@@ -199,6 +201,9 @@ class WriteOptions:
             manager=parameters.get("fieldManager", ""),
             force=flag(parameters, "force"),
         )
+
+
+_WITHOUT = WriteOptions(dry_run=False, validation=Validation.WARN, manager="", force=False)
 
 
 def _dry_run_errors(values: list[str]) -> Iterator[FieldError]:

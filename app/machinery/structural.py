@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 
 from app.machinery.objects import Document
@@ -15,8 +17,14 @@ _DROPPED = ("title", "examples", "$defs", "discriminator")
 
 def structural(model: type[BaseModel]) -> Document:
     """One inlined schema without references. A truthy default is an API default; a falsy one is merely unset."""
-    raw = model.model_json_schema(by_alias=True, mode="validation")
+    raw: Document = orjson.loads(_described(model))
     return _structural(raw, raw.get("$defs", {}), ())
+
+
+@cache
+def _described(model: type[BaseModel]) -> bytes:
+    """What pydantic says of it: worked out once, for it takes long."""
+    return orjson.dumps(model.model_json_schema(by_alias=True, mode="validation"))
 
 
 def _structural(raw: Document, definitions: Document, above: tuple[str, ...]) -> Document:

@@ -143,6 +143,7 @@ class Feed:
             yield watch
         finally:
             self._watches[scope.resource].discard(watch)
+            watch.leave()
 
     def join(self, watch: FeedWatch, scope: Scope, cursor: Revision) -> list[Event] | None:
         """Hand it everything from here on. The answer has what lies between; None when that must come from the log."""
@@ -250,6 +251,8 @@ class FeedWatch:
         self._is_cut = False
         self._queue = Backlog()
         self._arrived = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
 
     async def begin(self) -> None:
         if self._feed.closed:
@@ -264,11 +267,32 @@ class FeedWatch:
     async def next(self, timeout_s: float | None = None) -> Event | None:
         if self._queue and not self._is_cut:
             return self._queue.take()
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._next()
-        except TimeoutError:
-            return None
+        loop = asyncio.get_running_loop()
+        due = None if timeout_s is None else loop.time() + timeout_s
+        while due is None or loop.time() < due:
+            if due is not None:
+                self._ring_at(loop, due)
+            event = await self._step()
+            if event is not None:
+                return event
+        return None
+
+    def _ring_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        """Wakes the watch then. A timer that rings earlier is left alone: for most events it is the last one's."""
+        if self._timer is not None and self._rings_at <= due:
+            return
+        self.leave()
+        self._timer, self._rings_at = loop.call_at(due, self._ring), due
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._arrived.set()
+
+    def leave(self) -> None:
+        """Nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def ready(self) -> list[Event]:
         if self._is_cut:
@@ -302,21 +326,24 @@ class FeedWatch:
 
     async def _events(self) -> AsyncIterator[Event]:
         while True:
-            yield await self._next()
+            event = await self._step()
+            if event is not None:
+                yield event
 
-    async def _next(self) -> Event:
-        while True:
-            if self._is_cut:
-                raise Gone("the watch fell too far behind")
-            if self._queue:
-                return self._queue.take()
-            if self._feed.closed:
-                raise Unavailable("the store is closed")
-            if self._is_live:
-                await self._arrived.wait()
-                self._arrived.clear()
-            elif not self._join():
-                await self._advance()
+    async def _step(self) -> Event | None:
+        """The next event if there is one; otherwise waits until something happens."""
+        if self._is_cut:
+            raise Gone("the watch fell too far behind")
+        if self._queue:
+            return self._queue.take()
+        if self._feed.closed:
+            raise Unavailable("the store is closed")
+        if self._is_live:
+            await self._arrived.wait()
+            self._arrived.clear()
+        elif not self._join():
+            await self._advance()
+        return self._queue.take() if self._queue and not self._is_cut else None
 
     def _join(self) -> bool:
         between = self._feed.join(self, self._scope, self._cursor)
