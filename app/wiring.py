@@ -208,6 +208,15 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
             queue=timedelta(seconds=settings.queue_timeout_s),
             unschedulable=timedelta(seconds=settings.unschedulable_timeout_s),
         ),
+        options={
+            "bandwidthPerMigration": settings.bandwidth_per_migration,
+            "maxDowntimeMs": settings.max_downtime_ms,
+            "completionTimeoutPerGiB": settings.completion_timeout_per_gib_s,
+            "progressTimeout": settings.progress_timeout_s,
+            "allowAutoConverge": settings.allow_auto_converge,
+            "allowPostCopy": settings.allow_post_copy,
+            "allowWorkloadDisruption": settings.allow_workload_disruption,
+        },
     )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
     return (

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from app.kinds import names, quantity
+from app.kinds import names
+from app.kinds.migration_options import CHANGEABLE, MigrationConfiguration, MigrationOptions, fixed, option_problems
 from app.kinds.shape import MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
 from app.machinery.errors import FieldError, invalid
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
@@ -88,6 +89,12 @@ class Reason(StrEnum):
     """The target cannot take this guest; the message has libvirt's words. Exclude that node with a nodeSelector."""
     MIGRATION_FAILED = "MigrationFailed"
     """The copy ended with an error and the guest stayed on its source; the message has libvirt's words."""
+    NOT_CONVERGING = "NotConverging"
+    """The guest wrote to its memory faster than that could be sent, until the timeouts. It runs on its source. Allow
+    auto-converge, post-copy or disruption, a longer downtime or more bandwidth, or move it when it is calmer."""
+    TRANSFER_STUCK = "TransferStuck"
+    """Nothing at all was sent for as long as progressTimeout. The guest runs on its source. See what holds up the network
+    between the two hosts."""
     GUEST_STOPPED = "GuestStopped"
     """The guest ended on its source while it was being moved: there is nothing left to move."""
     TARGET_UNREACHABLE = "TargetUnreachable"
@@ -140,13 +147,6 @@ class VMSelector(Shape):
     """Name of the VirtualMachine, in the Migration's own namespace."""
 
 
-class MigrationOptions(Shape):
-    """How the guest is moved."""
-
-    bandwidth_per_migration: Annotated[str, Field(pattern=quantity.PATTERN)] | None = None
-    """At most so many bytes per second, such as 64Mi; rounded to whole MiB. Unset: no limit."""
-
-
 class MigrationSpec(Shape):
     """Which VirtualMachine is moved, whereto, and how. Cannot be changed."""
 
@@ -176,13 +176,6 @@ class PhaseTransition(Shape):
     """The phase that began."""
     phase_transition_timestamp: Time
     """When it began."""
-
-
-class MigrationConfiguration(Shape):
-    """The options as they were resolved when the migration started."""
-
-    bandwidth_per_migration: str | None = None
-    """At most so many bytes per second; unset is no limit."""
 
 
 class MigrationState(Shape):
@@ -245,6 +238,10 @@ class MigrationProgress(Shape):
     """How often the guest's memory has been gone through."""
     elapsed_ms: int = 0
     """Since the copy began."""
+    cpu_throttle_percent: int | None = None
+    """Share of their time that the guest's CPUs are held back, where auto-converge had to."""
+    post_copy_requests: int | None = None
+    """Pages that the guest has waited for on the target, in post-copy."""
     eta_seconds: int | None = None
     """How long it will take at this rate; unset while that cannot be said."""
 
@@ -309,27 +306,27 @@ def _reason(document: Document) -> str | None:
 
 def _check_create(document: Document) -> Iterator[FieldError]:
     yield from label_problems("spec.nodeSelector", _dig(document, "spec", "nodeSelector"))
-    options = _dig(document, "spec", "options") or {}
-    bandwidth = options.get("bandwidthPerMigration")
-    if bandwidth is None:
-        return
-    try:
-        rate = quantity.whole(bandwidth)
-    except quantity.NotAQuantity as wrong:
-        yield invalid("spec.options.bandwidthPerMigration", bandwidth, str(wrong))
-        return
-    if rate < 2**20:
-        yield invalid(
-            "spec.options.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s"
-        )
+    yield from option_problems("spec.options", _dig(document, "spec", "options") or {})
 
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     before, after = old.get("spec") or {}, new.get("spec") or {}
-    for field in ("selector", "nodeSelector", "priority", "options"):
+    for field in ("selector", "nodeSelector", "priority"):
         if before.get(field) != after.get(field):
             help_ = "field is immutable: delete this Migration and create another"
             yield invalid(f"spec.{field}", after.get(field), help_)
+    yield from _option_problems(before.get("options") or {}, after.get("options") or {})
+
+
+def _option_problems(before: Document, after: Document) -> Iterator[FieldError]:
+    if fixed(before) != fixed(after):
+        yield invalid(
+            "spec.options",
+            after,
+            f"only {' and '.join(CHANGEABLE)} can be changed: delete this Migration and create another",
+        )
+    if before != after:
+        yield from option_problems("spec.options", after)
 
 
 MIGRATION: Kind[MigrationSpec, MigrationStatus] = Kind(

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 from uuid import UUID
 
 from app.controllers.birth import Birth
 from app.controllers.documents import key_of, revision_of
 from app.controllers.events import Recorder
-from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell
+from app.controllers.migration.decide import CancelRun, Conclude, Decision, Retune, StartRun, Tell
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
+from app.controllers.migration.options import Labels, Resolved, changed_plan, resolve
 from app.controllers.migration.plan import Place, Plan
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, target_pod
 from app.controllers.storage import is_declared_shared
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
-from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
-from app.kinds.migration import FINAL, MigrationConfiguration, MigrationState, MigrationStatus
+from app.kinds import MIGRATION, MIGRATION_POLICY, NAMESPACE, NODE, POD, VIRTUAL_MACHINE, names
+from app.kinds.migration import FINAL, MigrationState, MigrationStatus
+from app.kinds.migration_options import MigrationConfiguration
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
 from app.kinds.virtualmachine import VMHostRequirements
 from app.machinery.objects import Document
-from app.store.base import Key, Run, Scope, Transaction
+from app.store.base import Key, NotFound, Run, Scope, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Committer:
     birth: Birth
     recorder: Recorder
     store_id: str = ""
+    defaults: Document = field(default_factory=dict)
+    """Options where neither a Migration nor a policy says anything: the settings'."""
 
     async def commit(self, tx: Transaction, scene: Scene, decision: Decision) -> None:
         """Twice is harmless: each write carries the version that was read, so a second one conflicts."""
@@ -46,6 +50,9 @@ class Committer:
                     status, vm = await self._start(tx, scene, status, effect)
                 case CancelRun():
                     tx.cancel_run(effect.run)
+                case Retune():
+                    plan = next(run.plan for run in scene.runs if run.id == effect.run)
+                    tx.replan_run(effect.run, changed_plan(plan, effect.configuration))
                 case Conclude():
                     vm = await self.conclude(tx, scene.migration, vm, effect)
                 case Tell():
@@ -93,7 +100,8 @@ class Committer:
         arriving = target_pod(self.birth, guest.vm, migration, effect.target, need)
         worker = migration_pod(self.birth, guest.vm, migration)
         attempt = len(scene.runs) + 1
-        plan = await self._plan(tx, scene, guest, effect.target, attempt, arriving, worker)
+        resolved = await self._resolved(tx, scene, guest)
+        plan = await self._plan(tx, scene, guest, effect.target, attempt, arriving, worker, resolved)
         tx.create(key_of(POD, arriving), arriving)
         tx.create(key_of(POD, worker), worker)
         tx.start_run(
@@ -109,7 +117,7 @@ class Committer:
                 memory=need.memory,
             )
         )
-        status = status.model_copy(update={"migration_state": _state(status, scene, plan)})
+        status = status.model_copy(update={"migration_state": _state(status, plan, resolved.configuration)})
         vm = with_phase(guest.vm, VMPhase.MIGRATING)
         vm["status"]["migrationNodeName"] = effect.target
         return status, vm
@@ -123,6 +131,7 @@ class Committer:
         attempt: int,
         arriving: Document,
         worker: Document,
+        resolved: Resolved,
     ) -> Plan:
         source = (await tx.get(Key(NODE.resource, "", guest.node))).document
         target = (await tx.get(Key(NODE.resource, "", target_name))).document
@@ -137,7 +146,8 @@ class Committer:
             others=await _others(tx, {guest.node, target_name}),
             peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
-            bandwidth=_bandwidth(scene.migration),
+            **resolved.plan(),
+            memory=0 if scene.need is None else scene.need.memory,
             unsafe=_is_declared_shared(guest.vm, source, target),
             store=self.store_id,
             migration_uid=uid,
@@ -147,6 +157,11 @@ class Committer:
             target_pod=arriving["metadata"]["name"],
             source_pod=guest.pod["metadata"]["name"],
         )
+
+    async def _resolved(self, tx: Transaction, scene: Scene, guest: Guest) -> Resolved:
+        policies = [stored.document for stored in (await tx.list(Scope(MIGRATION_POLICY.resource))).items]
+        own = scene.migration["spec"].get("options") or {}
+        return resolve(own, policies, await _labels(tx, guest.vm), self.defaults)
 
     async def _tell(self, tx: Transaction, migration: Document, vm: Document | None, told: Tell) -> None:
         kind: Sequence[Document] = (migration,) if vm is None else (migration, vm)
@@ -182,8 +197,7 @@ def _settled(vm: Document | None, node: str) -> Document | None:
     return settled
 
 
-def _state(status: MigrationStatus, scene: Scene, plan: Plan) -> MigrationState:
-    options = scene.migration["spec"].get("options") or {}
+def _state(status: MigrationStatus, plan: Plan, configuration: MigrationConfiguration) -> MigrationState:
     known = status.migration_state or MigrationState()
     return known.model_copy(
         update={
@@ -192,9 +206,7 @@ def _state(status: MigrationStatus, scene: Scene, plan: Plan) -> MigrationState:
             "migration_pod": plan.migration_pod,
             "migration_uid": plan.migration_uid,
             "attempt": plan.attempt,
-            "migration_configuration": MigrationConfiguration(
-                bandwidth_per_migration=options.get("bandwidthPerMigration")
-            ),
+            "migration_configuration": configuration,
         }
     )
 
@@ -205,9 +217,12 @@ def _is_declared_shared(vm: Document, source: Document, target: Document) -> boo
     return is_declared_shared(told.disks, *prefixes)
 
 
-def _bandwidth(migration: Document) -> int | None:
-    text = (migration["spec"].get("options") or {}).get("bandwidthPerMigration")
-    return quantity.whole(text) if text else None
+async def _labels(tx: Transaction, vm: Document) -> Labels:
+    try:
+        namespace = (await tx.get(Key(NAMESPACE.resource, "", vm["metadata"]["namespace"]))).document
+    except NotFound:
+        namespace = {"metadata": {}}
+    return Labels(vm["metadata"].get("labels") or {}, namespace["metadata"].get("labels") or {})
 
 
 async def _others(tx: Transaction, apart_from: set[str]) -> tuple[Place, ...]:

@@ -35,6 +35,7 @@ from app.kinds.migration import (
     PhaseTransition,
     Reason,
 )
+from app.kinds.migration_options import MigrationConfiguration
 from app.kinds.virtualmachine import Phase as VMPhase
 
 LOOK_AGAIN_S = 5.0
@@ -109,6 +110,8 @@ class Seen:
     """Judged only for a VirtualMachine that can be moved."""
     run: RunSeen | None = None
     patience: Patience = Patience()
+    wished: MigrationConfiguration | None = None
+    """The options of what runs, as they would be now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,14 @@ class CancelRun:
     """Let the process abort, if it is not too late."""
 
     run: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Retune:
+    """Let the process go on with what was changed on the way."""
+
+    run: UUID
+    configuration: MigrationConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,7 @@ class Tell:
     warning: bool = False
 
 
-Effect = StartRun | CancelRun | Conclude | Tell
+Effect = StartRun | CancelRun | Retune | Conclude | Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +220,17 @@ def follow(seen: Seen) -> Decision:
         state = _state(seen).model_copy(update={"abort_requested": True, "abort_status": AbortStatus.ABORTING})
         status = seen.status.model_copy(update={"migration_state": state})
         return Decision(status, (CancelRun(run.id), Tell("Cancelling", f"{why}: the copy is being stopped")))
-    return Decision(seen.status)
+    return _retuned(seen, run)
+
+
+def _retuned(seen: Seen, run: RunSeen) -> Decision:
+    """What may be changed on the way is passed on when it was."""
+    state = _state(seen)
+    if seen.wished is None or seen.wished == state.migration_configuration:
+        return Decision(seen.status)
+    state = state.model_copy(update={"migration_configuration": seen.wished})
+    status = seen.status.model_copy(update={"migration_state": state})
+    return Decision(status, (Retune(run.id, seen.wished), Tell("Retuned", "the options were changed on the way")))
 
 
 def failed(seen: Seen, reason: Reason, message: str) -> Decision:

@@ -53,6 +53,8 @@ class MigrationConfig:
 
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    options: Document = field(default_factory=dict)
+    """Where neither a Migration nor a MigrationPolicy says anything."""
 
 
 class MigrationController:
@@ -83,7 +85,7 @@ class Reconciler:
         self._config = config
         self._birth = birth or Birth()
         recorder = Recorder("migration-controller", self._birth)
-        self._committer = Committer(self._birth, recorder, str(store.id))
+        self._committer = Committer(self._birth, recorder, str(store.id), config.options)
         self._unfinished: dict[Key, str] = {}
         """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
         Whether it still is, is read each time."""

@@ -11,6 +11,9 @@ However the call ended, only the hosts say what became of the guest. While they 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from app.controllers.migration.destination import destination
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.follow import followed
 from app.controllers.migration.job import Job
@@ -19,7 +22,8 @@ from app.controllers.migration.move import Move, Outcome, Say, Tell, stamp
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.prepare import prepare
 from app.controllers.migration.settle import settle
-from app.hypervisor.base import Destination, HypervisorError, Hypervisors
+from app.hypervisor.base import Destination, HypervisorError, Hypervisors, MigrationFailed, State
+from app.hypervisor.base import Job as HostJob
 
 
 async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> Outcome:
@@ -53,12 +57,28 @@ async def _copy(move: Move) -> Outcome:
 
 
 async def _call(move: Move) -> None:
-    plan = move.plan
-    to = Destination(plan.peer_uri, plan.migration_uri, bandwidth=plan.bandwidth, unsafe=plan.unsafe)
+    to = destination(move.plan)
     move.called = True
     move.tell(Started(at=stamp()))
+    await _ask(move, to)
+    if to.post_copy and await _may_lack_post_copy(move):
+        move.say("once more, without post-copy: the hosts' QEMU may not be allowed to do it")
+        move.post_copy, move.error = False, None
+        await _ask(move, replace(to, post_copy=False))
+
+
+async def _ask(move: Move, to: Destination) -> None:
     try:
-        await move.source.ask(lambda host: host.migrate(plan.domain, to, still=move.orders.require))
+        await move.source.ask(lambda host: host.migrate(move.plan.domain, to, still=move.orders.require))
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")
+
+
+async def _may_lack_post_copy(move: Move) -> bool:
+    """libvirt has no code for that: it failed before anything moved, and both hosts say so."""
+    if not isinstance(move.error, MigrationFailed) or move.copying or move.orders.cancelled.is_set():
+        return False
+    source, target = await move.look()
+    stayed = source is not None and source.state in (State.RUNNING, State.PAUSED) and source.job is HostJob.NONE
+    return stayed and target is not None and target.state is State.ABSENT
