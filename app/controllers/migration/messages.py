@@ -59,6 +59,8 @@ class Started(Wire):
 
     kind: Literal["started"] = "started"
     at: str
+    autostart: bool = False
+    """That flag of an adopted guest was taken off, to be given back."""
 
 
 class Steered(Wire):

@@ -59,7 +59,7 @@ async def _copy(move: Move) -> Outcome:
 async def _call(move: Move) -> None:
     to = destination(move.plan)
     move.called = True
-    move.tell(Started(at=stamp()))
+    move.tell(Started(at=stamp(), autostart=move.mark.autostart))
     await _ask(move, to)
     if to.post_copy and await _may_lack_post_copy(move):
         move.say("once more, without post-copy: the hosts' QEMU may not be allowed to do it")
