@@ -13,6 +13,6 @@ from app.kinds.pod import POD
 from app.kinds.virtualmachine import VIRTUAL_MACHINE
 from app.machinery.kind import Kind
 
-ALL: tuple[Kind[Any, Any], ...] = (MIGRATION, MIGRATION_POLICY, VIRTUAL_MACHINE, NODE, POD, NAMESPACE, EVENT)
+ALL: tuple[Kind[Any, Any], ...] = (MIGRATION, VIRTUAL_MACHINE, MIGRATION_POLICY, NODE, POD, NAMESPACE, EVENT)
 
 __all__ = ["ALL", "EVENT", "MIGRATION", "MIGRATION_POLICY", "NAMESPACE", "NODE", "POD", "VIRTUAL_MACHINE"]

@@ -220,6 +220,10 @@ class MigrationState(Shape):
     target after it, or put back when the guest stays."""
     migration_configuration: MigrationConfiguration | None = None
     """The options as they were resolved."""
+    migration_policy_name: str | None = None
+    """The MigrationPolicy that had a part in them."""
+    encrypted: bool | None = None
+    """Whether the stream between the two hosts is encrypted."""
 
 
 class MigrationProgress(Shape):

@@ -27,6 +27,17 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
+class Tls(StrEnum):
+    """Whether the stream between the two hosts is encrypted."""
+
+    REQUIRED = "Required"
+    """Yes, or nothing is moved: hosts without certificates are no targets."""
+    PREFERRED = "Preferred"
+    """Where both hosts have certificates."""
+    OFF = "Off"
+    """No."""
+
+
 Bandwidth = Annotated[str, Field(pattern=quantity.PATTERN)]
 Milliseconds = Annotated[int, Field(ge=1, le=LONGEST_DOWNTIME_MS)]
 Seconds = Annotated[int, Field(ge=1, le=_DAY_S)]
@@ -61,13 +72,14 @@ class MigrationOptions(Shape):
     compression: Compression | None = None
     """How memory is packed on its way: xbzrle, or with parallelConnections zlib or zstd (which libvirt 9.4 and newer know).
     Unset: not at all."""
+    tls: Tls | None = None
+    """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
+    say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
 
 
 class MigrationConfiguration(MigrationOptions):
-    """The options as they were resolved when the migration started; what may be changed on the way follows the spec."""
-
-    migration_policy: str | None = None
-    """The MigrationPolicy that fitted best, if there was one."""
+    """The options as they were resolved when the migration started: its own, the policy's, the defaults. What may be changed
+    on the way follows the spec."""
 
 
 def option_problems(path: str, options: Document) -> Iterator[FieldError]:

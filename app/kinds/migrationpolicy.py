@@ -1,4 +1,8 @@
-"""MigrationPolicy: how guests are moved whose labels, or whose namespaces' labels, it selects."""
+"""MigrationPolicy: options for the migrations of many VirtualMachines, chosen by their labels and their namespaces'.
+
+Named and matched as KubeVirt's own (migrations.kubevirt.io): a policy whose selectors all hold applies; of several the one with
+the most labels, then the one with more labels of the VirtualMachine, then the first by name.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +13,49 @@ from pydantic import Field
 
 from app.kinds.migration_options import MigrationOptions, option_problems
 from app.kinds.shape import MAP_ATOMIC, LabelMap, Nothing, Shape, label_problems
-from app.machinery.errors import FieldError, required
+from app.machinery.errors import FieldError
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
 from app.machinery.objects import Document
 
 
-class Selectors(Shape):
-    """Which guests are meant: those with all of these labels, at least one. Where several policies fit, the one with the most
-    labels counts, then the one with more labels of the VirtualMachine, then the first by name."""
+class PolicySelectors(Shape):
+    """Which VirtualMachines are meant: all labels of both selectors must be there. Empty means every one."""
 
     namespace_selector: Annotated[LabelMap, MAP_ATOMIC] = Field(default_factory=dict)
-    """Labels of the namespace."""
+    """Labels that the VirtualMachine's namespace carries."""
     virtual_machine_instance_selector: Annotated[LabelMap, MAP_ATOMIC] = Field(default_factory=dict)
-    """Labels of the VirtualMachine."""
+    """Labels that the VirtualMachine itself carries."""
 
 
 class MigrationPolicySpec(MigrationOptions):
-    """Which guests are meant, and how they are moved. A Migration's own options go before; running ones keep what they were
-    started with."""
+    """Options for the migrations that are meant. A Migration's own options win over them."""
 
-    selectors: Selectors
-    """Which guests are meant."""
-
-
-_SELECTORS = ("namespaceSelector", "virtualMachineInstanceSelector")
+    selectors: PolicySelectors
+    """Which VirtualMachines are meant."""
 
 
 def _check(document: Document) -> Iterator[FieldError]:
     spec = document.get("spec") or {}
-    selectors = spec.get("selectors") or {}
-    for name in _SELECTORS:
-        yield from label_problems(f"spec.selectors.{name}", selectors.get(name))
-    if not any(selectors.get(name) for name in _SELECTORS):
-        yield required("spec.selectors", "name at least one label, of a namespace or of a VirtualMachine")
+    for name in ("namespaceSelector", "virtualMachineInstanceSelector"):
+        yield from label_problems(f"spec.selectors.{name}", (spec.get("selectors") or {}).get(name))
     yield from option_problems("spec", spec)
 
 
-def _check_update(_: Document, new: Document) -> Iterator[FieldError]:
-    return _check(new)
+def _shown(name: str) -> Column:
+    words = {"namespaceSelector": "Namespaces", "virtualMachineInstanceSelector": "VMs"}
+    return Column(
+        words[name],
+        lambda document: (
+            ",".join(
+                f"{key}={value}"
+                for key, value in sorted(
+                    (((document.get("spec") or {}).get("selectors") or {}).get(name) or {}).items()
+                )
+            )
+            or "<any>"
+        ),
+        description=f"Labels of spec.selectors.{name}.",
+    )
 
 
 MIGRATION_POLICY: Kind[MigrationPolicySpec, Nothing] = Kind(
@@ -55,16 +64,10 @@ MIGRATION_POLICY: Kind[MigrationPolicySpec, Nothing] = Kind(
     served=(KUBEVIRT,),
     spec=MigrationPolicySpec,
     status=Nothing,
-    description="A MigrationPolicy says how guests are moved that it selects by their labels or their namespaces'.",
-    namespaced=False,
     has_status=False,
-    columns=(
-        Column("Bandwidth", "spec.bandwidthPerMigration", description="At most so many bytes per second."),
-        Column("Downtime", "spec.maxDowntimeMs", description="Milliseconds that a guest may be stopped."),
-        AGE,
-        Column("AutoConverge", "spec.allowAutoConverge", priority=1, description="Guests may be slowed down."),
-        Column("PostCopy", "spec.allowPostCopy", priority=1, description="Guests may be moved before their memory."),
-    ),
+    description="MigrationPolicy holds options for the migrations of the VirtualMachines that it selects.",
+    namespaced=False,
+    columns=(_shown("namespaceSelector"), _shown("virtualMachineInstanceSelector"), AGE),
     check_create=_check,
-    check_update=_check_update,
+    check_update=lambda _old, new: _check(new),
 )

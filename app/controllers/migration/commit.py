@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import assert_never
 from uuid import UUID
 
@@ -14,20 +14,19 @@ from app.controllers.events import Recorder
 from app.controllers.migration.decide import CancelRun, Conclude, Decision, Retune, StartRun, Tell
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
-from app.controllers.migration.options import Labels, Resolved, changed_plan, resolve
 from app.controllers.migration.plan import Place, Plan
+from app.controllers.migration.tuning import changed_plan, planned
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, target_pod
 from app.controllers.storage import is_declared_shared
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
-from app.kinds import MIGRATION, MIGRATION_POLICY, NAMESPACE, NODE, POD, VIRTUAL_MACHINE, names
+from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL, MigrationState, MigrationStatus
-from app.kinds.migration_options import MigrationConfiguration
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
 from app.kinds.virtualmachine import VMHostRequirements
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Run, Scope, Transaction
+from app.store.base import Key, Run, Scope, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,6 @@ class Committer:
     birth: Birth
     recorder: Recorder
     store_id: str = ""
-    defaults: Document = field(default_factory=dict)
-    """Options where neither a Migration nor a policy says anything: the settings'."""
 
     async def commit(self, tx: Transaction, scene: Scene, decision: Decision) -> None:
         """Twice is harmless: each write carries the version that was read, so a second one conflicts."""
@@ -100,8 +97,7 @@ class Committer:
         arriving = target_pod(self.birth, guest.vm, migration, effect.target, need)
         worker = migration_pod(self.birth, guest.vm, migration)
         attempt = len(scene.runs) + 1
-        resolved = await self._resolved(tx, scene, guest)
-        plan = await self._plan(tx, scene, guest, effect.target, attempt, arriving, worker, resolved)
+        plan = await self._plan(tx, scene, guest, effect.target, attempt, arriving, worker)
         tx.create(key_of(POD, arriving), arriving)
         tx.create(key_of(POD, worker), worker)
         tx.start_run(
@@ -117,7 +113,7 @@ class Committer:
                 memory=need.memory,
             )
         )
-        status = status.model_copy(update={"migration_state": _state(status, plan, resolved.configuration)})
+        status = status.model_copy(update={"migration_state": _state(status, scene, plan)})
         vm = with_phase(guest.vm, VMPhase.MIGRATING)
         vm["status"]["migrationNodeName"] = effect.target
         return status, vm
@@ -131,13 +127,13 @@ class Committer:
         attempt: int,
         arriving: Document,
         worker: Document,
-        resolved: Resolved,
     ) -> Plan:
         source = (await tx.get(Key(NODE.resource, "", guest.node))).document
         target = (await tx.get(Key(NODE.resource, "", target_name))).document
         annotations = target["metadata"].get("annotations") or {}
         uid, metadata = scene.migration["metadata"]["uid"], guest.vm["metadata"]
-        assert guest.pod is not None, "BUG: started without a pod"
+        options = scene.options
+        assert guest.pod is not None and options is not None, "BUG: started without a pod, or options"
         return Plan(
             vm=f"{metadata['namespace']}/{metadata['name']}",
             domain=guest.domain,
@@ -147,8 +143,10 @@ class Committer:
             others=await _others(tx, {guest.node, target_name}),
             peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
-            **resolved.plan(),
+            **planned(options.configuration, options.granted),
             memory=0 if scene.need is None else scene.need.memory,
+            tls=options.encrypts(source["metadata"].get("annotations") or {}, annotations),
+            tls_name=_certified_name(annotations),
             unsafe=_is_declared_shared(guest.vm, source, target),
             store=self.store_id,
             migration_uid=uid,
@@ -158,11 +156,6 @@ class Committer:
             target_pod=arriving["metadata"]["name"],
             source_pod=guest.pod["metadata"]["name"],
         )
-
-    async def _resolved(self, tx: Transaction, scene: Scene, guest: Guest) -> Resolved:
-        policies = [stored.document for stored in (await tx.list(Scope(MIGRATION_POLICY.resource))).items]
-        own = scene.migration["spec"].get("options") or {}
-        return resolve(own, policies, await _labels(tx, guest.vm), self.defaults)
 
     async def _tell(self, tx: Transaction, migration: Document, vm: Document | None, told: Tell) -> None:
         kind: Sequence[Document] = (migration,) if vm is None else (migration, vm)
@@ -198,7 +191,8 @@ def _settled(vm: Document | None, node: str) -> Document | None:
     return settled
 
 
-def _state(status: MigrationStatus, plan: Plan, configuration: MigrationConfiguration) -> MigrationState:
+def _state(status: MigrationStatus, scene: Scene, plan: Plan) -> MigrationState:
+    assert scene.options is not None, "BUG: started without options"
     known = status.migration_state or MigrationState()
     return known.model_copy(
         update={
@@ -207,7 +201,9 @@ def _state(status: MigrationStatus, plan: Plan, configuration: MigrationConfigur
             "migration_pod": plan.migration_pod,
             "migration_uid": plan.migration_uid,
             "attempt": plan.attempt,
-            "migration_configuration": configuration,
+            "migration_configuration": scene.options.configuration,
+            "migration_policy_name": scene.options.policy,
+            "encrypted": plan.tls,
         }
     )
 
@@ -218,12 +214,10 @@ def _is_declared_shared(vm: Document, source: Document, target: Document) -> boo
     return is_declared_shared(told.disks, *prefixes)
 
 
-async def _labels(tx: Transaction, vm: Document) -> Labels:
-    try:
-        namespace = (await tx.get(Key(NAMESPACE.resource, "", vm["metadata"]["namespace"]))).document
-    except NotFound:
-        namespace = {"metadata": {}}
-    return Labels(vm["metadata"].get("labels") or {}, namespace["metadata"].get("labels") or {})
+def _certified_name(annotations: Mapping[str, str]) -> str | None:
+    """The annotation says it, or that it is the host in the migration URI."""
+    name = annotations.get(names.MIGRATION_TLS)
+    return None if name in (None, "true", "false") else name
 
 
 async def _others(tx: Transaction, apart_from: set[str]) -> tuple[Place, ...]:

@@ -30,6 +30,8 @@ def destination(plan: Plan) -> Destination:
         plan.migration_uri,
         bandwidth=plan.bandwidth,
         unsafe=plan.unsafe,
+        tls=plan.tls,
+        tls_name=plan.tls_name,
         post_copy=plan.post_copy,
         auto_converge=planned.throttling,
         parallel_connections=plan.parallel_connections,

@@ -1,126 +1,106 @@
-"""How a guest is moved: its Migration's own wishes first, then the policy that fits best, then the settings. Pure."""
+"""How a guest is to be moved: a Migration's own options, then those of the policy that means it most, then the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from app.controllers.migration.plan import Granted
-from app.hypervisor.base import Compression
-from app.kinds import quantity
-from app.kinds.migration_options import CHANGEABLE, MigrationConfiguration
+from app.controllers.migration.tuning import compatible, granted
+from app.controllers.placement.nodes import has_certificates
+from app.kinds import MIGRATION_POLICY, NAMESPACE
+from app.kinds.migration_options import MigrationConfiguration, MigrationOptions, Tls
 from app.machinery.objects import Document
+from app.store.base import Key, NotFound, Scope, Transaction
 
-DEFAULTS: Document = {
-    "maxDowntimeMs": 300,
-    "completionTimeoutPerGiB": 150,
-    "progressTimeout": 150,
-    "allowAutoConverge": False,
-    "allowPostCopy": False,
-    "allowWorkloadDisruption": False,
-    "parallelConnections": 0,
-}
-"""Where nothing else says anything; without a cap and without compression."""
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What policies select by."""
-
-    vm: Mapping[str, str]
-    namespace: Mapping[str, str]
+DEFAULTS = MigrationOptions.read(
+    {
+        "tls": Tls.PREFERRED.value,
+        "maxDowntimeMs": 300,
+        "completionTimeoutPerGiB": 150,
+        "progressTimeout": 150,
+        "allowAutoConverge": False,
+        "allowPostCopy": False,
+        "allowWorkloadDisruption": False,
+        "parallelConnections": 0,
+    }
+)
+"""Where nobody says anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What came of it, and what the Migration could have back of what it may change."""
+    """What holds for one attempt, and which policy had a part in it."""
 
     configuration: MigrationConfiguration
-    granted: Granted
+    policy: str | None = None
+    granted: Granted = field(default_factory=Granted)
+    """What there would be without the Migration's own wishes, of what it may change on the way."""
 
-    def plan(self) -> dict[str, Any]:
-        """Its part of a plan."""
-        told = self.configuration
-        return {
-            "bandwidth": _bytes(told.bandwidth_per_migration),
-            "max_downtime_ms": told.max_downtime_ms,
-            "completion_s_per_gib": told.completion_timeout_per_gib,
-            "progress_s": told.progress_timeout,
-            "auto_converge": bool(told.allow_auto_converge),
-            "post_copy": bool(told.allow_post_copy),
-            "disruption": bool(told.allow_workload_disruption),
-            "parallel_connections": told.parallel_connections or 0,
-            "compression": None if told.compression is None else Compression(told.compression.value),
-            "granted": self.granted,
-        }
+    @property
+    def must_encrypt(self) -> bool:
+        return self.configuration.tls is Tls.REQUIRED
+
+    def encrypts(self, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
+        """Given the annotations of both Nodes."""
+        declared = all(has_certificates(annotations) for annotations in (source, target))
+        return self.must_encrypt or (self.configuration.tls is Tls.PREFERRED and declared)
 
 
-def resolve(own: Document, policies: Iterable[Document], labels: Labels, defaults: Document) -> Resolved:
-    """Each option by itself. What excludes one another gives way: parallel connections to post-copy, compression to what it
-    cannot go with."""
-    best = fitting(policies, labels)
-    policy = {} if best is None else {key: value for key, value in best["spec"].items() if key != "selectors"}
-    granted = {**DEFAULTS, **_set(defaults), **_set(policy)}
-    told = _compatible({**granted, **_set(own)})
-    if best is not None:
-        told["migrationPolicy"] = best["metadata"]["name"]
-    return Resolved(
-        MigrationConfiguration.read(told),
-        Granted(bandwidth=_bytes(granted.get("bandwidthPerMigration")), max_downtime_ms=granted["maxDowntimeMs"]),
-    )
+def resolve(
+    own: Document, policies: Iterable[Document], vm: Mapping[str, str], namespace: Mapping[str, str],
+    defaults: MigrationOptions,
+) -> Resolved:  # fmt: skip
+    """`own` is the Migration's spec.options; `vm` and `namespace` are the labels that policies select by."""
+    policy = applicable(policies, vm, namespace)
+    meant = {} if policy is None else {key: value for key, value in policy["spec"].items() if key != "selectors"}
+    given = defaults.dump() | meant
+    said = given | {key: value for key, value in own.items() if value is not None}
+    name = None if policy is None else str(policy["metadata"]["name"])
+    back = granted(MigrationConfiguration.read(given))
+    return Resolved(compatible(MigrationConfiguration.read(said)), name, back)
 
 
-def retuned(configuration: MigrationConfiguration, own: Document, granted: Granted) -> MigrationConfiguration:
-    """What is frozen, with what may be changed as the Migration wishes it now."""
-    cap = None if granted.bandwidth is None else quantity.binary(granted.bandwidth)
-    back = {"bandwidthPerMigration": cap, "maxDowntimeMs": granted.max_downtime_ms}
-    wished = {name: value if (value := own.get(name)) is not None else back[name] for name in CHANGEABLE}
-    return MigrationConfiguration.read(_set({**configuration.dump(), **wished}))
+def applicable(
+    policies: Iterable[Document], vm: Mapping[str, str], namespace: Mapping[str, str]
+) -> Document | None:  # fmt: skip
+    """The policy that counts, by KubeVirt's rule: most labels, then most of the VirtualMachine's, then the first name."""
+    ranked = []
+    for policy in policies:
+        selectors = policy["spec"].get("selectors") or {}
+        of_vm = selectors.get("virtualMachineInstanceSelector") or {}
+        of_namespace = selectors.get("namespaceSelector") or {}
+        if of_vm.items() <= vm.items() and of_namespace.items() <= namespace.items():
+            ranked.append((-len(of_vm) - len(of_namespace), -len(of_vm), str(policy["metadata"]["name"]), policy))
+    return min(ranked, key=lambda rank: rank[:3])[3] if ranked else None
 
 
-def changed_plan(plan: Document, configuration: MigrationConfiguration) -> Document:
-    """The run's plan, with what may be changed as it is now."""
-    return {
-        **plan,
-        "bandwidth": _bytes(configuration.bandwidth_per_migration),
-        "maxDowntimeMs": configuration.max_downtime_ms,
-    }
+class Options:
+    """What holds for each Migration, read in the transaction that decides about it."""
 
+    def __init__(self, tx: Transaction, defaults: MigrationOptions) -> None:
+        self._tx = tx
+        self._defaults = defaults
+        self._policies: list[Document] | None = None
 
-def fitting(policies: Iterable[Document], labels: Labels) -> Document | None:
-    """As KubeVirt chooses: all labels that a policy names must be there; the most of them count, then those of the
-    VirtualMachine, then the name."""
-    scored = [(_score(policy, labels), policy) for policy in policies]
-    fit = [(score, policy) for score, policy in scored if score is not None]
-    return min(fit, key=lambda one: (-one[0][0], -one[0][1], one[1]["metadata"]["name"]))[1] if fit else None
+    async def of(self, migration: Document, vm: Document) -> Resolved:
+        """As it was frozen when the Migration first started; before that, as it is now."""
+        state = (migration.get("status") or {}).get("migrationState") or {}
+        if frozen := state.get("migrationConfiguration"):
+            configuration = MigrationConfiguration.read(frozen)
+            return Resolved(configuration, state.get("migrationPolicyName"), granted(configuration))
+        if self._policies is None:
+            listed = await self._tx.list(Scope(MIGRATION_POLICY.resource))
+            self._policies = [stored.document for stored in listed.items]
+        metadata = vm["metadata"]
+        namespace = await self._namespace_labels(metadata["namespace"]) if self._policies else {}
+        own = migration["spec"].get("options") or {}
+        return resolve(own, self._policies, metadata.get("labels") or {}, namespace, self._defaults)
 
-
-def _score(policy: Document, labels: Labels) -> tuple[int, int] | None:
-    selectors = policy["spec"].get("selectors") or {}
-    of_namespace = selectors.get("namespaceSelector") or {}
-    of_vm = selectors.get("virtualMachineInstanceSelector") or {}
-    if not (_all_in(of_namespace, labels.namespace) and _all_in(of_vm, labels.vm)) or not (of_namespace or of_vm):
-        return None
-    return len(of_namespace) + len(of_vm), len(of_vm)
-
-
-def _all_in(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    return selector.items() <= labels.items()
-
-
-def _compatible(options: Document) -> Document:
-    if options["allowPostCopy"]:
-        options["parallelConnections"] = 0
-    packed, parallel = options.get("compression"), options["parallelConnections"]
-    if packed is not None and (packed == Compression.XBZRLE) == bool(parallel):
-        del options["compression"]
-    return options
-
-
-def _set(options: Document) -> Document:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _bytes(text: str | None) -> int | None:
-    return None if text is None else quantity.whole(text)
+    async def _namespace_labels(self, name: str) -> Mapping[str, str]:
+        try:
+            namespace = (await self._tx.get(Key(NAMESPACE.resource, "", name))).document
+        except NotFound:
+            return {}
+        labels: Mapping[str, str] = namespace["metadata"].get("labels") or {}
+        return labels

@@ -53,6 +53,10 @@ class Plan(Wire):
     granted: Granted = Granted()
     """What may be changed on the way, as it would be without the Migration's own wishes."""
     unsafe: bool = False
+    tls: bool = False
+    """The stream between the two hosts is encrypted."""
+    tls_name: str | None = None
+    """What the target's certificate is made out to, where that is not the host in its migration URI."""
     store: str = ""
     """Which Drover writes its mark."""
     migration_uid: str

@@ -19,11 +19,13 @@ from app.controllers.migration.commit import Committer
 from app.controllers.migration.decide import Conclude, Patience, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
+from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
+from app.kinds.migration_options import MigrationOptions
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import (
@@ -53,8 +55,8 @@ class MigrationConfig:
 
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
-    options: Document = field(default_factory=dict)
-    """Where neither a Migration nor a MigrationPolicy says anything."""
+    defaults: MigrationOptions = DEFAULTS
+    """Options of Migrations that neither they nor a policy name."""
 
 
 class MigrationController:
@@ -85,7 +87,7 @@ class Reconciler:
         self._config = config
         self._birth = birth or Birth()
         recorder = Recorder("migration-controller", self._birth)
-        self._committer = Committer(self._birth, recorder, str(store.id), config.options)
+        self._committer = Committer(self._birth, recorder, str(store.id))
         self._unfinished: dict[Key, str] = {}
         """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
         Whether it still is, is read each time."""
@@ -122,10 +124,11 @@ class Reconciler:
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
+        config = self._config
         async with self._store.transaction(serial=status.phase in WAITING) as tx:
             self._fence(tx)
             scene = await observe(
-                tx, key, tuple(self._unfinished), self._birth.now(), self._config.limits, self._config.patience
+                tx, key, tuple(self._unfinished), self._birth.now(), config.limits, config.patience, config.defaults
             )
             decision = decide(scene.seen)
             await self._committer.commit(tx, scene, decision)

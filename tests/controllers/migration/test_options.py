@@ -1,85 +1,80 @@
-"""Which of a Migration's wishes, policies and settings count."""
+"""Which policy means a guest, and whose word counts."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.controllers.migration.options import DEFAULTS, Labels, changed_plan, fitting, resolve, retuned
-from app.controllers.migration.plan import Granted
+from app.controllers.migration.options import DEFAULTS, applicable, resolve
+from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.objects import Document
 
-LABELS = Labels(vm={"app": "db", "size": "big"}, namespace={"tier": "gold", "team": "a"})
 
-
-def policy(name: str, *, vm: Document | None = None, namespace: Document | None = None, **options: object) -> Document:
-    selectors = {"virtualMachineInstanceSelector": vm or {}, "namespaceSelector": namespace or {}}
+def policy(
+    name: str, *, vm: dict[str, str] | None = None, namespace: dict[str, str] | None = None, **options: object
+) -> Document:
+    selectors: Document = {}
+    if vm:
+        selectors["virtualMachineInstanceSelector"] = vm
+    if namespace:
+        selectors["namespaceSelector"] = namespace
     return {"metadata": {"name": name}, "spec": {"selectors": selectors, **options}}
 
 
-CASES: dict[str, tuple[list[Document], str | None]] = {
-    "none fits": ([policy("a", vm={"app": "web"})], None),
-    "all labels must be there": ([policy("a", vm={"app": "db", "zone": "1"})], None),
-    "the more labels": ([policy("a", vm={"app": "db"}), policy("b", vm={"app": "db", "size": "big"})], "b"),
-    "of both kinds together": (
-        [policy("a", vm={"app": "db"}), policy("b", namespace={"tier": "gold", "team": "a"})],
-        "b",
-    ),
-    "then those of the VirtualMachine": ([policy("a", namespace={"tier": "gold"}), policy("b", vm={"app": "db"})], "b"),
-    "then the name": ([policy("b", vm={"app": "db"}), policy("a", vm={"size": "big"})], "a"),
-    "one without selectors fits nobody": ([policy("a")], None),
+VM = {"tier": "db", "size": "large"}
+NAMESPACE = {"team": "a", "kubernetes.io/metadata.name": "shop"}
+CASES = {
+    "none means it": ([policy("other", vm={"tier": "web"})], None),
+    "one label of two is missing": ([policy("half", vm={"tier": "db", "gone": "1"})], None),
+    "the namespace is another": ([policy("theirs", vm={"tier": "db"}, namespace={"team": "b"})], None),
+    "an empty selector means every guest": ([policy("all")], "all"),
+    "by the namespace's name": ([policy("shop", namespace={"kubernetes.io/metadata.name": "shop"})], "shop"),
+    "most labels win": ([policy("a", vm={"tier": "db"}), policy("b", vm={"tier": "db"}, namespace={"team": "a"})], "b"),
+    "of as many, the guest's own win": ([policy("a", namespace={"team": "a"}), policy("b", vm={"tier": "db"})], "b"),
+    "of as many, the first name wins": ([policy("b", vm={"tier": "db"}), policy("a", vm={"size": "large"})], "a"),
 }
 
 
-@pytest.mark.parametrize(("policies", "name"), CASES.values(), ids=CASES.keys())
-def test_the_most_specific_policy_wins(policies: list[Document], name: str | None) -> None:
-    found = fitting(policies, LABELS)
+@pytest.mark.parametrize(("policies", "expected"), CASES.values(), ids=CASES.keys())
+def test_the_policy_that_means_a_guest_most_counts(policies: list[Document], expected: str | None) -> None:
+    found = applicable(policies, VM, NAMESPACE)
 
-    assert (found and found["metadata"]["name"]) == name
+    assert (found and found["metadata"]["name"]) == expected
 
 
-def test_own_wishes_go_before_the_policy_and_that_before_the_settings() -> None:
-    policies = [policy("p", vm={"app": "db"}, bandwidthPerMigration="8Mi", progressTimeout=7, allowPostCopy=True)]
+def test_the_migrations_own_word_wins_over_the_policys_and_that_over_the_defaults() -> None:
+    policies = [policy("p", vm={"tier": "db"}, bandwidthPerMigration="64Mi", tls="Off")]
+    defaults = MigrationOptions(bandwidth_per_migration="1Gi", tls=Tls.PREFERRED)
 
-    resolved = resolve({"bandwidthPerMigration": "4Mi"}, policies, LABELS, {"progressTimeout": 9, "maxDowntimeMs": 90})
-
-    told = resolved.configuration.dump()
-    assert told == {
-        **DEFAULTS,
-        "maxDowntimeMs": 90,
-        "bandwidthPerMigration": "4Mi",
-        "progressTimeout": 7,
-        "allowPostCopy": True,
-        "migrationPolicy": "p",
+    resolved = {
+        "all": resolve({"tls": "Required"}, policies, VM, NAMESPACE, defaults),
+        "policy": resolve({}, policies, VM, NAMESPACE, defaults),
+        "defaults": resolve({}, policies, {}, NAMESPACE, defaults),
     }
-    assert resolved.granted == Granted(bandwidth=8 << 20, max_downtime_ms=90)
+
+    assert {case: (one.policy, one.configuration.dump()) for case, one in resolved.items()} == {
+        "all": ("p", {"bandwidthPerMigration": "64Mi", "tls": "Required"}),
+        "policy": ("p", {"bandwidthPerMigration": "64Mi", "tls": "Off"}),
+        "defaults": (None, {"bandwidthPerMigration": "1Gi", "tls": "Preferred"}),
+    }
 
 
-def test_false_is_a_wish_too() -> None:
-    resolved = resolve({"allowPostCopy": False}, [policy("p", vm={"app": "db"}, allowPostCopy=True)], LABELS, {})
-
-    assert resolved.plan()["post_copy"] is False
+TLS = "kubevirt.io/migration-tls"
 
 
-def test_without_any_wish_the_defaults_hold() -> None:
-    plan = resolve({}, [], LABELS, {}).plan()
+@pytest.mark.parametrize(
+    ("tls", "source", "target", "encrypted"),
+    [
+        (Tls.PREFERRED, {TLS: "true"}, {TLS: "node1.example"}, True),
+        (Tls.PREFERRED, {TLS: "true"}, {}, False),
+        (Tls.PREFERRED, {}, {TLS: "true"}, False),
+        (Tls.PREFERRED, {TLS: "true"}, {TLS: "false"}, False),
+        (Tls.OFF, {TLS: "true"}, {TLS: "true"}, False),
+        (Tls.REQUIRED, {}, {}, True),
+    ],
+)
+def test_a_stream_is_encrypted_where_both_hosts_can_or_it_must_be(
+    tls: Tls, source: dict[str, str], target: dict[str, str], encrypted: bool
+) -> None:
+    resolved = resolve({"tls": tls.value}, [], {}, {}, DEFAULTS)
 
-    assert plan["bandwidth"] is None
-    assert (plan["max_downtime_ms"], plan["completion_s_per_gib"], plan["progress_s"]) == (300, 150, 150)
-
-
-def test_parallel_connections_give_way_to_post_copy_and_take_compression_with_them() -> None:
-    policies = [policy("p", vm={"app": "db"}, parallelConnections=4, compression="zstd")]
-
-    plan = resolve({"allowPostCopy": True}, policies, LABELS, {}).plan()
-
-    assert (plan["parallel_connections"], plan["compression"]) == (0, None)
-
-
-def test_what_is_changed_on_the_way_and_taken_back() -> None:
-    resolved = resolve({}, [policy("p", vm={"app": "db"}, bandwidthPerMigration="8Mi")], LABELS, {})
-
-    changed = retuned(resolved.configuration, {"bandwidthPerMigration": "2Mi", "maxDowntimeMs": 50}, resolved.granted)
-    back = retuned(changed, {}, resolved.granted)
-
-    assert changed_plan({"vm": "x"}, changed) == {"vm": "x", "bandwidth": 2 << 20, "maxDowntimeMs": 50}
-    assert back == resolved.configuration
+    assert resolved.encrypts(source, target) is encrypted
