@@ -264,11 +264,11 @@ def _escalated(state: State, policy: Policy, seen: Progress, why: str) -> Step:
     stop_ms = _stop_ms(state, policy, seen.remaining)
     can_end = state.rate > 0 and seen.elapsed_ms + stop_ms <= policy.end_ms
     if can_end and policy.post_copy:
-        return Step(replace(state, end=End.POST_COPY), (SwitchToPostCopy(),), f"{why}: post-copy")
+        return Step(replace(state, end=End.POST_COPY), (SwitchToPostCopy(),), why)
     if can_end and policy.disruption:
         until_ms = seen.elapsed_ms + max(STOPPED_MS, 4 * stop_ms)
         stopped = replace(state, end=End.STOPPED, stopped_until_ms=until_ms)
-        return Step(stopped, (StopAndCopy(),), f"{why}: the guest is stopped")
+        return Step(stopped, (StopAndCopy(),), why)
     if (policy.post_copy or policy.disruption) and seen.elapsed_ms < policy.end_ms:
         return _kept(state, policy, Sample(seen))
     return Step(replace(state, end=End.NOT_CONVERGING), (), why)
