@@ -73,6 +73,17 @@ class Settings(BaseSettings):
     """Move guests before their memory. Off: meanwhile they depend on two hosts."""
     allow_workload_disruption: bool = False
     """Stop guests for longer than max_downtime_ms where nothing else ends the copy. Off: it is felt."""
+    worker_timeout_s: Annotated[float, Field(gt=0)] = 300
+    """How long a Migration whose target is reserved waits for a worker that starts its process."""
+    pair_failures: Annotated[int, Field(ge=1)] = 3
+    """So many moves that failed because of a host or the way there keep Migrations off that pair of hosts for a while: one
+    may be chance, and a second one bad luck."""
+    pair_window_s: Annotated[float, Field(gt=0)] = 600
+    """How far back they are counted; after that the pair is tried again."""
+    migrations_kept_succeeded: Annotated[int, Field(ge=0)] = 10
+    """Succeeded Migrations that are kept of each VirtualMachine, as a CronJob's successfulJobsHistoryLimit; its last weeks."""
+    migrations_kept_failed: Annotated[int, Field(ge=0)] = 10
+    """Failed ones, as failedJobsHistoryLimit: enough to see a pattern."""
     cpu_allocation_ratio: Annotated[float, Field(gt=0)] = 10
     """Virtual CPUs per physical one in a Node's allocatable."""
     lease_s: Annotated[float, Field(ge=9)] = 15

@@ -23,6 +23,8 @@ class ExitCode(IntEnum):
     LOST = 72
     NOT_CONVERGING = 73
     TRANSFER_STUCK = 74
+    NOT_STARTED = 78
+    """Of no process: no worker took the run."""
 
 
 class Where(StrEnum):
@@ -107,6 +109,12 @@ MEANINGS: dict[ExitCode, Meaning] = {
         Where.SOURCE,
         "nothing was sent any more",
         "see what holds up the network between the two hosts",
+    ),
+    ExitCode.NOT_STARTED: Meaning(
+        Reason.NO_WORKER,
+        Where.SOURCE,
+        "no worker took the move on",
+        "start `drover work`, or see in its log why it starts no processes",
     ),
 }
 
