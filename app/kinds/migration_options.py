@@ -38,6 +38,15 @@ class Tls(StrEnum):
     """No."""
 
 
+class CopyStorage(StrEnum):
+    """What becomes of disks that only the guest's host can reach."""
+
+    AUTO = "Auto"
+    """They are copied while the guest runs; into new files, never over one that is there."""
+    NEVER = "Never"
+    """Only a host that shares them is chosen."""
+
+
 Bandwidth = Annotated[str, Field(pattern=quantity.PATTERN)]
 Milliseconds = Annotated[int, Field(ge=1, le=LONGEST_DOWNTIME_MS)]
 Seconds = Annotated[int, Field(ge=1, le=_DAY_S)]
@@ -75,6 +84,8 @@ class MigrationOptions(Shape):
     tls: Tls | None = None
     """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
     say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
+    copy_storage: CopyStorage | None = None
+    """Whether disks that only the guest's host can reach are copied: Auto or Never. Unset counts as Auto."""
 
 
 class MigrationConfiguration(MigrationOptions):

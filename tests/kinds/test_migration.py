@@ -35,7 +35,7 @@ def test_a_new_migration_has_the_empty_phase() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        {"selector": {"name": "testvm"}, "options": {"copyStorage": "Auto"}},
+        {"selector": {"name": "testvm"}, "options": {"zeroCopy": True}},
         {"selector": {"name": "testvm", "uid": "x"}},
     ],
 )

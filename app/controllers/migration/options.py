@@ -9,7 +9,7 @@ from app.controllers.migration.plan import Granted
 from app.controllers.migration.tuning import compatible, granted
 from app.controllers.placement.nodes import has_certificates
 from app.kinds import MIGRATION_POLICY, NAMESPACE
-from app.kinds.migration_options import MigrationConfiguration, MigrationOptions, Tls
+from app.kinds.migration_options import CopyStorage, MigrationConfiguration, MigrationOptions, Tls
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Scope, Transaction
 
@@ -40,6 +40,11 @@ class Resolved:
     @property
     def must_encrypt(self) -> bool:
         return self.configuration.tls is Tls.REQUIRED
+
+    @property
+    def copies(self) -> bool:
+        """Disks that only the source reaches are copied."""
+        return self.configuration.copy_storage is not CopyStorage.NEVER
 
     def encrypts(self, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
         """Given the annotations of both Nodes."""

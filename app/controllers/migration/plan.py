@@ -23,6 +23,16 @@ class Granted(Wire):
     max_downtime_ms: int = 300
 
 
+class Copy(Wire):
+    """A disk that only the source reaches, unless libvirt knows better: copied into a new file on the target."""
+
+    disk: str
+    """As the guest sees it: vda."""
+    format: str
+    source_path: str
+    target_path: str
+
+
 class Plan(Wire):
     """One attempt: which guest, from where to where, and how."""
 
@@ -53,6 +63,9 @@ class Plan(Wire):
     granted: Granted = Granted()
     """What may be changed on the way, as it would be without the Migration's own wishes."""
     unsafe: bool = False
+    copies: tuple[Copy, ...] = ()
+    disks_uri: str | None = None
+    """Where the target listens for them; None lets libvirt choose."""
     tls: bool = False
     """The stream between the two hosts is encrypted."""
     tls_name: str | None = None

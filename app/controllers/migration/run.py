@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from app.controllers.migration.copies import with_disks
 from app.controllers.migration.destination import destination
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.follow import followed
@@ -60,24 +61,31 @@ async def _call(move: Move) -> None:
     to = destination(move.plan)
     move.called = True
     move.tell(Started(at=stamp(), autostart=move.mark.autostart))
-    await _ask(move, to)
-    if to.post_copy and await _may_lack_post_copy(move):
-        move.say("once more, without post-copy: the hosts' QEMU may not be allowed to do it")
-        move.post_copy, move.error = False, None
-        await _ask(move, replace(to, post_copy=False))
 
+    async def send(there: Destination) -> None:
+        await _send(move, there)
 
-async def _ask(move: Move, to: Destination) -> None:
     try:
-        await move.source.ask(lambda host: host.migrate(move.plan.domain, to, still=move.orders.require))
+        await with_disks(move, to, send)
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")
 
 
+async def _send(move: Move, to: Destination) -> None:
+    try:
+        await move.source.ask(lambda host: host.migrate(move.plan.domain, to, still=move.orders.require))
+    except MigrationFailed as error:
+        if not to.post_copy or not await _may_lack_post_copy(move):
+            raise
+        move.say(f"{error.text}: once more, without post-copy, which the hosts' QEMU may not be allowed to do")
+        move.post_copy = False
+        await _send(move, replace(to, post_copy=False))
+
+
 async def _may_lack_post_copy(move: Move) -> bool:
     """libvirt has no code for that: it failed before anything moved, and both hosts say so."""
-    if not isinstance(move.error, MigrationFailed) or move.copying or move.orders.cancelled.is_set():
+    if move.copying or move.orders.cancelled.is_set():
         return False
     source, target = await move.look()
     stayed = source is not None and source.state in (State.RUNNING, State.PAUSED) and source.job is HostJob.NONE
