@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app.controllers.documents import is_over
 from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
+from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement import (
     Contradiction,
     Need,
@@ -21,7 +22,7 @@ from app.controllers.placement import (
 )
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity
 from app.kinds import NODE, POD, VIRTUAL_MACHINE
-from app.kinds.migration import ConditionType, MigrationStatus, Phase
+from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
@@ -106,7 +107,7 @@ async def observe(
     scene = Scene(migration, guest, runs, seen)
     if status.phase not in WAITING or guest is None:
         return scene
-    return await _compared(tx, scene, guest, await _unfinished(tx, key, told), limits)
+    return await _compared(tx, scene, guest, await _unfinished(tx, key, told, now), limits)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -255,26 +256,31 @@ def _reserved(node: NodeView, need: Need) -> NodeView:
 
 @dataclass(frozen=True, slots=True)
 class _Others:
-    """The other unfinished Migrations, oldest first. Their metadata tells the second of their creation; within one they
-    are ordered as the watch told of them: as they were committed."""
+    """The other unfinished Migrations, in their turn."""
 
     earlier: Sequence[Document]
     later: Sequence[Document]
 
 
-async def _unfinished(tx: Transaction, key: Key, told: Iterable[Key]) -> _Others:
-    found: list[tuple[str, Key, Document]] = []
+async def _unfinished(tx: Transaction, key: Key, told: Iterable[Key], now: datetime) -> _Others:
+    found: list[tuple[Key, Document]] = []
     for known in told:
         try:
             document = (await tx.get(known)).document
         except NotFound:
             continue
         if known == key or not is_over(document):
-            found.append((document["metadata"]["creationTimestamp"], known, document))
-    found.sort(key=lambda one: one[0])
-    place = next((number for number, (_, known, _) in enumerate(found) if known == key), len(found))
-    documents = [document for _, _, document in found]
+            found.append((known, document))
+    turns = in_turn((_waiting(number, document) for number, (_, document) in enumerate(found)), now)
+    ordered = [found[one.number] for one in turns]
+    place = next((number for number, (known, _) in enumerate(ordered) if known == key), len(ordered))
+    documents = [document for _, document in ordered]
     return _Others(documents[:place], documents[place + 1 :])
+
+
+def _waiting(number: int, migration: Document) -> Waiting:
+    created = datetime.fromisoformat(migration["metadata"]["creationTimestamp"])
+    return Waiting(number, Priority(migration["spec"].get("priority") or Priority.USER_TRIGGERED), created)
 
 
 def _vm_seen(guest: Guest | None) -> VMSeen | None:
