@@ -127,6 +127,20 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestCpus:
+    """The CPUs that a host can give to guests of one domain type."""
+
+    domain_type: str
+    """kvm or qemu."""
+    model: str = ""
+    """The named model nearest to what the host can give."""
+    models: tuple[str, ...] = ()
+    """Every named model that it can give."""
+    features: tuple[str, ...] = ()
+    """Every feature that it can give; empty where libvirt does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """What a host is. Memory in bytes."""
 
@@ -144,6 +158,39 @@ class Host:
     """`kvm`, `qemu`: what it can run."""
     kernel: str = ""
     os_image: str = ""
+    guest_cpus: tuple[GuestCpus, ...] = ()
+    """By domain type."""
+    hugepages: tuple[tuple[int, int], ...] = ()
+    """(Size of a page, bytes in such pages, free or not)."""
+    networks: tuple[str, ...] | None = None
+    """Active libvirt networks; None where libvirt does not tell."""
+    interfaces: tuple[str, ...] | None = None
+    """Active interfaces and bridges of the host, those of guests apart; None where libvirt does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A running guest, as far as it decides whether it can be moved."""
+
+    definition: str
+    """Its live XML, with the CPU that it really has."""
+    snapshots: int = 0
+    """Snapshots that libvirt knows."""
+    block_jobs: tuple[str, ...] = ()
+    """Disks (`vda`) that libvirt is at work on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A guest that may come to a host, as far as the host itself has a say in it."""
+
+    uuid: UUID
+    name: str
+    domain_type: str = ""
+    arch: str = ""
+    machine: str = ""
+    cpu_xml: str = ""
+    """The `<cpu>` that it has; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +207,10 @@ class Destination:
     """Bytes per second; None is no cap. libvirt rounds to whole MiB/s."""
     unsafe: bool = False
     """Only under a declared shared path: libvirt's own judgement of shared storage is overruled."""
+    tls: bool = False
+    """Encrypt the stream between the hosts' QEMUs, or move nothing: a host without certificates fails the migration."""
+    tls_name: str | None = None
+    """What the target's certificate is to be made out to; None for the host in the migration's URI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +305,16 @@ class Hypervisor(Protocol):
 
     async def definition(self, domain: UUID) -> str:
         """The guest's migratable XML (live where it runs)."""
+
+    async def inspect(self, domain: UUID) -> Inspection:
+        """What libvirt would refuse a running guest's migration for. Raises Refused for an inactive one."""
+
+    async def judge(self, guest: Candidate) -> None:
+        """
+        Whether this host would take that guest; nothing is changed. Raises Incompatible where its hypervisor cannot give the
+        guest its CPU, by libvirt's own comparison, and DomainExists where another domain has its name, or an active one its
+        UUID.
+        """
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         """Define (persistent, no autostart) and start. Twice is harmless: running already is success. Raises

@@ -7,22 +7,26 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 from uuid import UUID, uuid5
+from xml.etree import ElementTree
 
 from app.hypervisor import domain_facts
 from app.hypervisor.base import (
     Abort,
     Aborted,
     Busy,
+    Candidate,
     Change,
     Completed,
     Destination,
     Domain,
     DomainExists,
     DomainGone,
+    GuestCpus,
     Host,
     Hypervisor,
     HypervisorError,
     Incompatible,
+    Inspection,
     Job,
     Lifecycle,
     Mark,
@@ -48,6 +52,9 @@ _NAMESPACE = UUID("5b0f5a86-0a3c-4d3e-9d0e-0f5d6d5c0f6e")
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
 
 
+EPYC = GuestCpus("qemu", "EPYC", ("EPYC", "Nehalem", "qemu64"))
+
+
 @dataclass(slots=True)
 class Guest:
     """A domain on one host. While it moves there are two of them."""
@@ -58,6 +65,8 @@ class Guest:
     migration: Migration | None = None
     """The one that takes it away from here."""
     completed: Completed | None = None
+    snapshots: int = 0
+    block_jobs: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -91,6 +100,10 @@ class FakeHost:
     name: str
     cpus: int = 8
     memory: int = 16 << 30
+    cpu: GuestCpus = EPYC
+    hugepages: tuple[tuple[int, int], ...] = ()
+    networks: tuple[str, ...] = ("default",)
+    interfaces: tuple[str, ...] = ("br0", "eth0")
     guests: dict[UUID, Guest] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     connections: set[FakeHypervisor] = field(default_factory=set)
@@ -390,8 +403,12 @@ class FakeHypervisor:
             memory_free=max(0, self._host.memory - taken),
             hypervisor_version="7.2.0",
             libvirt_version="9.0.0",
-            cpu_model="EPYC",
+            cpu_model=self._host.cpu.model,
             machine_types=("pc", "q35"),
+            guest_cpus=(self._host.cpu,),
+            hugepages=self._host.hugepages,
+            networks=self._host.networks,
+            interfaces=self._host.interfaces,
         )
 
     async def domains(self) -> list[Domain]:
@@ -405,6 +422,19 @@ class FakeHypervisor:
 
     async def definition(self, domain: UUID) -> str:
         return (await self._guest(domain)).definition
+
+    async def inspect(self, domain: UUID) -> Inspection:
+        guest = await self._active(domain)
+        return Inspection(guest.definition, guest.snapshots, guest.block_jobs)
+
+    async def judge(self, guest: Candidate) -> None:
+        await self._reach()
+        for uuid, other in self._host.guests.items():
+            if (uuid == guest.uuid and other.active) or (uuid != guest.uuid and other.domain.name == guest.name):
+                raise DomainExists(f"a domain {other.domain.name} ({uuid}) is there")
+        model = ElementTree.fromstring(guest.cpu_xml).findtext("model") if guest.cpu_xml else None
+        if model and model not in self._host.cpu.models:
+            raise Incompatible(f"the CPU is incompatible with host CPU: {self._host.name} has no {model}")
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         await self._reach()

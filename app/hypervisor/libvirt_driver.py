@@ -13,6 +13,7 @@ from typing import Any, TypeVar, assert_never
 from uuid import UUID
 
 import libvirt
+import structlog
 
 from app.hypervisor import domain_facts
 from app.hypervisor import domain_mark as marks
@@ -20,17 +21,20 @@ from app.hypervisor.base import (
     Abort,
     Aborted,
     Busy,
+    Candidate,
     Change,
     Completed,
     Destination,
     Domain,
     DomainExists,
     DomainGone,
+    GuestCpus,
     Host,
     Hypervisor,
     HypervisorError,
     Hypervisors,
     Incompatible,
+    Inspection,
     Job,
     Lifecycle,
     Mark,
@@ -44,10 +48,19 @@ from app.hypervisor.base import (
     Steer,
     Unreachable,
 )
-from app.hypervisor.capabilities import Capabilities, read_capabilities, read_cpu_model
+from app.hypervisor.capabilities import (
+    Capabilities,
+    host_interfaces,
+    host_model_cpu,
+    read_capabilities,
+    read_guest_cpus,
+)
+from app.hypervisor.domain_facts import DomainFacts
 from app.hypervisor.domain_tree import BadXml
 from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.threads import Lane
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 Call = Callable[["libvirt.virConnect"], T]
@@ -226,7 +239,7 @@ class LibvirtHypervisor:
         self._broken: str | None = None
         self._events: int | None = None
         """libvirt's number of our listening."""
-        self._capabilities: tuple[Capabilities, str] | None = None
+        self._capabilities: tuple[Capabilities, tuple[GuestCpus, ...]] | None = None
 
     @property
     def uri(self) -> str:
@@ -254,6 +267,12 @@ class LibvirtHypervisor:
 
     async def definition(self, domain: UUID) -> str:
         return await self._ask(self._patient, partial(_definition, domain))
+
+    async def inspect(self, domain: UUID) -> Inspection:
+        return await self._ask(self._patient, partial(_inspect, domain))
+
+    async def judge(self, guest: Candidate) -> None:
+        await self._ask(self._patient, partial(_judge, guest))
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         await self._ask(self._work, partial(_define_and_start, domain_xml, paused), _DEFINE_ERRORS)
@@ -562,15 +581,62 @@ def _definition(domain: UUID, connection: libvirt.virConnect) -> str:
     return str(_find(connection, domain).XMLDesc(flags))
 
 
-def _capabilities(connection: libvirt.virConnect) -> tuple[Capabilities, str]:
+def _inspect(domain: UUID, connection: libvirt.virConnect) -> Inspection:
+    found = _find(connection, domain)
+    if not found.isActive():
+        raise Refused(f"{found.name()} is not running")
+    xml = str(found.XMLDesc(0))
+    disks = [disk.target for disk in _read(xml).disks if disk.device == "disk" and disk.target]
+    return Inspection(xml, found.snapshotNum(), tuple(disk for disk in disks if found.blockJobInfo(disk, 0)))
+
+
+def _judge(guest: Candidate, connection: libvirt.virConnect) -> None:
+    for found in (_found(connection.lookupByUUID, guest.uuid.bytes), _found(connection.lookupByName, guest.name)):
+        if found is not None and (found.isActive() or UUID(bytes=found.UUID()) != guest.uuid):
+            raise DomainExists(f"a domain {found.name()} ({found.UUIDString()}) is there")
+    if guest.cpu_xml:
+        # On no it raises CPU_INCOMPATIBLE, and names what is missing.
+        flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+        machine, kind = guest.machine or None, guest.domain_type or None
+        connection.compareHypervisorCPU(None, guest.arch or None, machine, kind, guest.cpu_xml, flags)
+
+
+def _found(look_up: Callable[[Any], Any], what: Any) -> Any | None:
+    try:
+        return look_up(what)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _capabilities(connection: libvirt.virConnect) -> tuple[Capabilities, tuple[GuestCpus, ...]]:
     read = read_capabilities(connection.getCapabilities())
-    best = read.domain_types[0] if read.domain_types else None
-    return read, read_cpu_model(connection.getDomainCapabilities(None, read.arch, None, best))
+    return read, tuple(_guest_cpus(read.arch, kind, connection) for kind in read.domain_types)
 
 
-def _host(read: Capabilities, cpu_model: str, connection: libvirt.virConnect) -> Host:
+def _guest_cpus(arch: str, domain_type: str, connection: libvirt.virConnect) -> GuestCpus:
+    xml = connection.getDomainCapabilities(None, arch, None, domain_type)
+    return read_guest_cpus(xml, domain_type, _expanded(host_model_cpu(xml), arch, domain_type, connection))
+
+
+def _expanded(cpu: str, arch: str, domain_type: str, connection: libvirt.virConnect) -> str:
+    """With the features that the model's name stands for; empty where this libvirt cannot say."""
+    flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+    try:
+        return str(connection.baselineHypervisorCPU(None, arch, None, domain_type, [cpu], flags)) if cpu else ""
+    except libvirt.libvirtError as error:
+        if _alive(connection):
+            log.info("no list of CPU features", domain_type=domain_type, error=error.get_error_message())
+            return ""
+        raise
+
+
+def _host(read: Capabilities, cpus: tuple[GuestCpus, ...], connection: libvirt.virConnect) -> Host:
     memory = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     unused = sum(memory.get(part, 0) for part in ("free", "buffers", "cached"))
+    networks = _listed(connection, lambda: connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE))
+    interfaces = _listed(connection, lambda: connection.listAllInterfaces(libvirt.VIR_CONNECT_LIST_INTERFACES_ACTIVE))
     return Host(
         uuid=read.uuid,
         hostname=connection.getHostname(),
@@ -580,10 +646,24 @@ def _host(read: Capabilities, cpu_model: str, connection: libvirt.virConnect) ->
         memory_free=unused * KIB,
         hypervisor_version=_version(connection.getVersion()),
         libvirt_version=_version(connection.getLibVersion()),
-        cpu_model=cpu_model,
+        cpu_model=cpus[0].model if cpus else "",
         machine_types=read.machine_types,
         domain_types=read.domain_types,
+        guest_cpus=cpus,
+        hugepages=read.hugepages,
+        networks=networks,
+        interfaces=None if interfaces is None else host_interfaces(interfaces),
     )
+
+
+def _listed(connection: libvirt.virConnect, call: Callable[[], list[Any]]) -> tuple[str, ...] | None:
+    """Names; None where this libvirt was built or installed without that driver."""
+    try:
+        return tuple(sorted(one.name() for one in call()))
+    except libvirt.libvirtError:
+        if _alive(connection):
+            return None
+        raise
 
 
 def _version(number: int) -> str:
@@ -623,13 +703,17 @@ def _former(connection: libvirt.virConnect, domain_xml: str) -> Any | None:
 
 def _facts(domain_xml: str) -> tuple[UUID, str]:
     """UUID and name."""
-    try:
-        facts = domain_facts.read(domain_xml)
-    except BadXml as error:
-        raise Refused(f"the definition {error}") from error
+    facts = _read(domain_xml)
     if facts.uuid is None:
         raise Refused("the definition has no UUID")
     return facts.uuid, facts.name
+
+
+def _read(domain_xml: str) -> DomainFacts:
+    try:
+        return domain_facts.read(domain_xml)
+    except BadXml as error:
+        raise Refused(f"the definition {error}") from error
 
 
 def _define(connection: libvirt.virConnect, domain_xml: str) -> Any:
@@ -734,7 +818,11 @@ def _migrate(domain: UUID, to: Destination, still: Callable[[], None] | None, co
 
 def _flags(to: Destination) -> int:
     flags: int = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_PERSIST_DEST
-    return flags | libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else flags
+    if to.unsafe:
+        flags |= libvirt.VIR_MIGRATE_UNSAFE
+    if to.tls:
+        flags |= libvirt.VIR_MIGRATE_TLS
+    return flags
 
 
 def _parameters(to: Destination) -> dict[str, Any]:
@@ -743,6 +831,7 @@ def _parameters(to: Destination) -> dict[str, Any]:
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: to.domain_xml,
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: to.domain_xml,
         libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: None if to.bandwidth is None else _mib(to.bandwidth),
+        libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION: to.tls_name if to.tls else None,
     }
     return {name: value for name, value in chosen.items() if value is not None}
 

@@ -67,6 +67,8 @@ class Reason(StrEnum):
     """There is no VirtualMachine of that name in the Migration's namespace. Check spec.selector.name."""
     VM_NOT_RUNNING = "VMNotRunning"
     """The VirtualMachine has no running guest to move. Wait until its phase is Running."""
+    VM_NOT_MIGRATABLE = "VMNotMigratable"
+    """Something keeps the guest on its host; the VirtualMachine's condition LiveMigratable says what, and what would help."""
     MIGRATION_IN_PROGRESS = "MigrationInProgress"
     """Another Migration of the same VirtualMachine is unfinished. Wait for it or delete it."""
     NODE_SELECTOR_CONFLICT = "NodeSelectorConflict"

@@ -51,6 +51,8 @@ stdio_handler = "file"
 cgroup_controllers = [ ]
 namespaces = [ ]
 migration_host = "{address}"
+migrate_tls_x509_cert_dir = "/etc/libvirt/pki"
+migrate_tls_x509_verify = 1
 {more}"""
 WAIT = "exec env --ignore-signal=CHLD cat >/dev/null"
 """For the first process of its namespace: until its input ends. Whose parent dies becomes its child: ignoring that, it leaves
@@ -151,7 +153,8 @@ class NamespaceHost:
         self.directory = directory / name
         self.address = f"10.77.0.{number + 2}"
         self._switch = switch
-        self._port = f"to{number}"
+        self.port = f"to{number}"
+        """Its cable's end at the switch."""
         self._furnish(*more)
         folder = str(self.directory)
         script = NODE.format(name=name, folder=folder, bridge=BRIDGE, address=self.address, wait=WAIT)
@@ -176,6 +179,11 @@ class NamespaceHost:
     @property
     def socket(self) -> Path:
         return self.directory / "run" / "libvirt-sock"
+
+    @property
+    def pki(self) -> Path:
+        """Where its QEMUs look for certificates before they encrypt a migration's stream; empty at first."""
+        return self.directory / "etc/pki"
 
     @property
     def log(self) -> Path:
@@ -221,10 +229,10 @@ class NamespaceHost:
 
     def cut(self) -> None:
         """What it sends is lost from now on, and nothing says so, as when a switch fails. Twice is harmless."""
-        self._switch.ip("link", "set", self._port, "nomaster")
+        self._switch.ip("link", "set", self.port, "nomaster")
 
     def heal(self) -> None:
-        self._switch.ip("link", "set", self._port, "master", "lan")
+        self._switch.ip("link", "set", self.port, "master", "lan")
 
     def keep(self) -> None:
         """What its libvirt learned of QEMU, for labs to come."""
@@ -239,7 +247,7 @@ class NamespaceHost:
         return self.directory / "cache/qemu/capabilities"
 
     def _furnish(self, libvirtd_conf: str, qemu_conf: str) -> None:
-        for folder in ("run", "lib", "etc", "log", "cache"):
+        for folder in ("run", "lib", "etc/pki", "log", "cache"):
             (self.directory / folder).mkdir(parents=True)
         self._conf.write_text(LIBVIRTD_CONF.format(uuid=uuid.uuid4(), more=libvirtd_conf))
         (self.directory / "etc/qemu.conf").write_text(QEMU_CONF.format(address=self.address, more=qemu_conf))
@@ -248,9 +256,9 @@ class NamespaceHost:
     def _plug(self) -> None:
         """A cable from its bridge to the switch's."""
         self._switch.ip(
-            "link", "add", self._port, "type", "veth", "peer", "name", "eth0", "netns", str(self.enclosure.pid)
+            "link", "add", self.port, "type", "veth", "peer", "name", "eth0", "netns", str(self.enclosure.pid)
         )
-        for words in (("set", self._port, "master", "lan"), ("set", self._port, "up")):
+        for words in (("set", self.port, "master", "lan"), ("set", self.port, "up")):
             self._switch.ip("link", *words)
         for words in (("set", "eth0", "master", BRIDGE), ("set", "eth0", "up")):
             self.enclosure.ip("link", *words)

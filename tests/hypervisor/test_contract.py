@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
+from app.hypervisor import domain_facts
 from app.hypervisor.base import (
     Abort,
     Aborted,
     Busy,
+    Candidate,
     Change,
     DomainExists,
     DomainGone,
     Hypervisor,
+    Incompatible,
     Job,
     Mark,
     MigrationFailed,
@@ -61,6 +65,53 @@ async def test_a_host_says_what_it_is(source: Hypervisor, target: Hypervisor) ->
     assert host.cpus > 0
     assert "qemu" in host.domain_types
     assert "q35" in host.machine_types
+
+
+async def test_a_host_says_what_guests_may_have(source: Hypervisor) -> None:
+    host = await source.host()
+
+    (cpus,) = [cpus for cpus in host.guest_cpus if cpus.domain_type == "qemu"]
+    assert {"qemu64", "Nehalem"} <= set(cpus.models)
+    assert cpus.model == host.cpu_model or "kvm" in host.domain_types
+    assert host.networks is not None and host.interfaces is not None
+    assert not {name for name in host.interfaces if name == "lo" or name.startswith("vnet")}
+
+
+async def test_a_running_guest_is_inspected(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    seen = await source.inspect(guest)
+    assert domain_facts.read(seen.definition).uuid == guest
+    assert (seen.snapshots, seen.block_jobs) == (0, ())
+
+    await source.destroy(guest)
+    with pytest.raises(Refused):
+        await source.inspect(guest)
+
+
+async def test_a_host_judges_a_guest_by_its_cpu(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+    read = domain_facts.read((await source.inspect(guest)).definition)
+    candidate = Candidate(guest, read.name, "qemu", read.arch or "x86_64", read.machine)
+    own = domain_facts.cpu_xml(read.cpu) if read.cpu else ""
+
+    await target.judge(replace(candidate, cpu_xml=own))
+    await target.judge(replace(candidate, cpu_xml=domain_facts.cpu_xml(domain_facts.Cpu("custom", "Nehalem"))))
+    with pytest.raises(Incompatible):
+        await target.judge(replace(candidate, cpu_xml=domain_facts.cpu_xml(domain_facts.Cpu("custom", "EPYC-Milan"))))
+
+
+async def test_a_host_has_one_domain_of_a_name(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+    name = (await source.look(guest)).name
+
+    await target.judge(Candidate(guest, name))
+    for candidate in (Candidate(guest, "another"), Candidate(uuid4(), name)):
+        with pytest.raises(DomainExists):
+            await source.judge(candidate)
+
+    await source.destroy(guest)
+    await source.judge(Candidate(guest, name))
 
 
 async def test_an_unknown_domain_is_absent_and_every_verb_says_gone(source: Hypervisor) -> None:
