@@ -222,6 +222,9 @@ class MigrationState(Shape):
     """Which attempt this is, from 1."""
     downtime_ms: int | None = None
     """How long the guest was stopped for the switch-over, as libvirt measured it."""
+    autostart: bool | None = None
+    """An adopted guest was to start with its host: that flag was taken off the source before the move, and is set on the
+    target after it, or put back when the guest stays."""
     migration_configuration: MigrationConfiguration | None = None
     """The options as they were resolved."""
 

@@ -18,6 +18,9 @@ MIGRATION_NAME = "kubevirt.io/migration"
 MIGRATION_UID = "kubevirt.io/migrationUID"
 """On the target pod and the migration pod: the Migration's uid."""
 
+ADOPTED = "kubevirt.io/adopted"
+"""On VirtualMachines: the guest ran already when Drover found it. Only shown: status.adopted decides."""
+
 # Labels of Kubernetes' own, on Nodes.
 HOSTNAME = "kubernetes.io/hostname"
 """The Node's name, whatever the host calls itself."""
@@ -37,6 +40,8 @@ PEER_URI = "kubevirt.io/peer-uri"
 """This host's libvirt URI as the other hosts reach it, where it differs from spec.providerID."""
 SHARED_PATHS = "kubevirt.io/shared-paths"
 """Prefixes of paths, separated by commas, that this host shares with others that declare them too."""
+ADOPT_NAMESPACE = "kubevirt.io/adopt-namespace"
+"""Where guests that already run on this host become VirtualMachines; unset is `default`, `none` leaves them alone."""
 ALLOCATABLE_MEMORY = "kubevirt.io/allocatable-memory"
 """Caps the memory that this Node offers to guests; a quantity."""
 ALLOCATABLE_CPU = "kubevirt.io/allocatable-cpu"

@@ -9,7 +9,7 @@ from typing import assert_never
 from uuid import UUID
 
 from app.controllers.birth import Birth
-from app.controllers.documents import key_of, revision_of
+from app.controllers.documents import is_adopted, key_of, revision_of
 from app.controllers.events import Recorder
 from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell
 from app.controllers.migration.exit_codes import Where
@@ -131,7 +131,8 @@ class Committer:
         assert guest.pod is not None, "BUG: started without a pod"
         return Plan(
             vm=f"{metadata['namespace']}/{metadata['name']}",
-            domain=UUID(guest.uid),
+            domain=guest.domain,
+            adopted=is_adopted(guest.vm),
             source=Place(node=guest.node, uri=source["spec"]["providerID"]),
             target=Place(node=target_name, uri=target["spec"]["providerID"]),
             others=await _others(tx, {guest.node, target_name}),

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
-from app.controllers.documents import is_over
+from app.controllers.documents import domain_uuid, is_over
 from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
@@ -48,6 +48,11 @@ class Guest:
     @property
     def uid(self) -> str:
         return str(self.vm["metadata"]["uid"])
+
+    @property
+    def domain(self) -> UUID:
+        """libvirt's UUID."""
+        return domain_uuid(self.vm)
 
     @property
     def node(self) -> str:
@@ -146,7 +151,7 @@ def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: S
     if scene.seen.status.phase is not Phase.NEW:
         return None
     for run in unfinished:
-        if str(run.domain) == guest.uid:
+        if run.domain == guest.domain:
             return run.migration.name
     same = (
         other["metadata"]["name"]

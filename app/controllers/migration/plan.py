@@ -21,6 +21,8 @@ class Plan(Wire):
     vm: str
     """namespace/name."""
     domain: UUID
+    adopted: bool = False
+    """Somebody else defined it: what the move takes from it is given back."""
     source: Place
     target: Place
     others: tuple[Place, ...] = ()

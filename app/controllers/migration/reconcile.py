@@ -178,7 +178,7 @@ class Reconciler:
         if last is None or last.state is not RunState.FINISHED or await self._moves_again(tx, last):
             return
         guest = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
-        if guest is None or guest.uid != str(last.domain) or guest.phase is not VMPhase.MIGRATING:
+        if guest is None or guest.domain != last.domain or guest.phase is not VMPhase.MIGRATING:
             return
         ghost: Document = {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}}
         settled = await self._committer.conclude(tx, ghost, guest.vm, _conclusion(last))

@@ -56,7 +56,7 @@ async def _call(move: Move) -> None:
     plan = move.plan
     to = Destination(plan.peer_uri, plan.migration_uri, bandwidth=plan.bandwidth, unsafe=plan.unsafe)
     move.called = True
-    move.tell(Started(at=stamp()))
+    move.tell(Started(at=stamp(), autostart=move.mark.autostart))
     try:
         await move.source.ask(lambda host: host.migrate(plan.domain, to, still=move.orders.require))
     except HypervisorError as error:
