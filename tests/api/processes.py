@@ -1,4 +1,4 @@
-"""API processes over a shared PostgreSQL: `python -m tests.api.processes serve <database url> [<patience in seconds>]`."""
+"""API processes over a shared PostgreSQL: `python -m tests.api.processes serve <database url> [<patience in s>] [<port>]`."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ def patient(seconds: float) -> type[Connection]:
 
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[Process]:
-    """The process, ended by closing its input, killed if it does not end."""
+    """The process, ended by closing its input unless it has been killed; killed if it does not end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.api.processes", *arguments,
         cwd=ROOT, stdin=PIPE, stdout=PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     try:
         yield process
-        assert process.stdin is not None
-        process.stdin.close()
-        async with asyncio.timeout(20):
-            assert await process.wait() == 0
+        if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            async with asyncio.timeout(20):
+                assert await process.wait() == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -57,12 +58,12 @@ async def line(process: Process) -> str:
         return (await process.stdout.readline()).decode().strip()
 
 
-async def serve(url: str, patience_s: str = "30") -> None:
+async def serve(url: str, patience_s: str = "30", port: str = "0") -> None:
     """The API alone, until standard input ends; says its URL."""
     store = PostgresStore(url)
     await store.open()
     api = create_api(store, ALL, version="v1.36.0+drover-test")
-    listener = listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", int(port))
     service = Service(api, asyncio.Event(), api.end_streams)
     async with listening(service, listener, connection=patient(float(patience_s))):
         print(f"http://127.0.0.1:{listener.getsockname()[1]}")
