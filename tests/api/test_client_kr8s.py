@@ -23,8 +23,7 @@ MIGRATION = "migrations.kubevirt.io"
 @pytest.fixture
 async def kates(kubeconfig: Path) -> kr8s.asyncio.Api:
     """Of this test's server: kr8s keeps one for each set of arguments."""
-    made = await kr8s.asyncio.api(kubeconfig=str(kubeconfig))
-    return made
+    return await kr8s.asyncio.api(kubeconfig=str(kubeconfig))
 
 
 async def test_what_is_served_is_found(kates: kr8s.asyncio.Api) -> None:
