@@ -33,6 +33,10 @@ class Plan(Wire):
     bandwidth: int | None = None
     """Bytes per second; None is no cap."""
     unsafe: bool = False
+    tls: bool = False
+    """The stream between the two hosts is encrypted."""
+    tls_name: str | None = None
+    """What the target's certificate is made out to, where that is not the host in its migration URI."""
     store: str = ""
     """Which Drover writes its mark."""
     migration_uid: str
