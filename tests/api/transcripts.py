@@ -9,7 +9,8 @@
     …                       and alone on its line, or after >, for any lines
     [1]                     ended with that status; left out for 0
 
-Requests for discovery, schemas and the version are left out: whether kubectl asks again depends on its cache."""
+Requests for discovery, schemas and the version are left out, for whether kubectl asks again depends on its cache; so are
+empty lines and what kubectl logs."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from tests.api.kubectl import Kubectl
 
 ANY = "…"
 VARIABLE = re.compile(r"[A-Z_]+=")
+LOGGED = re.compile(r"[IWE]\d{4} .*\.go:\d+\]")
 STATUS = re.compile(r"\[(\d+)\]")
 UNASKED = re.compile(r"/(openapi/.*|version|apis?|api/v1|apis/[^/]+/[^/]+)")
 SHAPES = {"as=Table": " as Table", "as=PartialObjectMetadata": " as PartialObjectMetadata", "protobuf": " as protobuf"}
@@ -127,7 +129,8 @@ async def played(step: Step, kubectl: Kubectl, recorder: Recorder) -> Step:
     environment = dict(word.split("=", 1) for word in given)
     async with recorder.recording() as requests:
         printed, status = await kubectl.run(*words[len(given) :], environment=environment)
-    return Step(step.typed, requests, [line for line in printed.splitlines() if line.strip()], status)
+    lines = [line for line in printed.splitlines() if line.strip() and not LOGGED.match(line)]
+    return Step(step.typed, requests, lines, status)
 
 
 def _narrow(line: str) -> str:
