@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -51,10 +52,17 @@ async def running(*arguments: str) -> AsyncIterator[Process]:
         await process.wait()
 
 
+def free_port() -> int:
+    """One that nobody listens on; for a process that is to come back to it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
 async def line(process: Process) -> str:
     """The next line that it says."""
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         return (await process.stdout.readline()).decode().strip()
 
 

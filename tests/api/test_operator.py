@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -19,7 +18,7 @@ from app.store.base import Store
 from tests.api.builders import MIGRATIONS, labelled, make_namespace, migration
 from tests.api.informer import Informer
 from tests.api.migration_operator import CREATED, STEPS
-from tests.api.processes import line, running
+from tests.api.processes import free_port, line, running
 from tests.api.watched import changed
 
 KOPF = Path(sys.executable).parent / "kopf"
@@ -68,12 +67,6 @@ async def operating(server: str, home: Path) -> AsyncIterator[Operator]:
             process.kill()
         await process.wait()
         await listening
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def annotation(document: Document | None, key: str) -> str:
