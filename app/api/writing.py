@@ -84,13 +84,14 @@ class Writing:
         body = await decoded(request)
         options = WriteOptions.read(request.parameters, "CreateOptions")
         kind, document = target.kind, body.document
-        found = complaints(schema_of(kind).prune(document), body.duplicates)
+        fits = schema_of(kind).fits(document)
+        found = complaints(() if fits else schema_of(kind).prune(document), body.duplicates)
         if found and options.validation is Validation.STRICT:
             raise strict_error(kind.name, target.served.group_version, found)
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
         try:
-            first = self._owned(target, self._prepared(target, document), writer)
+            first = self._owned(target, self._prepared(target, document, fits=fits), writer)
         except ApiError:
             # Where there is no namespace, that is said first. A create that is well waits for no look at it: the write
             # judges that itself.
@@ -130,8 +131,8 @@ class Writing:
         unlucky = ", the server was not able to generate a unique name for the object"
         raise ApiError(taken.code, taken.reason, taken.message + unlucky, taken.details)
 
-    def _prepared(self, target: Target, document: Document) -> Document:
-        """The new object as it will be stored. Raises ApiError."""
+    def _prepared(self, target: Target, document: Document, *, fits: bool = False) -> Document:
+        """The new object as it will be stored; `fits` where the document is known to fit the schema. Raises ApiError."""
         kind, context = target.kind, self._context
         prepared = prepare_create(
             kind,
@@ -141,8 +142,9 @@ class Writing:
             now=context.now(),
             uid=context.uid(),
             suffix=context.suffix(),
+            fits=fits,
         )
-        _ensure_valid(target, prepared, validate_create(kind, prepared))
+        _ensure_valid(target, prepared, validate_create(kind, prepared, fits=fits))
         return prepared
 
     def _room(self, target: Target) -> Key | None:

@@ -55,10 +55,13 @@ def prepare_create(
     now: str,
     uid: str,
     suffix: str,
+    fits: bool = False,
 ) -> Document:
-    """The object as it will be stored (under the kind's first group version), with defaults. Raises ApiError."""
+    """The object as it will be stored (under the kind's first group version), with defaults. Raises ApiError.
+
+    `fits` says that the document is known to fit the kind's schema: it is not looked through again."""
     _ensure_identity(kind, group_version, document)
-    metadata = metadata_of(kind, group_version, document)
+    metadata = metadata_of(kind, group_version, document, fits=fits)
     if metadata.get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
     _ensure_namespace(metadata, namespace)
@@ -79,7 +82,7 @@ def prepare_create(
         metadata["finalizers"] = finalizers
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
     body = {name: value for name, value in document.items() if not (name == "status" and kind.body is None)}
-    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata})
+    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits)
 
 
 def prepare_update(
@@ -202,9 +205,13 @@ def check_preconditions(kind: AnyKind, document: Document, options: Document) ->
         )
 
 
-def validate_create(kind: AnyKind, document: Document) -> list[FieldError]:
-    """Shape, metadata, then the kind's own checks, which only see documents of the right shape."""
-    errors = [*schema_of(kind).check(document).errors, *validate_metadata(kind, document)]
+def validate_create(kind: AnyKind, document: Document, *, fits: bool = False) -> list[FieldError]:
+    """Shape, metadata, then the kind's own checks, which only see documents of the right shape.
+
+    `fits` says that it was prepared of a document that fits the schema: what the server adds fits too, except for what
+    the kind itself may fill in."""
+    known = fits and kind.default is None
+    errors = [*(() if known else schema_of(kind).check(document).errors), *validate_metadata(kind, document)]
     return errors or list(kind.check_create(document))
 
 
@@ -330,10 +337,10 @@ def _desired(document: Document) -> Document:
     return {name: value for name, value in document.items() if name not in ("metadata", "status")}
 
 
-def _defaulted(kind: AnyKind, document: Document) -> Document:
+def _defaulted(kind: AnyKind, document: Document, *, fits: bool = False) -> Document:
     """The kind's own defaults only see what has the right types; validation names what has not."""
     schema = schema_of(kind)
-    schema.default(document)
+    schema.default(document, fits=fits)
     if kind.default is not None and not any(map(is_type_error, schema.check(document).errors)):
         kind.default(document)
     return document

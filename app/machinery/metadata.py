@@ -24,15 +24,19 @@ GO_TYPES = {
 }
 
 
-def metadata_of(kind: Kind[Any, Any], group_version: GroupVersion, document: Document) -> Document:
-    """A copy of its metadata, known to be of the right types and without what is empty. Raises ApiError 400."""
+def metadata_of(
+    kind: Kind[Any, Any], group_version: GroupVersion, document: Document, *, fits: bool = False
+) -> Document:
+    """A copy of its metadata, known to be of the right types (or said to be: `fits`) and without what is empty.
+    Raises ApiError 400."""
     metadata = document.get("metadata")
     if metadata is None:
         return {}
     if not isinstance(metadata, dict):
         raise undecodable(kind, group_version, type_name(metadata), "metadata", "v1.ObjectMeta")
     present = {name: value for name, value in metadata.items() if value not in (None, "", {}, [])}
-    _ensure_types(kind, group_version, present)
+    if not fits:
+        _ensure_types(kind, group_version, present)
     present.pop("managedFields", None)
     for name in ("creationTimestamp", "deletionTimestamp"):
         if name in present:
@@ -103,7 +107,7 @@ def _finalizer_errors(finalizers: list[str]) -> Iterator[FieldError]:
     for finalizer in finalizers:
         for problem in qualified_name(finalizer):
             yield invalid("metadata.finalizers", finalizer, problem)
-    if {"orphan", "foregroundDeletion"} <= set(finalizers):
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         both = "finalizer orphan and foregroundDeletion cannot be both set"
         yield invalid("metadata.finalizers", finalizers, both)
 

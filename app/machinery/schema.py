@@ -41,6 +41,10 @@ class Schema:
         self._fits = _fits(openapi)
         self._default = _default(openapi)
 
+    def fits(self, document: Any) -> bool:
+        """Is there nothing to say about it: no error, no unknown field, no null?"""
+        return self._fits(document)
+
     def check(self, document: Any) -> Checked:
         """Every error in kube-apiserver's words, and the unknown fields."""
         checked = Checked()
@@ -57,9 +61,9 @@ class Schema:
         _prune(self.openapi, document, "", unknown)
         return unknown
 
-    def default(self, document: Document) -> None:
-        """Drop nulls (they mean unset), then fill in defaults, in place."""
-        if not self._fits(document):
+    def default(self, document: Document, *, fits: bool = False) -> None:
+        """Drop nulls (they mean unset), then fill in defaults, in place. `fits` where that is known already."""
+        if not (fits or self._fits(document)):
             _drop_nulls(self.openapi, document)
         if self._default is not None:
             self._default(document)
@@ -236,12 +240,13 @@ def _object_fits(schema: Document) -> Fits:
     values = schema.get("additionalProperties")
     value_fits = _fits(values) if isinstance(values, dict) else None
     free = bool(schema.get(_FREE))
+    get = known.get
 
     def fits(value: Any) -> bool:
         if type(value) is not dict:
             return False
         for name, below in value.items():
-            test = known.get(name, value_fits)
+            test = get(name, value_fits)
             if test is None:
                 if not free:
                     return False
@@ -249,7 +254,16 @@ def _object_fits(schema: Document) -> Fits:
                 return False
         return not needed or needed <= value.keys()
 
-    return fits
+    return _map_of_strings_fits if values == {"type": "string"} and not known and not needed else fits
+
+
+def _map_of_strings_fits(value: Any) -> bool:
+    if type(value) is not dict:
+        return False
+    for item in value.values():  # noqa: SIM110  (a generator costs more than the map)
+        if type(item) is not str:
+            return False
+    return True
 
 
 # The closer look
