@@ -14,7 +14,7 @@ Several phases may be passed in one step, each with its time; none is ever passe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -71,7 +71,7 @@ class Room:
     placement: Placement
     cluster_full: bool = False
     source_full: bool = False
-    targets_full: frozenset[str] = frozenset()
+    targets_full: Container[str] = frozenset()
 
     @property
     def target(self) -> str | None:

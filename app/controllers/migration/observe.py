@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
-from app.controllers.documents import is_over
-from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
+from app.controllers.documents import is_over, key_of
+from app.controllers.migration.decide import Patience, RunSeen, Seen, VMSeen
+from app.controllers.migration.slots import Board, Limits, Slots
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
-from app.controllers.placement.pipeline import Placement, place
 from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity, tolerations
-from app.kinds import POD, VIRTUAL_MACHINE
+from app.kinds import MIGRATION, POD, VIRTUAL_MACHINE
 from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
-from app.kinds.node import DEFAULT_WORKERS, SPARE_WORKERS
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
 
+Doubts = Callable[[str], Mapping[str, str]]
+"""Of a guest, by its UUID: the nodes whose hosts said no to it, and why."""
+
 WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many migrations may run at once. A node's libvirtd may allow fewer: each holds one of its workers."""
-
-    cluster: int = 5
-    outbound: int = 2
-    inbound: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +74,37 @@ def vm_name(migration: Document) -> str:
     return str(migration["spec"]["selector"]["name"])
 
 
+def no_doubts(_guest: str) -> Mapping[str, str]:
+    """Where no host was asked."""
+    return {}
+
+
 async def observe(
-    tx: Transaction, key: Key, told: Iterable[Key], now: datetime, limits: Limits, patience: Patience
+    tx: Transaction,
+    key: Key,
+    told: Iterable[Key],
+    now: datetime,
+    limits: Limits,
+    patience: Patience,
+    doubts: Doubts = no_doubts,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
     told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
-    commit."""
-    migration = (await tx.get(key)).document
+    commit. `doubts` are the nodes whose hosts said no to a guest."""
+    return await seen_of(tx, (await tx.get(key)).document, told, now, limits, patience, doubts)
+
+
+async def seen_of(
+    tx: Transaction,
+    migration: Document,
+    told: Iterable[Key],
+    now: datetime,
+    limits: Limits,
+    patience: Patience,
+    doubts: Doubts = no_doubts,
+) -> Scene:
+    """As `observe`, of a Migration that need not be stored: it is then the last that was told of."""
+    key = key_of(MIGRATION, migration)
     status = status_of(migration)
     guest = await guest_of(tx, key.namespace, vm_name(migration))
     if guest is not None and status.instance not in (None, guest.uid):
@@ -106,7 +122,8 @@ async def observe(
     scene = Scene(migration, guest, runs, seen)
     if status.phase not in WAITING or guest is None:
         return scene
-    return await _compared(tx, scene, guest, await _unfinished(tx, key, told, now), limits)
+    others = await _unfinished(tx, key, migration, told, now)
+    return await _compared(tx, scene, guest, others, limits, doubts)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -126,7 +143,9 @@ def is_current(pod: Document, guest: Guest) -> bool:
     return is_launcher_of(pod, guest.uid) and bound == guest.node and not is_leaving(pod) and not is_finished(pod)
 
 
-async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits) -> Scene:
+async def _compared(
+    tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits, doubts: Doubts
+) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
     rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
@@ -136,9 +155,13 @@ async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others
         need = need_of(scene.migration, guest)
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
-    tally = await _tally(tx, unfinished, limits)
-    room, need = await _room(tx, guest, need, others.earlier, tally)
-    return replace(scene, need=need, seen=replace(scene.seen, room=room))
+    board = await _board(tx, unfinished, limits)
+    for other in others.earlier:
+        if board.is_full_from(guest.node):
+            break  # it can only get fuller
+        board = await _served(tx, other, board, doubts)
+    need = _judged(need, guest, board, doubts)
+    return replace(scene, need=need, seen=replace(scene.seen, room=board.room(need, guest.node)))
 
 
 def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: Sequence[Run]) -> str | None:
@@ -176,46 +199,13 @@ def need_of(migration: Document, guest: Guest) -> Need:
     )
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Slots that are taken, and those that Migrations which wait for longer are about to take."""
-
-    limits: Limits
-    cluster: int = 0
-    outbound: Counter[str] = field(default_factory=Counter)
-    inbound: Counter[str] = field(default_factory=Counter)
-
-    def take(self, source: str, target: str, *, in_cluster: bool = True) -> None:
-        self.cluster += in_cluster
-        self.outbound[source] += 1
-        self.inbound[target] += 1
-
-    @property
-    def cluster_full(self) -> bool:
-        return self.cluster >= self.limits.cluster
-
-    def source_full(self, node: str, fleet: Fleet | None = None) -> bool:
-        return self.outbound[node] >= self.limits.outbound or self._busy(node, fleet)
-
-    def targets_full(self, fleet: Fleet) -> frozenset[str]:
-        """Only nodes that somebody leaves or comes to can be."""
-        named = self.outbound.keys() | self.inbound.keys()
-        return frozenset(n for n in named if self.inbound[n] >= self.limits.inbound or self._busy(n, fleet))
-
-    def _busy(self, node: str, fleet: Fleet | None) -> bool:
-        """As many of its libvirtd's workers are held as may."""
-        view = fleet.view(node) if fleet is not None else None
-        workers = view.workers if view is not None else DEFAULT_WORKERS
-        return self.outbound[node] + self.inbound[node] >= workers - SPARE_WORKERS
-
-
-async def _tally(tx: Transaction, unfinished: Sequence[Run], limits: Limits) -> _Tally:
-    """A held one counts for its two nodes only; it is asked after only where that matters."""
-    tally = _Tally(limits)
-    full = len(unfinished) >= limits.cluster
+async def _board(tx: Transaction, unfinished: Sequence[Run], limits: Limits) -> Board:
+    """A held one counts for its two nodes only; it is asked after only where that matters. Of a full cluster the fleet
+    does not matter."""
+    slots, full = Slots(limits), len(unfinished) >= limits.cluster
     for run in unfinished:
-        tally.take(run.source, run.target, in_cluster=not (full and await _is_held(tx, run)))
-    return tally
+        slots = slots.taking(run.source, run.target, in_cluster=not (full and await _is_held(tx, run)))
+    return Board(Fleet.of(()) if slots.cluster_full else await fleet_of(tx), slots)
 
 
 async def _is_held(tx: Transaction, run: Run) -> bool:
@@ -226,42 +216,24 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
-async def _room(
-    tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally
-) -> tuple[Room, Need]:
-    if tally.cluster_full or tally.source_full(guest.node):
-        return _full(guest, tally), need
-    fleet = await fleet_of(tx)
-    for other in earlier:
-        fleet = await _served(tx, other, fleet, tally)
-        if tally.cluster_full:
-            break
-    need = replace(need, origin=fleet.view(guest.node))
-    if tally.cluster_full or tally.source_full(guest.node, fleet):
-        return _full(guest, tally, fleet), need
-    return Room(place(need, fleet), targets_full=tally.targets_full(fleet)), need
-
-
-def _full(guest: Guest, tally: _Tally, fleet: Fleet | None = None) -> Room:
-    return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node, fleet))
-
-
-async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally) -> Fleet:
-    """The fleet after that Migration, which comes first, has taken its place, if it can start now."""
+async def _served(tx: Transaction, other: Document, board: Board, doubts: Doubts) -> Board:
+    """The board after that Migration, which comes first, has taken its place, if it can start now."""
     if is_leaving(other) or status_of(other).phase not in WAITING:
-        return fleet
+        return board
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
-    if guest is None or not guest.can_move or tally.source_full(guest.node, fleet):
-        return fleet
+    if guest is None or not guest.can_move or bound_by(guest.vm) is not None:
+        return board
     try:
-        need = replace(need_of(other, guest), origin=fleet.view(guest.node))
+        need = _judged(need_of(other, guest), guest, board, doubts)
     except Contradiction:
-        return fleet
-    target = Room(place(need, fleet), targets_full=tally.targets_full(fleet)).target
-    if target is None:
-        return fleet
-    tally.take(guest.node, target)
-    return fleet.reserving(target, need)
+        return board
+    target = board.room(need, guest.node).target
+    return board if target is None else board.taking(need, guest.node, target)
+
+
+def _judged(need: Need, guest: Guest, board: Board, doubts: Doubts) -> Need:
+    """With what is known of its hosts."""
+    return replace(need, origin=board.fleet.view(guest.node), excluded=doubts(guest.uid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,20 +244,20 @@ class _Others:
     later: Sequence[Document]
 
 
-async def _unfinished(tx: Transaction, key: Key, told: Iterable[Key], now: datetime) -> _Others:
-    found: list[tuple[Key, Document]] = []
+async def _unfinished(tx: Transaction, key: Key, migration: Document, told: Iterable[Key], now: datetime) -> _Others:
+    found: dict[Key, Document] = {}
     for known in told:
         try:
-            document = (await tx.get(known)).document
+            document = migration if known == key else (await tx.get(known)).document
         except NotFound:
             continue
         if known == key or not is_over(document):
-            found.append((known, document))
-    turns = in_turn((_waiting(number, document) for number, (_, document) in enumerate(found)), now)
-    ordered = [found[one.number] for one in turns]
-    place = next((number for number, (known, _) in enumerate(ordered) if known == key), len(ordered))
-    documents = [document for _, document in ordered]
-    return _Others(documents[:place], documents[place + 1 :])
+            found[known] = document
+    documents = list({**found, key: migration}.values())
+    turns = in_turn((_waiting(number, document) for number, document in enumerate(documents)), now)
+    ordered = [documents[one.number] for one in turns]
+    place = next(number for number, document in enumerate(ordered) if document is migration)
+    return _Others(ordered[:place], ordered[place + 1 :])
 
 
 def _waiting(number: int, migration: Document) -> Waiting:

@@ -9,19 +9,24 @@ from uuid import UUID
 
 import structlog
 
+from app.controllers import guest
 from app.controllers.birth import Birth
 from app.controllers.documents import is_over, key_of
 from app.controllers.events import Recorder
+from app.controllers.hosts import Hosts
 from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Loop, Source
 from app.controllers.migration.commit import Committer
-from app.controllers.migration.decide import Conclude, Patience, decide
+from app.controllers.migration.decide import Conclude, Decision, Patience, StartRun, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
-from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
+from app.controllers.migration.observe import WAITING, Scene, guest_of, no_doubts, observe, status_of, vm_name
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.slots import Limits
+from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
+from app.hypervisor.base import Hypervisors
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
 from app.kinds.virtualmachine import Phase as VMPhase
@@ -46,6 +51,9 @@ RELEASE_S = 60.0
 ATTEMPTS = 10
 """Progress is written all the time: who loses to such a write looks again at once."""
 
+QUESTIONS = 10
+"""So many hosts are asked in a row whether they would take a guest, before others get their turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class MigrationConfig:
@@ -58,30 +66,53 @@ class MigrationConfig:
 class MigrationController:
     """Takes every Migration to its end, while this process leads. `keeper` is the process's only one and runs elsewhere."""
 
-    def __init__(self, store: Store, keeper: LeaseKeeper, config: MigrationConfig | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keeper: LeaseKeeper,
+        config: MigrationConfig | None = None,
+        hypervisors: Hypervisors | None = None,
+    ) -> None:
+        """Without `hypervisors` no host is asked whether it would take a guest."""
         self._store = store
         self._keeper = keeper
         self._config = config or MigrationConfig()
+        self._vetting = None if hypervisors is None else Vetting(Hosts(hypervisors))
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                async with self._keeper.hold(LEADS) as held:
-                    reconciler = Reconciler(self._store, held, self._config)
-                    await Loop("migration", self._store, reconciler.sources(), reconciler.reconcile).run()
-            except LeaseLost:
-                log.warning("no longer reconciling migrations", holder=self._keeper.holder)
+        try:
+            while True:
+                await self._lead()
+        finally:
+            if self._vetting is not None:
+                await self._vetting.close()
+
+    async def _lead(self) -> None:
+        try:
+            async with self._keeper.hold(LEADS) as held:
+                reconciler = Reconciler(self._store, held, self._config, vetting=self._vetting)
+                await Loop("migration", self._store, reconciler.sources(), reconciler.reconcile).run()
+        except LeaseLost:
+            log.warning("no longer reconciling migrations", holder=self._keeper.holder)
 
 
 class Reconciler:
     """One term of leading. Every write is fenced by the lease that `held` stands for."""
 
-    def __init__(self, store: Store, held: Held, config: MigrationConfig, birth: Birth | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        held: Held,
+        config: MigrationConfig,
+        birth: Birth | None = None,
+        vetting: Vetting | None = None,
+    ) -> None:
         self._store = store
         self._held = held
         self._config = config
         self._birth = birth or Birth()
+        self._vetting = vetting
         recorder = Recorder("migration-controller", self._birth)
         self._committer = Committer(self._birth, recorder, str(store.id))
         self._unfinished: dict[Key, str] = {}
@@ -120,16 +151,40 @@ class Reconciler:
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
-        async with self._store.transaction(serial=status.phase in WAITING) as tx:
+        for _ in range(QUESTIONS):
+            decided = await self._decide(key, serial=status.phase in WAITING)
+            if not isinstance(decided, Question):
+                return decided
+            assert self._vetting is not None, "BUG: a question and nobody to ask"
+            await self._vetting.ask(decided)
+        return Again(0.1)
+
+    async def _decide(self, key: Key, *, serial: bool) -> Outcome | Question:
+        """One transaction; or, with nothing written, what the chosen host must be asked first. No host is asked while the
+        transaction is open."""
+        doubts = no_doubts if self._vetting is None else self._vetting.doubts
+        async with self._store.transaction(serial=serial) as tx:
             self._fence(tx)
-            scene = await observe(
-                tx, key, tuple(self._unfinished), self._birth.now(), self._config.limits, self._config.patience
-            )
+            told, config = tuple(self._unfinished), self._config
+            scene = await observe(tx, key, told, self._birth.now(), config.limits, config.patience, doubts)
             decision = decide(scene.seen)
+            question = await self._question(tx, scene, decision)
+            if question is not None:
+                return question
             await self._committer.commit(tx, scene, decision)
         if decision.status.phase is not scene.seen.status.phase:
             log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
         return decision.again
+
+    async def _question(self, tx: Transaction, scene: Scene, decision: Decision) -> Question | None:
+        """Only a node that is about to be used is asked about, and not again at once."""
+        target = next((effect.target for effect in decision.effects if isinstance(effect, StartRun)), None)
+        if self._vetting is None or target is None or scene.guest is None or scene.need is None:
+            return None
+        if self._vetting.vouches(scene.guest.uid, target):
+            return None
+        node = (await tx.get(Key(NODE.resource, "", target))).document
+        return Question(guest.candidate(scene.guest.vm, scene.need.host), node)
 
     async def _release(self, migration: Document) -> Outcome:
         """A target's pod that stayed because its host was away goes when that host has answered for a while: an incoming
@@ -177,12 +232,12 @@ class Reconciler:
         last = max(runs, key=lambda run: run.attempt, default=None)
         if last is None or last.state is not RunState.FINISHED or await self._moves_again(tx, last):
             return
-        guest = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
-        if guest is None or guest.uid != str(last.domain) or guest.phase is not VMPhase.MIGRATING:
+        found = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
+        if found is None or found.uid != str(last.domain) or found.phase is not VMPhase.MIGRATING:
             return
         ghost: Document = {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}}
-        settled = await self._committer.conclude(tx, ghost, guest.vm, _conclusion(last))
-        if settled is not None and settled != guest.vm:
+        settled = await self._committer.conclude(tx, ghost, found.vm, _conclusion(last))
+        if settled is not None and settled != found.vm:
             tx.replace(key_of(VIRTUAL_MACHINE, settled), settled)
 
     async def _moves_again(self, tx: Transaction, run: Run) -> bool:
