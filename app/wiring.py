@@ -35,6 +35,7 @@ from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds.migration import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
@@ -202,6 +203,7 @@ def _migration_config(settings: Settings) -> MigrationConfig:
             queue=timedelta(seconds=settings.queue_timeout_s),
             unschedulable=timedelta(seconds=settings.unschedulable_timeout_s),
         ),
+        defaults=MigrationOptions(tls=Tls(settings.migration_tls.capitalize())),
     )
 
 

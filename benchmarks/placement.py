@@ -24,6 +24,7 @@ from typing import Any
 
 from app.controllers.birth import Birth
 from app.controllers.migration.observe import Guest, need_of
+from app.controllers.migration.options import Resolved
 from app.controllers.migration.slots import Board, Limits, Slots
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.filters import FILTERS
@@ -33,10 +34,11 @@ from app.controllers.placement.nodes import NodeView, node_view
 from app.controllers.placement.reservations import Reservation, loads, reservation
 from app.controllers.pods import guest_need, launcher_pod
 from app.kinds import MIGRATION, NODE, VIRTUAL_MACHINE
-from app.kinds.migration import Priority
+from app.kinds.migration import MigrationConfiguration, Priority
 from app.machinery.objects import Document
 
 GIB = 1 << 30
+ASKED = Resolved(MigrationConfiguration())
 BIRTH = Birth(now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
 FEATURES = [f"feature{number}" for number in range(60)]
 MODELS = ["Nehalem", "Broadwell", "Skylake", "Icelake", "EPYC", "EPYC-Milan"]
@@ -203,7 +205,7 @@ def queue(drawn: World, views: dict[str, NodeView]) -> list[Turn]:
         migration = drawn.migrations[one.number]
         name = migration["spec"]["selector"]["name"]
         guest = Guest(vms[name], pods[name])
-        turns.append(Turn(guest.node, replace(need_of(migration, guest), origin=views[guest.node])))
+        turns.append(Turn(guest.node, replace(need_of(migration, guest, ASKED), origin=views[guest.node])))
     return turns
 
 

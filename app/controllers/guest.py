@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.controllers.documents import domain_uuid
 from app.controllers.placement.need import GuestCpu, HostNeeds
 from app.controllers.storage import local_disks, written_disks
 from app.hypervisor import domain_xml
@@ -67,8 +68,8 @@ def definition(store_id: str, vm: Document) -> str:
 
 
 def domain_name(vm: Document) -> str:
-    """libvirt's name of a guest that Drover starts."""
-    return f"{vm['metadata']['namespace']}_{vm['metadata']['name']}"
+    """libvirt's name of a guest; an adopted one keeps its own."""
+    return (vm.get("status") or {}).get("domainName") or f"{vm['metadata']['namespace']}_{vm['metadata']['name']}"
 
 
 def live(inspection: Inspection, shared: Sequence[str]) -> Live:
@@ -114,7 +115,7 @@ def candidate(vm: Document, needs: HostNeeds) -> Candidate:
     """The guest as another host is asked about it."""
     told = (vm.get("status") or {}).get("hostRequirements") or {}
     return Candidate(
-        uuid=UUID(vm["metadata"]["uid"]),
+        uuid=domain_uuid(vm),
         name=told.get("domainName") or domain_name(vm),
         domain_type=needs.domain_type,
         arch=needs.arch,

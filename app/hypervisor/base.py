@@ -105,6 +105,12 @@ class Mark:
     attempt: int = 0
     released: bool = False
     """The operator deleted the adopted VirtualMachine: leave the guest alone."""
+    adopted: bool = False
+    """Somebody else defined the guest: its definition goes only from where a migration took it away."""
+    autostart: bool = False
+    """A migration took the flag off: to be set again wherever the guest is when that is over."""
+    transient: bool = False
+    """The guest had no definition before a migration gave it one: to be made transient again when that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +210,21 @@ class Destination:
     domain_xml: str | None = None
     """The guest's definition on the target, where it differs."""
     bandwidth: int | None = None
-    """Bytes per second; None is no cap. libvirt rounds to whole MiB/s."""
+    """Bytes per second, also in post-copy; None is no cap. libvirt rounds to whole MiB/s."""
     unsafe: bool = False
     """Only under a declared shared path: libvirt's own judgement of shared storage is overruled."""
+    post_copy: bool = False
+    """SwitchToPostCopy may be said later. Raises MigrationFailed before anything moves where QEMU is not allowed to."""
+    auto_converge: Throttling | None = None
+    """Slow the guest down when it writes faster than its memory is sent."""
+    parallel_connections: int = 0
+    """Connections that carry memory side by side; 0 is the one ordinary connection. Not with post-copy."""
+    compression: Compression | None = None
+    max_downtime_ms: int | None = None
+    """SetDowntime, from the start on; None leaves the hypervisor's own (QEMU's is 300 ms)."""
+    switchover_bandwidth: int | None = None
+    """Bytes per second that the link is believed to carry once the guest is stopped, when no cap holds: with a cap QEMU
+    would reckon with the cap. Honoured by libvirt from 11.1 on."""
     tls: bool = False
     """Encrypt the stream between the hosts' QEMUs, or move nothing: a host without certificates fails the migration."""
     tls_name: str | None = None
@@ -214,8 +232,38 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttling:
+    """Percent of its time that the guest's CPUs are held back: at first, and how much more each time that was not enough."""
+
+    initial: int
+    increment: int
+
+
+class Compression(StrEnum):
+    """How memory is packed on its way."""
+
+    XBZRLE = "xbzrle"
+    """What changed of a page that was sent before. Without parallel connections."""
+    ZLIB = "zlib"
+    """From libvirt 9.4 on, with parallel connections."""
+    ZSTD = "zstd"
+    """From libvirt 9.4 on, with parallel connections."""
+
+
+class CopyPhase(StrEnum):
+    """Where the guest's CPUs are while its memory is copied."""
+
+    LIVE = "live"
+    """On the source, running or paused as somebody left them."""
+    SWITCHING = "switching"
+    """Stopped on the source by the migration."""
+    POST_COPY = "post-copy"
+    """On the target."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """One sample of a running migration. Bytes; rates per second."""
+    """One sample of a running migration. Bytes, memory's and copied disks' together; rates per second."""
 
     total: int
     processed: int
@@ -225,6 +273,16 @@ class Progress:
     iteration: int
     elapsed_ms: int
     expected_downtime_ms: int | None = None
+    """Of the capped rate where there is a cap."""
+    phase: CopyPhase = CopyPhase.LIVE
+    throttle: int = 0
+    """Percent of its time that the guest's CPUs are held back."""
+    page_size: int = 4096
+    postcopy_requests: int = 0
+    """Pages that the guest has waited for on the target."""
+    disk_total: int = 0
+    disk_processed: int = 0
+    disk_remaining: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +303,20 @@ class SetDowntime:
 
 @dataclass(frozen=True, slots=True)
 class SetBandwidth:
-    bytes_per_second: int
+    bytes_per_second: int | None
+    """None lifts the cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchToPostCopy:
+    """Let the guest run on the target now, and fetch the rest of its memory from there. Refused where the migration was not
+    begun with `post_copy`. There is no way back: until the last page has arrived neither host alone has the whole guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAndCopy:
+    """Stop the guest on the source now, and send the rest, without a cap, however long that takes. It is the switch-over
+    without a limit of its downtime, not a pause: a copy that fails leaves it running on the source, as any switch-over does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +324,7 @@ class Abort:
     """Give up: the guest stays on the source. Refused by libvirt once post-copy has begun."""
 
 
-Steer = SetDowntime | SetBandwidth | Abort
+Steer = SetDowntime | SetBandwidth | SwitchToPostCopy | StopAndCopy | Abort
 
 
 class Change(StrEnum):
@@ -267,6 +338,8 @@ class Change(StrEnum):
     STOPPED = "stopped"
     SHUTDOWN = "shutdown"
     CRASHED = "crashed"
+    ITERATED = "iterated"
+    """A pass over the memory of a leaving guest begins: what remains now is what it wrote during the last one."""
     DISCONNECTED = "disconnected"
     """The connection to the host ended: no more events come from it; connect again and list everything anew."""
 
@@ -337,6 +410,10 @@ class Hypervisor(Protocol):
         """Forget an inactive domain, keeping NVRAM and TPM; snapshots' and checkpoints' metadata go. Absent is success.
         Raises Refused for an active one."""
 
+    async def make_transient(self, domain: UUID) -> None:
+        """Forget an active guest's definition, as `undefine` does for an inactive one; the guest runs on. Transient already is
+        success. Raises Refused for an inactive one."""
+
     async def set_autostart(self, domain: UUID, on: bool) -> None: ...
 
     async def mark(self, domain: UUID, mark: Mark) -> None:
@@ -354,6 +431,13 @@ class Hypervisor(Protocol):
 
         Connecting may take a while: `still` is called after that, right before the request, perhaps in another thread.
         What it raises is raised here, and nothing was asked for.
+        """
+
+    async def recover(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
+        """
+        Go on with a post-copy that broke: what is left of the old copy is stopped, and the rest is sent anew. Blocks like
+        `migrate`, with the same words for the same ends. While it is broken the guest runs on the target as far as its pages
+        have arrived. Raises Refused where the target has not noticed yet, or nothing is to be recovered: try again later.
         """
 
     async def progress(self, domain: UUID) -> Progress | None:

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
-from app.controllers.documents import is_over, key_of
+from app.controllers.documents import domain_uuid, is_over, key_of
 from app.controllers.migration.decide import Patience, RunSeen, Seen, VMSeen
+from app.controllers.migration.options import DEFAULTS, Options, Resolved
 from app.controllers.migration.slots import Board, Limits, Slots
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
@@ -18,7 +19,7 @@ from app.controllers.placement.need import Contradiction, Need, merge_selectors
 from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity, tolerations
 from app.kinds import MIGRATION, POD, VIRTUAL_MACHINE
-from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
+from app.kinds.migration import ConditionType, MigrationOptions, MigrationStatus, Phase, Priority
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
@@ -40,6 +41,11 @@ class Guest:
     @property
     def uid(self) -> str:
         return str(self.vm["metadata"]["uid"])
+
+    @property
+    def domain(self) -> UUID:
+        """libvirt's UUID."""
+        return domain_uuid(self.vm)
 
     @property
     def node(self) -> str:
@@ -64,6 +70,8 @@ class Scene:
     seen: Seen
     need: Need | None = None
     """What the target must offer; known when there is room to judge."""
+    options: Resolved | None = None
+    """How the guest is to be moved; known when there is room to judge."""
 
 
 def status_of(migration: Document) -> MigrationStatus:
@@ -86,12 +94,13 @@ async def observe(
     now: datetime,
     limits: Limits,
     patience: Patience,
+    defaults: MigrationOptions = DEFAULTS,
     doubts: Doubts = no_doubts,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
     told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
     commit. `doubts` are the nodes whose hosts said no to a guest."""
-    return await seen_of(tx, (await tx.get(key)).document, told, now, limits, patience, doubts)
+    return await seen_of(tx, (await tx.get(key)).document, told, now, limits, patience, defaults, doubts)
 
 
 async def seen_of(
@@ -101,6 +110,7 @@ async def seen_of(
     now: datetime,
     limits: Limits,
     patience: Patience,
+    defaults: MigrationOptions = DEFAULTS,
     doubts: Doubts = no_doubts,
 ) -> Scene:
     """As `observe`, of a Migration that need not be stored: it is then the last that was told of."""
@@ -123,7 +133,7 @@ async def seen_of(
     if status.phase not in WAITING or guest is None:
         return scene
     others = await _unfinished(tx, key, migration, told, now)
-    return await _compared(tx, scene, guest, others, limits, doubts)
+    return await _compared(tx, scene, guest, others, limits, Options(tx, defaults), doubts)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -144,24 +154,32 @@ def is_current(pod: Document, guest: Guest) -> bool:
 
 
 async def _compared(
-    tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits, doubts: Doubts
+    tx: Transaction,
+    scene: Scene,
+    guest: Guest,
+    others: _Others,
+    limits: Limits,
+    options: Options,
+    doubts: Doubts,
 ) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
     rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
     if rival is not None or not guest.can_move:
         return replace(scene, seen=replace(scene.seen, rival=rival))
+    resolved = await options.of(scene.migration, guest.vm)
     try:
-        need = need_of(scene.migration, guest)
+        need = need_of(scene.migration, guest, resolved)
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
     board = await _board(tx, unfinished, limits)
     for other in others.earlier:
         if board.is_full_from(guest.node):
             break  # it can only get fuller
-        board = await _served(tx, other, board, doubts)
+        board = await _served(tx, other, board, options, doubts)
     need = _judged(need, guest, board, doubts)
-    return replace(scene, need=need, seen=replace(scene.seen, room=board.room(need, guest.node)))
+    room = board.room(need, guest.node)
+    return replace(scene, need=need, options=resolved, seen=replace(scene.seen, room=room))
 
 
 def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: Sequence[Run]) -> str | None:
@@ -169,7 +187,7 @@ def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: S
     if scene.seen.status.phase is not Phase.NEW:
         return None
     for run in unfinished:
-        if str(run.domain) == guest.uid:
+        if run.domain == guest.domain:
             return run.migration.name
     same = (
         other["metadata"]["name"]
@@ -181,7 +199,7 @@ def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: S
     return next(same, None)
 
 
-def need_of(migration: Document, guest: Guest) -> Need:
+def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
     """What the guest's pod reserves and its host told of it, with both selectors. Raises Contradiction."""
     assert guest.pod is not None, "BUG: a guest without a pod has no size"
     requests, vm = requests_of(guest.pod), guest.vm
@@ -195,6 +213,7 @@ def need_of(migration: Document, guest: Guest) -> Need:
         affinity=node_affinity(vm),
         tolerations=tolerations(vm),
         host=guests.moving_needs(vm),
+        encrypted=options.must_encrypt,
         source=guest.node,
     )
 
@@ -216,15 +235,16 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
-async def _served(tx: Transaction, other: Document, board: Board, doubts: Doubts) -> Board:
+async def _served(tx: Transaction, other: Document, board: Board, options: Options, doubts: Doubts) -> Board:
     """The board after that Migration, which comes first, has taken its place, if it can start now."""
     if is_leaving(other) or status_of(other).phase not in WAITING:
         return board
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
     if guest is None or not guest.can_move or bound_by(guest.vm) is not None:
         return board
+    resolved = await options.of(other, guest.vm)
     try:
-        need = _judged(need_of(other, guest), guest, board, doubts)
+        need = _judged(need_of(other, guest, resolved), guest, board, doubts)
     except Contradiction:
         return board
     target = board.room(need, guest.node).target
@@ -233,7 +253,7 @@ async def _served(tx: Transaction, other: Document, board: Board, doubts: Doubts
 
 def _judged(need: Need, guest: Guest, board: Board, doubts: Doubts) -> Need:
     """With what is known of its hosts."""
-    return replace(need, origin=board.fleet.view(guest.node), excluded=doubts(guest.uid))
+    return replace(need, origin=board.fleet.view(guest.node), excluded=doubts(str(guest.domain)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Preview:
             listed = [stored.document for stored in (await tx.list(Scope(MIGRATION.resource))).items]
             told = [key_of(MIGRATION, other) for other in sorted(listed, key=_age)]
             now, config = self.birth.now(), self.config
-            scene = await seen_of(tx, migration, told, now, config.limits, config.patience)
+            scene = await seen_of(tx, migration, told, now, config.limits, config.patience, config.defaults)
             decision = decide(scene.seen)
             status = decision.status.dump()
             if (target := _target(decision)) is not None:
@@ -50,8 +50,8 @@ def _target(decision: Decision) -> str | None:
 
 
 def _forecast(scene: Scene, target: str, history: list[Document]) -> MigrationForecast:
-    assert scene.guest is not None, "BUG: a move without a guest"
-    bandwidth = (scene.migration["spec"].get("options") or {}).get("bandwidthPerMigration")
+    assert scene.guest is not None and scene.options is not None, "BUG: a move without a guest"
+    bandwidth = scene.options.configuration.bandwidth_per_migration
     move = Move(
         guest=scene.guest.uid,
         source=scene.guest.node,

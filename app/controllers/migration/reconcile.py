@@ -21,6 +21,7 @@ from app.controllers.migration.commit import Committer
 from app.controllers.migration.decide import Conclude, Decision, Patience, StartRun, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import WAITING, Scene, guest_of, no_doubts, observe, status_of, vm_name
+from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.vetting import Question, Vetting
@@ -28,7 +29,7 @@ from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
 from app.hypervisor.base import Hypervisors
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
-from app.kinds.migration import FINAL
+from app.kinds.migration import FINAL, MigrationOptions
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import (
@@ -61,6 +62,8 @@ class MigrationConfig:
 
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    defaults: MigrationOptions = DEFAULTS
+    """Options of Migrations that neither they nor a policy name."""
 
 
 class MigrationController:
@@ -165,8 +168,8 @@ class Reconciler:
         doubts = no_doubts if self._vetting is None else self._vetting.doubts
         async with self._store.transaction(serial=serial) as tx:
             self._fence(tx)
-            told, config = tuple(self._unfinished), self._config
-            scene = await observe(tx, key, told, self._birth.now(), config.limits, config.patience, doubts)
+            told, now, config = tuple(self._unfinished), self._birth.now(), self._config
+            scene = await observe(tx, key, told, now, config.limits, config.patience, config.defaults, doubts)
             decision = decide(scene.seen)
             question = await self._question(tx, scene, decision)
             if question is not None:
@@ -181,7 +184,7 @@ class Reconciler:
         target = next((effect.target for effect in decision.effects if isinstance(effect, StartRun)), None)
         if self._vetting is None or target is None or scene.guest is None or scene.need is None:
             return None
-        if self._vetting.vouches(scene.guest.uid, target):
+        if self._vetting.vouches(str(scene.guest.domain), target):
             return None
         node = (await tx.get(Key(NODE.resource, "", target))).document
         return Question(guest.candidate(scene.guest.vm, scene.need.host), node)
@@ -233,7 +236,7 @@ class Reconciler:
         if last is None or last.state is not RunState.FINISHED or await self._moves_again(tx, last):
             return
         found = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
-        if found is None or found.uid != str(last.domain) or found.phase is not VMPhase.MIGRATING:
+        if found is None or found.domain != last.domain or found.phase is not VMPhase.MIGRATING:
             return
         ghost: Document = {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}}
         settled = await self._committer.conclude(tx, ghost, found.vm, _conclusion(last))

@@ -52,7 +52,7 @@ class Vetting:
         self._words: dict[tuple[str, str], _Word] = {}
 
     def doubts(self, guest: str) -> Mapping[str, str]:
-        """The nodes whose hosts said no to that guest, and why."""
+        """The nodes whose hosts said no to that guest (libvirt's UUID of it), and why."""
         now = self._clock()
         self._words = {subject: word for subject, word in self._words.items() if word.until > now}
         return {node: word.reason for (uid, node), word in self._words.items() if uid == guest and word.reason}
