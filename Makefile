@@ -25,6 +25,7 @@ bench: setup         ## figures, as ratios measured side by side
 	$(PYTHON) -m benchmarks.migration
 	$(PYTHON) -m benchmarks.placement
 	$(PYTHON) -m benchmarks.api
+	$(PYTHON) -m benchmarks.drain
 
 openapi: setup       ## write openapi/ anew from the declared kinds
 	.venv/bin/drover openapi --write openapi

@@ -132,6 +132,15 @@ class FakeHost:
     def uuid(self) -> UUID:
         return uuid5(_NAMESPACE, self.name)
 
+    @property
+    def leaving(self) -> int:
+        """Guests that are being copied away."""
+        return sum(guest.migration is not None for guest in self.guests.values())
+
+    @property
+    def arriving(self) -> int:
+        return sum(guest.domain.job is Job.MIGRATION_IN for guest in self.guests.values())
+
     def guest(self, uuid: UUID) -> Guest:
         try:
             return self.guests[uuid]
@@ -289,8 +298,9 @@ class Migration:
 
     @property
     def rate(self) -> float:
+        """Bytes per second."""
         link = self._cloud.bandwidth_of(self)
-        return min(float(self.bandwidth), link) if self.bandwidth else link
+        return min(float(self.bandwidth or link), link)
 
     @property
     def in_post_copy(self) -> bool:

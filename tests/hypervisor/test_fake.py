@@ -214,16 +214,16 @@ async def test_a_guest_that_ends_by_itself_says_how(cloud: FakeCloud) -> None:
     assert seen.reason is Reason.SHUTDOWN
 
 
-async def test_migrations_out_of_one_host_share_its_link(cloud: FakeCloud) -> None:
-    guests = [await started(cloud, Load(50 * MIB)) for _ in range(2)]
+async def test_guests_that_leave_together_share_the_link(cloud: FakeCloud) -> None:
+    guests = [await started(cloud, Load(memory=100 * MIB)) for _ in range(2)]
 
-    moves = [asyncio.create_task(outcome(cloud, guest)) for guest in guests]
-    await clock(cloud).advance(0.9)
-    halfway = [move.done() for move in moves]
-    await clock(cloud).advance(0.3)
+    moving = [asyncio.create_task(outcome(cloud, guest)) for guest in guests]
+    await clock(cloud).advance(1.5)
+    halfway = [state(cloud, "a", guest)[1] for guest in guests]
+    await clock(cloud).advance(1.0)
 
-    assert halfway == [False, False]
-    assert [await move for move in moves] == [None, None]
+    assert halfway == [Job.MIGRATION_OUT] * 2
+    assert [await one for one in moving] == [None, None]
 
 
 async def test_a_link_may_be_slower_than_the_others(cloud: FakeCloud) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
 from app.controllers.documents import domain_uuid, is_over, key_of
-from app.controllers.migration.decide import Patience, RunSeen, Seen, VMSeen
+from app.controllers.migration.avoid import BREAKER, Breaker, Excluded, broken_pairs, choices, place_first
+from app.controllers.migration.deadlines import Patience
+from app.controllers.migration.decide import RunSeen, Seen, Terms, VMSeen, is_resting, is_retrying
 from app.controllers.migration.options import DEFAULTS, Options, Resolved
 from app.controllers.migration.slots import Board, Limits, Slots
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
 from app.controllers.placement.reservations import requests_of
-from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity, tolerations
+from app.controllers.pods import is_finished, is_launcher_of, is_leaving, is_target_of, node_affinity, tolerations
 from app.kinds import MIGRATION, POD, VIRTUAL_MACHINE
 from app.kinds.migration import ConditionType, MigrationOptions, MigrationStatus, Phase, Priority
 from app.kinds.virtualmachine import ConditionType as VMConditionType
@@ -28,7 +30,7 @@ from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transact
 Doubts = Callable[[str], Mapping[str, str]]
 """Of a guest, by its UUID: the nodes whose hosts said no to it, and why."""
 
-WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
+_WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,21 @@ def status_of(migration: Document) -> MigrationStatus:
     return MigrationStatus.read(migration.get("status") or {})
 
 
+def is_waiting(status: MigrationStatus) -> bool:
+    """It looks for a place, for the first time or for a further attempt."""
+    return status.phase in _WAITING or (status.phase is Phase.RUNNING and is_retrying(status))
+
+
+def terms_of(migration: Document) -> Terms:
+    spec = migration["spec"]
+    deadline = spec.get("activeDeadlineSeconds")
+    return Terms(
+        cancel=bool(spec.get("cancel")),
+        deadline=None if deadline is None else timedelta(seconds=deadline),
+        further_attempts=spec.get("backoffLimit") or 0,
+    )
+
+
 def vm_name(migration: Document) -> str:
     return str(migration["spec"]["selector"]["name"])
 
@@ -95,12 +112,16 @@ async def observe(
     limits: Limits,
     patience: Patience,
     defaults: MigrationOptions = DEFAULTS,
+    breaker: Breaker = BREAKER,
+    held_told: datetime | None = None,
     doubts: Doubts = no_doubts,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
     told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
     commit. `doubts` are the nodes whose hosts said no to a guest."""
-    return await seen_of(tx, (await tx.get(key)).document, told, now, limits, patience, defaults, doubts)
+    return await seen_of(
+        tx, (await tx.get(key)).document, told, now, limits, patience, defaults, breaker, held_told, doubts
+    )
 
 
 async def seen_of(
@@ -111,6 +132,8 @@ async def seen_of(
     limits: Limits,
     patience: Patience,
     defaults: MigrationOptions = DEFAULTS,
+    breaker: Breaker = BREAKER,
+    held_told: datetime | None = None,
     doubts: Doubts = no_doubts,
 ) -> Scene:
     """As `observe`, of a Migration that need not be stored: it is then the last that was told of."""
@@ -128,12 +151,15 @@ async def seen_of(
         vm=_vm_seen(guest),
         run=_run_seen(runs),
         patience=patience,
+        terms=terms_of(migration),
+        held_told=held_told,
     )
     scene = Scene(migration, guest, runs, seen)
-    if status.phase not in WAITING or guest is None:
+    if not is_waiting(status) or guest is None:
         return scene
     others = await _unfinished(tx, key, migration, told, now)
-    return await _compared(tx, scene, guest, others, limits, Options(tx, defaults), doubts)
+    shared = _Shared(limits, breaker, Options(tx, defaults), now, doubts)
+    return await _compared(tx, scene, guest, others, shared)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -153,32 +179,26 @@ def is_current(pod: Document, guest: Guest) -> bool:
     return is_launcher_of(pod, guest.uid) and bound == guest.node and not is_leaving(pod) and not is_finished(pod)
 
 
-async def _compared(
-    tx: Transaction,
-    scene: Scene,
-    guest: Guest,
-    others: _Others,
-    limits: Limits,
-    options: Options,
-    doubts: Doubts,
-) -> Scene:
+async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others, shared: _Shared) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
     rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
     if rival is not None or not guest.can_move:
         return replace(scene, seen=replace(scene.seen, rival=rival))
-    resolved = await options.of(scene.migration, guest.vm)
+    resolved = await shared.options.of(scene.migration, guest.vm)
     try:
         need = need_of(scene.migration, guest, resolved)
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
-    board = await _board(tx, unfinished, limits)
+    board = await _board(tx, unfinished, shared.limits)
+    broken = broken_pairs(await tx.failed_runs(shared.breaker.window), shared.breaker)
     for other in others.earlier:
         if board.is_full_from(guest.node):
             break  # it can only get fuller
-        board = await _served(tx, other, board, options, doubts)
-    need = _judged(need, guest, board, doubts)
-    room = board.room(need, guest.node)
+        board = await _served(tx, other, board, broken, shared)
+    copies = await _copies(tx, scene.migration) if scene.runs else ()
+    needs = _judged(choices(need, scene.runs, copies, broken.get(guest.node, {})), guest, board, shared)
+    need, room = needs[0], board.room_by(guest.node, lambda fleet: place_first(needs, fleet))
     return replace(scene, need=need, options=resolved, seen=replace(scene.seen, room=room))
 
 
@@ -235,25 +255,48 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
-async def _served(tx: Transaction, other: Document, board: Board, options: Options, doubts: Doubts) -> Board:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is judged alike for every Migration that waits."""
+
+    limits: Limits
+    breaker: Breaker
+    options: Options
+    now: datetime
+    doubts: Doubts
+
+
+async def _copies(tx: Transaction, migration: Document) -> Collection[str]:
+    """Nodes of which an earlier attempt left the reservation, because nobody could say that they hold no copy."""
+    pods = (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items
+    return {pod.document["spec"]["nodeName"] for pod in pods if is_target_of(pod.document, migration)}
+
+
+async def _served(
+    tx: Transaction, other: Document, board: Board, broken: Mapping[str, Excluded], shared: _Shared
+) -> Board:
     """The board after that Migration, which comes first, has taken its place, if it can start now."""
-    if is_leaving(other) or status_of(other).phase not in WAITING:
+    status = status_of(other)
+    if is_leaving(other) or not is_waiting(status) or is_resting(status, shared.now):
         return board
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
     if guest is None or not guest.can_move or bound_by(guest.vm) is not None:
         return board
-    resolved = await options.of(other, guest.vm)
+    resolved = await shared.options.of(other, guest.vm)
     try:
-        need = _judged(need_of(other, guest, resolved), guest, board, doubts)
+        need = need_of(other, guest, resolved)
     except Contradiction:
         return board
-    target = board.room(need, guest.node).target
+    runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status) else ()
+    needs = _judged(choices(need, runs, (), broken.get(guest.node, {})), guest, board, shared)
+    target = board.room_by(guest.node, lambda fleet: place_first(needs, fleet)).target
     return board if target is None else board.taking(need, guest.node, target)
 
 
-def _judged(need: Need, guest: Guest, board: Board, doubts: Doubts) -> Need:
+def _judged(needs: Iterable[Need], guest: Guest, board: Board, shared: _Shared) -> Sequence[Need]:
     """With what is known of its hosts."""
-    return replace(need, origin=board.fleet.view(guest.node), excluded=doubts(str(guest.domain)))
+    origin, doubts = board.fleet.view(guest.node), shared.doubts(str(guest.domain))
+    return [replace(need, origin=origin, excluded={**doubts, **need.excluded}) for need in needs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,4 +348,13 @@ def _run_seen(runs: Sequence[Run]) -> RunSeen | None:
         return None
     last = max(runs, key=lambda run: run.attempt)
     code = last.exit_code if last.state is RunState.FINISHED else None
-    return RunSeen(last.id, last.source, last.target, last.cancelled, code, last.result)
+    return RunSeen(
+        last.id,
+        last.source,
+        last.target,
+        last.cancelled,
+        code,
+        last.result,
+        last.attempt,
+        last.state is not RunState.WAITING,
+    )

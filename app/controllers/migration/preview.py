@@ -32,7 +32,9 @@ class Preview:
             listed = [stored.document for stored in (await tx.list(Scope(MIGRATION.resource))).items]
             told = [key_of(MIGRATION, other) for other in sorted(listed, key=_age)]
             now, config = self.birth.now(), self.config
-            scene = await seen_of(tx, migration, told, now, config.limits, config.patience, config.defaults)
+            scene = await seen_of(
+                tx, migration, told, now, config.limits, config.patience, config.defaults, config.breaker
+            )
             decision = decide(scene.seen)
             status = decision.status.dump()
             if (target := _target(decision)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,17 +17,20 @@ from app.controllers.events import Recorder
 from app.controllers.hosts import Hosts
 from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
-from app.controllers.loop import Loop, Source
+from app.controllers.loop import Clock, Loop, Source
+from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.commit import Committer
-from app.controllers.migration.decide import Conclude, Decision, Patience, StartRun, decide
+from app.controllers.migration.deadlines import Patience
+from app.controllers.migration.decide import HELD, Conclude, Decision, StartRun, Tell, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
-from app.controllers.migration.observe import WAITING, Scene, guest_of, no_doubts, observe, status_of, vm_name
+from app.controllers.migration.observe import Scene, guest_of, is_waiting, no_doubts, observe, status_of, vm_name
 from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
+from app.controllers.pods import is_target_of
 from app.hypervisor.base import Hypervisors
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL, MigrationOptions
@@ -62,6 +66,7 @@ class MigrationConfig:
 
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    breaker: Breaker = field(default_factory=Breaker)
     defaults: MigrationOptions = DEFAULTS
     """Options of Migrations that neither they nor a policy name."""
 
@@ -75,11 +80,16 @@ class MigrationController:
         keeper: LeaseKeeper,
         config: MigrationConfig | None = None,
         hypervisors: Hypervisors | None = None,
+        *,
+        birth: Birth | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         """Without `hypervisors` no host is asked whether it would take a guest."""
         self._store = store
         self._keeper = keeper
         self._config = config or MigrationConfig()
+        self._birth = birth
+        self._clock = clock
         self._vetting = None if hypervisors is None else Vetting(Hosts(hypervisors))
 
     async def run(self) -> None:
@@ -94,8 +104,9 @@ class MigrationController:
     async def _lead(self) -> None:
         try:
             async with self._keeper.hold(LEADS) as held:
-                reconciler = Reconciler(self._store, held, self._config, vetting=self._vetting)
-                await Loop("migration", self._store, reconciler.sources(), reconciler.reconcile).run()
+                reconciler = Reconciler(self._store, held, self._config, self._birth, self._vetting)
+                sources, clock = reconciler.sources(), self._clock
+                await Loop("migration", self._store, sources, reconciler.reconcile, clock=clock).run()
         except LeaseLost:
             log.warning("no longer reconciling migrations", holder=self._keeper.holder)
 
@@ -121,6 +132,9 @@ class Reconciler:
         self._unfinished: dict[Key, str] = {}
         """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
         Whether it still is, is read each time."""
+
+        self._held_told: dict[Key, datetime] = {}
+        """When an Event last said that a Migration is held: a new leader says it again."""
 
         self._uids: dict[Key, set[str]] = {}
         """Of the Migrations of each name that ever had pods, as far as the watch told."""
@@ -149,13 +163,15 @@ class Reconciler:
             self._unfinished.pop(key, None)
             return await self._abandoned(key)
         status = status_of(document)
+        if status.phase in FINAL:
+            self._held_told.pop(key, None)
         if status.phase in FINAL and names.MIGRATION_FINALIZER not in document["metadata"].get("finalizers", ()):
             self._unfinished.pop(key, None)
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
         for _ in range(QUESTIONS):
-            decided = await self._decide(key, serial=status.phase in WAITING)
+            decided = await self._decide(key, serial=is_waiting(status))
             if not isinstance(decided, Question):
                 return decided
             assert self._vetting is not None, "BUG: a question and nobody to ask"
@@ -166,15 +182,28 @@ class Reconciler:
         """One transaction; or, with nothing written, what the chosen host must be asked first. No host is asked while the
         transaction is open."""
         doubts = no_doubts if self._vetting is None else self._vetting.doubts
+        config = self._config
         async with self._store.transaction(serial=serial) as tx:
             self._fence(tx)
-            told, now, config = tuple(self._unfinished), self._birth.now(), self._config
-            scene = await observe(tx, key, told, now, config.limits, config.patience, config.defaults, doubts)
+            scene = await observe(
+                tx,
+                key,
+                tuple(self._unfinished),
+                self._birth.now(),
+                config.limits,
+                config.patience,
+                config.defaults,
+                config.breaker,
+                self._held_told.get(key),
+                doubts,
+            )
             decision = decide(scene.seen)
             question = await self._question(tx, scene, decision)
             if question is not None:
                 return question
             await self._committer.commit(tx, scene, decision)
+        if any(isinstance(effect, Tell) and effect.reason == HELD for effect in decision.effects):
+            self._held_told[key] = scene.seen.now
         if decision.status.phase is not scene.seen.status.phase:
             log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
         return decision.again
@@ -190,22 +219,27 @@ class Reconciler:
         return Question(guest.candidate(scene.guest.vm, scene.need.host), node)
 
     async def _release(self, migration: Document) -> Outcome:
-        """A target's pod that stayed because its host was away goes when that host has answered for a while: an incoming
-        copy does not outlive its connection to the source for so long."""
+        """The targets' pods that stayed because their hosts were away go when those hosts have answered for a while: an
+        incoming copy does not outlive its connection to the source for so long. Not the one where the guest arrived."""
         state = status_of(migration).migration_state
-        if state is None or not state.failed or not state.target_pod or not state.end_timestamp:
+        if state is None or not state.target_pod or not state.end_timestamp:
             return SETTLED
+        arrived = "" if state.failed else state.target_node
+        over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
+        waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)
-            try:
-                pod = (await tx.get(Key(POD.resource, migration["metadata"]["namespace"], state.target_pod))).document
-            except NotFound:
-                return SETTLED
-            over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
-            if over_s < RELEASE_S or not await _answers(tx, state.target_node or ""):
-                return Again(RELEASE_S / 6)
-            self._committer.remove(tx, pod)
-        return SETTLED
+            for stored in (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items:
+                if not is_target_of(stored.document, migration):
+                    continue
+                node = stored.document["spec"]["nodeName"]
+                if node == arrived:
+                    continue
+                if over_s < RELEASE_S or not await _answers(tx, node):
+                    waits = True
+                else:
+                    self._committer.remove(tx, stored.document)
+        return Again(RELEASE_S / 6) if waits else SETTLED
 
     async def _abandoned(self, key: Key) -> Outcome:
         """Its object was taken away by force: what runs is cancelled, and what ended is tidied."""

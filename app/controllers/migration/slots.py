@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from app.controllers.migration.decide import Room
 from app.controllers.placement.fleet import Fleet
@@ -65,10 +66,14 @@ class Board:
 
     def room(self, need: Need, source: str) -> Room:
         """Where a guest may go from there, now."""
+        return self.room_by(source, partial(place, need))
+
+    def room_by(self, source: str, placing: Callable[[Fleet], Placement]) -> Room:
+        """As `room`, for whoever chooses in another way."""
         if self.is_full_from(source):
             cluster_full, source_full = self.slots.cluster_full, self._source_full(source)
             return Room(Placement((), {}), cluster_full=cluster_full, source_full=source_full)
-        return Room(place(need, self.fleet), targets_full=_FullTargets(self))
+        return Room(placing(self.fleet), targets_full=_FullTargets(self))
 
     def taking(self, need: Need, source: str, target: str) -> Board:
         """After that guest has begun to move."""
