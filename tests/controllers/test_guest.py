@@ -33,7 +33,7 @@ BOUND = {
     "nothing": (Inspection(definition()), ("/srv",), []),
     "snapshots": (Inspection(definition(), snapshots=2), (), [Reason.SNAPSHOTS]),
     "a block job": (Inspection(definition(), block_jobs=("vda",)), (), [Reason.BLOCK_JOB]),
-    "a disk that only its host reaches": (Inspection(definition(disk())), (), [Reason.LOCAL_STORAGE]),
+    "not a local disk that can be copied": (Inspection(definition(disk())), (), []),
     "not a disk that is declared as shared": (Inspection(definition(disk())), ("/srv/pool",), []),
     "not a disk that is only read": (Inspection(definition(disk(more="<readonly/>"))), (), []),
     "not a disk on a server": (
@@ -42,7 +42,7 @@ BOUND = {
     "not an empty drive": (Inspection(definition("<disk device='cdrom'><target dev='sda'/></disk>")), (), []),
     "several things, all told": (
         Inspection(definition(disk() + "<hostdev/>"), snapshots=1), (),
-        [Reason.HOST_DEVICES, Reason.SNAPSHOTS, Reason.LOCAL_STORAGE],
+        [Reason.HOST_DEVICES, Reason.SNAPSHOTS],
     ),
 }  # fmt: skip
 
@@ -66,7 +66,7 @@ def test_what_a_guest_asks_of_its_next_host_is_kept_with_the_vm() -> None:
     vm = vm_document("testvm", "node0")
     vm["status"]["hostRequirements"] = guest.live(Inspection(definition(disk() + net, cpu=cpu)), ()).requirements.dump()
 
-    needs = guest.moving_needs(vm)
+    needs = guest.moving_needs(vm, copying=False)
 
     assert HostNeeds(
         "kvm", "x86_64", "pc-q35-7.2", GuestCpu("custom", "Nehalem", frozenset({"avx"})),
@@ -81,7 +81,7 @@ def test_a_guest_that_takes_any_cpu_asks_for_none(cpu: str) -> None:
     requirements = guest.live(Inspection(definition(cpu=cpu)), ()).requirements
 
     assert requirements.cpu is None
-    assert guest.cpu_xml(guest.moving_needs({"status": {"hostRequirements": requirements.dump()}})) == ""
+    assert guest.cpu_xml(guest.moving_needs({"status": {"hostRequirements": requirements.dump()}}, copying=False)) == ""
 
 
 def test_a_first_start_asks_for_what_the_spec_names() -> None:
