@@ -34,7 +34,8 @@ from app.controllers.placement.nodes import NodeView, node_view
 from app.controllers.placement.reservations import Reservation, loads, reservation
 from app.controllers.pods import guest_need, launcher_pod
 from app.kinds import MIGRATION, NODE, VIRTUAL_MACHINE
-from app.kinds.migration import MigrationConfiguration, Priority
+from app.kinds.migration import Priority
+from app.kinds.migration_options import MigrationConfiguration
 from app.machinery.objects import Document
 
 GIB = 1 << 30

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from app.controllers.migration.forecast import Measured, Move, forecast, measured
-from app.kinds.migration import MigrationConfiguration, MigrationProgress, MigrationState, MigrationStatus, Phase
+from app.kinds.migration import MigrationProgress, MigrationState, MigrationStatus, Phase
+from app.kinds.migration_options import MigrationConfiguration
 
 MIB = 1 << 20
 GIB = 1 << 30
