@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261126_with_populations"
-down_revision = "20261126_when_runs_finished"
+revision = "20261126_populations"
+down_revision = "20261123_first_tables"
 branch_labels = None
 depends_on = None
 
