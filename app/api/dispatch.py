@@ -41,7 +41,7 @@ class Dispatch:
                 async with asyncio.timeout(request.deadline_s):
                     answer = await self._answer_of(target, request)
             except ApiError as error:
-                answer = of_error(error)
+                answer = of_error(error, request.accept)
             if isinstance(answer, Response):
                 await exchange.send(answer)
             else:
@@ -61,11 +61,11 @@ class Dispatch:
         if reviews.is_review(path):
             if request.method != "POST":
                 raise errors.method_not_allowed()
-            media = negotiate(request.accept)
+            media = negotiate(request.accept, shapes=False)
             return of_document(reviews.review(path, request.user, await reviews.asked(request)), 201, media=media)
         found = self._documents.find(path)
         if found is None:
-            raise errors.no_such_path()
+            raise self._routes.missing(path)
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed()
         return found(request)
@@ -91,4 +91,4 @@ class _Exchange:
     async def refuse(self, error: ApiError) -> None:
         """Nothing can be refused any more once the answer has begun: it just ends."""
         if not self.code:
-            await self.send(of_error(error))
+            await self.send(of_error(error, self.request.accept))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from uuid import uuid4
 
 import orjson
 import yaml
 from starlette.types import Send
 
-from app.api.negotiation import JSON, YAML, Media
+from app.api.errors import NoSuchPath, TimedOut
+from app.api.negotiation import JSON, YAML, Media, negotiate
 from app.api.requests import Request
 from app.machinery.errors import ApiError
 from app.machinery.objects import Document
@@ -19,6 +21,9 @@ GZIP_FROM = 128 * 1024
 """Smaller answers are not worth the time; kube-apiserver's bound."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+TEXT = "text/plain; charset=utf-8"
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Response:
     code: int = 200
     type: str = JSON
     headers: Headers = ()
+    pretty: bool = False
 
 
 def of_document(document: Document, code: int = 200, *, media: Media | None = None) -> Response:
@@ -36,13 +42,24 @@ def of_document(document: Document, code: int = 200, *, media: Media | None = No
     return in_form(Response(orjson.dumps(document), code), media or Media())
 
 
-def of_error(error: ApiError) -> Response:
+def of_error(error: ApiError, accept: str = "") -> Response:
+    """In the form that the client accepts; where that is none of ours, as JSON for people."""
     headers = tuple((name.lower().encode(), value.encode()) for name, value in error.headers.items())
-    return Response(orjson.dumps(error.status()), error.code, headers=headers)
+    if isinstance(error, NoSuchPath):
+        return Response(error.message.encode() + b"\n", error.code, TEXT, (*headers, NO_SNIFF))
+    response = Response(orjson.dumps(error.status()), error.code, headers=headers)
+    if isinstance(error, TimedOut):
+        return replace(response, type=TEXT)
+    try:
+        return in_form(response, negotiate(accept, shapes=False))
+    except ApiError:
+        return replace(response, pretty=True)
 
 
 def in_form(response: Response, media: Media) -> Response:
     """The same answer in the negotiated content type."""
+    if media.pretty:
+        response = replace(response, pretty=True)
     if media.type != YAML or response.type != JSON:
         return response
     text = yaml.dump(orjson.loads(response.body), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
@@ -73,7 +90,7 @@ async def send(request: Request, response: Response, sending: Send) -> None:
     if all(name != b"cache-control" for name, _ in response.headers):
         headers.append((b"cache-control", b"no-cache, private"))
     if response.type == JSON and body:
-        body = _pretty(body) if request.pretty else body + b"\n"
+        body = _pretty(body) if response.pretty or request.pretty else body + b"\n"
     if len(body) > GZIP_FROM and b"gzip" in request.headers.get(b"accept-encoding", b""):
         body = gzip.compress(body, compresslevel=4)
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
@@ -82,7 +99,7 @@ async def send(request: Request, response: Response, sending: Send) -> None:
     else:
         headers.append((b"content-length", str(len(body)).encode()))
     await sending({"type": "http.response.start", "status": response.code, "headers": headers})
-    await sending({"type": "http.response.body", "body": body})
+    await sending({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
 
 
 def stream_headers(request: Request, type_: str) -> list[tuple[bytes, bytes]]:
@@ -91,9 +108,9 @@ def stream_headers(request: Request, type_: str) -> list[tuple[bytes, bytes]]:
 
 
 def _echoed(request: Request) -> Headers:
-    audit = request.headers.get(b"audit-id")
-    return ((b"audit-id", audit),) if audit else ()
+    """The client's name for its request, or one that is made up for it."""
+    return ((b"audit-id", request.headers.get(b"audit-id") or str(uuid4()).encode()),)
 
 
 def _pretty(body: bytes) -> bytes:
-    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)

@@ -145,7 +145,7 @@ async def test_a_field_that_comes_twice_is_told_or_refused(client: httpx.AsyncCl
     ("body", "says"),
     [
         (b"", "invalid object type: /, Kind="),
-        (b"[]", "error decoding YAML: the body of the request is not an object"),
+        (b"[]", "error decoding YAML: json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (b'{"apiVersion": 1, "kind": []}', "invalid object type: /, Kind="),
         (
             b'{"apiVersion":"kubevirt.io/v1alpha1","kind":"Nodes"}',
