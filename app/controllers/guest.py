@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.controllers.placement.need import GuestCpu, HostNeeds
+from app.controllers.storage import local_disks, written_disks
 from app.hypervisor import domain_xml
-from app.hypervisor.base import Mark
-from app.hypervisor.domain_xml import Demand
-from app.kinds.virtualmachine import Reason, VMGraphics
+from app.hypervisor.base import Inspection, Mark
+from app.hypervisor.domain_blockers import Blocker
+from app.hypervisor.domain_facts import Cpu, DomainFacts
+from app.kinds.virtualmachine import Reason, VMCpu, VMGraphics, VMHostRequirements
 from app.machinery.objects import Document
+
+_REASONS = {
+    Blocker.HOST_DEVICE: Reason.HOST_DEVICES,
+    Blocker.SHARED_MEMORY: Reason.SHARED_MEMORY,
+    Blocker.FILESYSTEM: Reason.SHARED_FILESYSTEM,
+    Blocker.VDPA: Reason.VDPA_INTERFACE,
+    Blocker.TRANSIENT_DISK: Reason.TRANSIENT_DISK,
+    Blocker.INVARIANT_TSC: Reason.INVARIANT_TSC,
+    Blocker.NVME_DISK: Reason.NVME_DISK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One thing that keeps a guest on its host."""
+
+    reason: Reason
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What the definition of a running guest tells."""
+    """What a look at a running guest tells."""
 
-    blocked_by: Reason | None
-    """Why it cannot be moved, as far as the definition tells."""
-    blocked_because: str
+    bound: tuple[Bound, ...]
+    """Why it cannot be moved; empty if it can."""
     graphics: tuple[VMGraphics, ...]
+    requirements: VMHostRequirements
+
+    @property
+    def because(self) -> str:
+        """All of it, in a sentence."""
+        return "; ".join(one.because for one in self.bound)
 
 
-def demand(vm: Document) -> Demand:
-    """Memory and virtual CPUs. Raises BadXml."""
-    return domain_xml.demand(vm["spec"])
+def facts(vm: Document) -> DomainFacts:
+    """The guest as its spec has it. Raises BadXml."""
+    return domain_xml.facts(vm["spec"])
 
 
 def mark(store_id: str, vm: Document) -> Mark:
@@ -35,19 +62,87 @@ def mark(store_id: str, vm: Document) -> Mark:
 
 def definition(store_id: str, vm: Document) -> str:
     """The XML that a host is given; the libvirt name is <namespace>_<name>, the UUID metadata.uid. Raises BadXml."""
-    metadata = vm["metadata"]
-    name = f"{metadata['namespace']}_{metadata['name']}"
-    return domain_xml.definition(vm["spec"], name=name, uuid=UUID(metadata["uid"]), mark=mark(store_id, vm))
+    spec, metadata = vm["spec"], vm["metadata"]
+    return domain_xml.definition(spec, name=domain_name(vm), uuid=UUID(metadata["uid"]), mark=mark(store_id, vm))
 
 
-def live(xml: str) -> Live:
-    """Raises BadXml."""
-    facts = domain_xml.read(xml)
+def domain_name(vm: Document) -> str:
+    """libvirt's name of a guest that Drover starts."""
+    return f"{vm['metadata']['namespace']}_{vm['metadata']['name']}"
+
+
+def live(inspection: Inspection, shared: Sequence[str]) -> Live:
+    """`shared` are the prefixes of paths that its host shares with others. Raises BadXml."""
+    read = domain_xml.read(inspection.definition)
     graphics = tuple(
         VMGraphics(type=console.type, host=console.host, port=console.port)
-        for console in facts.graphics
+        for console in read.graphics
         if console.port is not None
     )
-    if facts.host_devices:
-        return Live(Reason.HOST_DEVICES, f"the guest holds {facts.host_devices} device(s) of its host", graphics)
-    return Live(None, "", graphics)
+    return Live(tuple(_bound(inspection, read, shared)), graphics, _requirements(read))
+
+
+def host_needs(read: DomainFacts) -> HostNeeds:
+    """What a guest that is started for the first time asks of its host. Its disks are wherever its definition says."""
+    cpu = read.cpu if read.cpu is not None and read.cpu.mode == "custom" else None
+    return HostNeeds(
+        domain_type=read.type,
+        arch=read.arch,
+        machine=read.machine,
+        cpu=GuestCpu() if cpu is None else _guest_cpu(cpu.mode, cpu.model, cpu.required, cpu.disabled),
+        networks=frozenset(read.networks),
+        interfaces=frozenset(read.host_interfaces),
+    )
+
+
+def moving_needs(vm: Document) -> HostNeeds:
+    """What a running guest asks of another host, as its own host last told."""
+    told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
+    cpu = told.cpu or VMCpu()
+    return HostNeeds(
+        domain_type=told.domain_type,
+        arch=told.arch,
+        machine=told.machine,
+        cpu=_guest_cpu(cpu.mode, cpu.model, cpu.required, cpu.disabled),
+        networks=frozenset(told.networks),
+        interfaces=frozenset(told.interfaces),
+        shared_paths=tuple(sorted(disk.path for disk in told.disks)),
+    )
+
+
+def cpu_xml(needs: HostNeeds) -> str:
+    """The CPU as libvirt compares it with a host; empty where none is known."""
+    cpu = needs.cpu
+    if not cpu.mode:
+        return ""
+    return domain_xml.cpu_xml(Cpu(cpu.mode, cpu.model, tuple(sorted(cpu.features)), tuple(sorted(cpu.disabled))))
+
+
+def _guest_cpu(mode: str, model: str, required: Iterable[str], disabled: Iterable[str]) -> GuestCpu:
+    return GuestCpu(mode, model, frozenset(required), frozenset(disabled))
+
+
+def _bound(inspection: Inspection, read: DomainFacts, shared: Sequence[str]) -> Iterable[Bound]:
+    for blocked in read.blockers:
+        yield Bound(_REASONS[blocked.by], blocked.because)
+    if inspection.snapshots:
+        yield Bound(Reason.SNAPSHOTS, f"libvirt keeps {inspection.snapshots} snapshot(s) of the guest")
+    for disk in inspection.block_jobs:
+        yield Bound(Reason.BLOCK_JOB, f"libvirt is at work on disk {disk}")
+    for local in local_disks(written_disks(read.disks), shared):
+        yield Bound(Reason.LOCAL_STORAGE, f"disk {local.target} is {local.path}, which only this host can reach")
+
+
+def _requirements(read: DomainFacts) -> VMHostRequirements:
+    cpu = read.cpu
+    return VMHostRequirements(
+        domain_type=read.type,
+        arch=read.arch,
+        machine=read.machine,
+        cpu=None
+        if cpu is None or not cpu.mode
+        else VMCpu(mode=cpu.mode, model=cpu.model, required=list(cpu.required), disabled=list(cpu.disabled)),
+        networks=list(read.networks),
+        interfaces=list(read.host_interfaces),
+        disks=list(written_disks(read.disks)),
+    )

@@ -196,7 +196,7 @@ class NodeAgent:
             async for event in session.connection.lifecycle():
                 if event.change is Change.DISCONNECTED:
                     break
-                if (key := self._vms.get(event.domain)) is not None:
+                if event.change is not Change.ITERATED and (key := self._vms.get(event.domain)) is not None:
                     self._follows.enqueue(key)
         except Unreachable as error:
             log.info("no events from host", node=self._name, error=error.text)

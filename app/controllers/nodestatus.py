@@ -7,10 +7,20 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from app.controllers.placement.nodes import hugepages_name
 from app.hypervisor.base import Host
 from app.kinds import names, quantity
-from app.kinds.node import AddressType, ConditionType, NodeCondition, NodeStatus, NodeSystemInfo, Reason
-from app.machinery.objects import Document, with_condition
+from app.kinds.node import (
+    AddressType,
+    ConditionType,
+    NodeCondition,
+    NodeGuestCpus,
+    NodeHypervisor,
+    NodeStatus,
+    NodeSystemInfo,
+    Reason,
+)
+from app.machinery.objects import Document, Wire, with_condition
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -22,10 +32,12 @@ def described(node: Document, host: Host, cpu_ratio: float) -> Document:
     changed = copy.deepcopy(node)
     changed["metadata"]["labels"] = _labels(node, host)
     status = changed.setdefault("status", {})
-    status["capacity"] = {"cpu": str(host.cpus), "memory": quantity.binary(host.memory)}
+    status["capacity"] = {"cpu": str(host.cpus), "memory": quantity.binary(host.memory), **_hugepages(host)}
     status["allocatable"] = _allocatable(node, host, cpu_ratio)
     status["addresses"] = _addresses(node)
     status["nodeInfo"] = _system(host).dump()
+    # Empty lists stay: no network is something else than not knowing which.
+    status["hypervisor"] = Wire.dump(_hypervisor(host))
     return changed
 
 
@@ -76,12 +88,34 @@ def _labels(node: Document, host: Host) -> dict[str, str]:
 def _allocatable(node: Document, host: Host, cpu_ratio: float) -> dict[str, str]:
     annotations = node["metadata"].get("annotations") or {}
     cpu_milli = int(host.cpus * cpu_ratio * 1000)
-    memory = host.memory
+    memory = host.memory - sum(amount for _, amount in host.hugepages)
     if names.ALLOCATABLE_CPU in annotations:
         cpu_milli = min(cpu_milli, quantity.milli(annotations[names.ALLOCATABLE_CPU]))
     if names.ALLOCATABLE_MEMORY in annotations:
         memory = min(memory, quantity.whole(annotations[names.ALLOCATABLE_MEMORY]))
-    return {"cpu": quantity.millis(cpu_milli), "memory": quantity.binary(memory)}
+    return {"cpu": quantity.millis(cpu_milli), "memory": quantity.binary(max(0, memory)), **_hugepages(host)}
+
+
+def _hugepages(host: Host) -> dict[str, str]:
+    return {hugepages_name(size): quantity.binary(amount) for size, amount in host.hugepages}
+
+
+def _hypervisor(host: Host) -> NodeHypervisor:
+    return NodeHypervisor(
+        domain_types=list(host.domain_types),
+        machine_types=list(host.machine_types),
+        cpus=[
+            NodeGuestCpus(
+                domain_type=cpus.domain_type,
+                model=cpus.model,
+                models=list(cpus.models),
+                features=list(cpus.features),
+            )
+            for cpus in host.guest_cpus
+        ],
+        networks=None if host.networks is None else list(host.networks),
+        interfaces=None if host.interfaces is None else list(host.interfaces),
+    )
 
 
 def _addresses(node: Document) -> list[Document]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from app.controllers.birth import Birth
-from app.controllers.placement import Need, overhead
+from app.controllers.placement.need import Need, Toleration, overhead
+from app.controllers.placement.nodes import hugepages_name
 from app.kinds import POD, names, quantity
 from app.kinds.pod import Phase
 from app.machinery.objects import Document
@@ -15,20 +17,32 @@ LAUNCHER_CONTAINER = "compute"
 MIGRATION_CONTAINER = "migration"
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_USUAL_HUGEPAGE = 2 << 20
 _FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
 
 
-def guest_need(memory: int, vcpus: int, vm: Document, **more: Any) -> Need:
-    """What a guest of that many bytes and virtual CPUs asks of a node, with the VM's own selector and affinity."""
-    spec = vm["spec"]
+def guest_need(memory: int, vcpus: int, vm: Document, *, hugepages: Sequence[int] = (), **more: Any) -> Need:
+    """What a guest of that many bytes and virtual CPUs asks of a node, with the VM's own selector and affinity. Of memory
+    in huge pages the first size counts; 0 stands for the usual one."""
+    spec, besides = vm["spec"], overhead(memory, vcpus)
     return Need(
         **{
-            "memory": memory + overhead(memory, vcpus),
+            "memory": besides if hugepages else memory + besides,
             "cpu_milli": vcpus * 1000,
+            "hugepages": ((hugepages[0] or _USUAL_HUGEPAGE, memory),) if hugepages else (),
             "node_selector": spec.get("nodeSelector") or {},
             "affinity": node_affinity(vm),
+            "tolerations": tolerations(vm),
             **more,
         }
+    )
+
+
+def tolerations(vm: Document) -> tuple[Toleration, ...]:
+    """A VM's own."""
+    return tuple(
+        Toleration(one.get("key", ""), one.get("operator", "Equal"), one.get("value", ""), one.get("effect") or "")
+        for one in vm["spec"].get("tolerations") or ()
     )
 
 
@@ -99,6 +113,7 @@ def _launcher(
 ) -> Document:
     metadata = vm["metadata"]
     requests = {"memory": quantity.binary(need.memory), "cpu": quantity.millis(need.cpu_milli)}
+    requests |= {hugepages_name(size): quantity.binary(amount) for size, amount in need.hugepages}
     spec: Document = {
         "containers": [{"name": LAUNCHER_CONTAINER, "resources": {"requests": requests}}],
         "nodeName": node,

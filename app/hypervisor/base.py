@@ -127,6 +127,20 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestCpus:
+    """The CPUs that a host can give to guests of one domain type."""
+
+    domain_type: str
+    """kvm or qemu."""
+    model: str = ""
+    """The named model nearest to what the host can give."""
+    models: tuple[str, ...] = ()
+    """Every named model that it can give."""
+    features: tuple[str, ...] = ()
+    """Every feature that it can give; empty where libvirt does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """What a host is. Memory in bytes."""
 
@@ -144,6 +158,39 @@ class Host:
     """`kvm`, `qemu`: what it can run."""
     kernel: str = ""
     os_image: str = ""
+    guest_cpus: tuple[GuestCpus, ...] = ()
+    """By domain type."""
+    hugepages: tuple[tuple[int, int], ...] = ()
+    """(Size of a page, bytes in such pages, free or not)."""
+    networks: tuple[str, ...] | None = None
+    """Active libvirt networks; None where libvirt does not tell."""
+    interfaces: tuple[str, ...] | None = None
+    """Active interfaces and bridges of the host, those of guests apart; None where libvirt does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A running guest, as far as it decides whether it can be moved."""
+
+    definition: str
+    """Its live XML, with the CPU that it really has."""
+    snapshots: int = 0
+    """Snapshots that libvirt knows."""
+    block_jobs: tuple[str, ...] = ()
+    """Disks (`vda`) that libvirt is at work on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A guest that may come to a host, as far as the host itself has a say in it."""
+
+    uuid: UUID
+    name: str
+    domain_type: str = ""
+    arch: str = ""
+    machine: str = ""
+    cpu_xml: str = ""
+    """The `<cpu>` that it has; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +204,60 @@ class Destination:
     domain_xml: str | None = None
     """The guest's definition on the target, where it differs."""
     bandwidth: int | None = None
-    """Bytes per second; None is no cap. libvirt rounds to whole MiB/s."""
+    """Bytes per second, also in post-copy; None is no cap. libvirt rounds to whole MiB/s."""
     unsafe: bool = False
     """Only under a declared shared path: libvirt's own judgement of shared storage is overruled."""
+    post_copy: bool = False
+    """SwitchToPostCopy may be said later. Raises MigrationFailed before anything moves where QEMU is not allowed to."""
+    auto_converge: Throttling | None = None
+    """Slow the guest down when it writes faster than its memory is sent."""
+    parallel_connections: int = 0
+    """Connections that carry memory side by side; 0 is the one ordinary connection. Not with post-copy."""
+    compression: Compression | None = None
+    max_downtime_ms: int | None = None
+    """SetDowntime, from the start on; None leaves the hypervisor's own (QEMU's is 300 ms)."""
+    switchover_bandwidth: int | None = None
+    """Bytes per second that the link is believed to carry once the guest is stopped, when no cap holds: with a cap QEMU
+    would reckon with the cap. Honoured by libvirt from 11.1 on."""
+    tls: bool = False
+    """Encrypt the stream between the hosts' QEMUs, or move nothing: a host without certificates fails the migration."""
+    tls_name: str | None = None
+    """What the target's certificate is to be made out to; None for the host in the migration's URI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """Percent of its time that the guest's CPUs are held back: at first, and how much more each time that was not enough."""
+
+    initial: int
+    increment: int
+
+
+class Compression(StrEnum):
+    """How memory is packed on its way."""
+
+    XBZRLE = "xbzrle"
+    """What changed of a page that was sent before. Without parallel connections."""
+    ZLIB = "zlib"
+    """From libvirt 9.4 on, with parallel connections."""
+    ZSTD = "zstd"
+    """From libvirt 9.4 on, with parallel connections."""
+
+
+class CopyPhase(StrEnum):
+    """Where the guest's CPUs are while its memory is copied."""
+
+    LIVE = "live"
+    """On the source, running or paused as somebody left them."""
+    SWITCHING = "switching"
+    """Stopped on the source by the migration."""
+    POST_COPY = "post-copy"
+    """On the target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One sample of a running migration. Bytes; rates per second."""
+    """One sample of a running migration. Bytes, memory's and copied disks' together; rates per second."""
 
     total: int
     processed: int
@@ -174,6 +267,16 @@ class Progress:
     iteration: int
     elapsed_ms: int
     expected_downtime_ms: int | None = None
+    """Of the capped rate where there is a cap."""
+    phase: CopyPhase = CopyPhase.LIVE
+    throttle: int = 0
+    """Percent of its time that the guest's CPUs are held back."""
+    page_size: int = 4096
+    postcopy_requests: int = 0
+    """Pages that the guest has waited for on the target."""
+    disk_total: int = 0
+    disk_processed: int = 0
+    disk_remaining: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +297,20 @@ class SetDowntime:
 
 @dataclass(frozen=True, slots=True)
 class SetBandwidth:
-    bytes_per_second: int
+    bytes_per_second: int | None
+    """None lifts the cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchToPostCopy:
+    """Let the guest run on the target now, and fetch the rest of its memory from there. Refused where the migration was not
+    begun with `post_copy`. There is no way back: until the last page has arrived neither host alone has the whole guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAndCopy:
+    """Stop the guest on the source now, and send the rest, without a cap, however long that takes. It is the switch-over
+    without a limit of its downtime, not a pause: a copy that fails leaves it running on the source, as any switch-over does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +318,7 @@ class Abort:
     """Give up: the guest stays on the source. Refused by libvirt once post-copy has begun."""
 
 
-Steer = SetDowntime | SetBandwidth | Abort
+Steer = SetDowntime | SetBandwidth | SwitchToPostCopy | StopAndCopy | Abort
 
 
 class Change(StrEnum):
@@ -216,6 +332,8 @@ class Change(StrEnum):
     STOPPED = "stopped"
     SHUTDOWN = "shutdown"
     CRASHED = "crashed"
+    ITERATED = "iterated"
+    """A pass over the memory of a leaving guest begins: what remains now is what it wrote during the last one."""
     DISCONNECTED = "disconnected"
     """The connection to the host ended: no more events come from it; connect again and list everything anew."""
 
@@ -255,6 +373,16 @@ class Hypervisor(Protocol):
     async def definition(self, domain: UUID) -> str:
         """The guest's migratable XML (live where it runs)."""
 
+    async def inspect(self, domain: UUID) -> Inspection:
+        """What libvirt would refuse a running guest's migration for. Raises Refused for an inactive one."""
+
+    async def judge(self, guest: Candidate) -> None:
+        """
+        Whether this host would take that guest; nothing is changed. Raises Incompatible where its hypervisor cannot give the
+        guest its CPU, by libvirt's own comparison, and DomainExists where another domain has its name, or an active one its
+        UUID.
+        """
+
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         """Define (persistent, no autostart) and start. Twice is harmless: running already is success. Raises
         Incompatible or Refused with libvirt's text; then nothing runs, and nothing that this call defined stays."""
@@ -293,6 +421,13 @@ class Hypervisor(Protocol):
 
         Connecting may take a while: `still` is called after that, right before the request, perhaps in another thread.
         What it raises is raised here, and nothing was asked for.
+        """
+
+    async def recover(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
+        """
+        Go on with a post-copy that broke: what is left of the old copy is stopped, and the rest is sent anew. Blocks like
+        `migrate`, with the same words for the same ends. While it is broken the guest runs on the target as far as its pages
+        have arrived. Raises Refused where the target has not noticed yet, or nothing is to be recovered: try again later.
         """
 
     async def progress(self, domain: UUID) -> Progress | None:

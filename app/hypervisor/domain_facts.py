@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from uuid import UUID
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from app.hypervisor.base import Mark
+from app.hypervisor.domain_blockers import Blocked, blockers
 from app.hypervisor.domain_mark import mark_of
-from app.hypervisor.domain_tree import BadXml, parse
+from app.hypervisor.domain_tree import BadXml, parse, write
 
+_ATTACHED = ("bridge", "direct")
 _LINES = ("serial", "parallel", "console", "channel")
 _UNITS: dict[str, int] = {"b": 1, "bytes": 1}
 for _power, _letter in enumerate("kmgtpe", start=1):
@@ -55,6 +57,19 @@ class Graphics:
 
 
 @dataclass(frozen=True, slots=True)
+class Cpu:
+    """The CPU that the guest sees."""
+
+    mode: str
+    """custom, host-model, host-passthrough, maximum."""
+    model: str = ""
+    required: tuple[str, ...] = ()
+    """Features beside the model's own."""
+    disabled: tuple[str, ...] = ()
+    """Features of the model that it does not have."""
+
+
+@dataclass(frozen=True, slots=True)
 class DomainFacts:
     """A domain. Memory in bytes."""
 
@@ -73,10 +88,22 @@ class DomainFacts:
     graphics: tuple[Graphics, ...] = ()
     files: tuple[str, ...] = ()
     """Host paths beside disks: kernel, initrd, firmware, and where serial ports and consoles write."""
-    host_devices: int = 0
-    cpu_mode: str = ""
-    cpu_model: str = ""
+    cpu: Cpu | None = None
+    hugepages: tuple[int, ...] = ()
+    """Sizes of the pages that its memory lies in, in bytes; 0 is the host's default size. Empty: ordinary pages."""
+    blockers: tuple[Blocked, ...] = ()
+    """What keeps it where it is."""
     mark: Mark | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The libvirt networks that it is attached to."""
+        return tuple(sorted({one.source for one in self.interfaces if one.type == "network" and one.source}))
+
+    @property
+    def host_interfaces(self) -> tuple[str, ...]:
+        """The bridges and interfaces of its host that it is attached to."""
+        return tuple(sorted({one.source for one in self.interfaces if one.type in _ATTACHED and one.source}))
 
 
 def read(xml: str) -> DomainFacts:
@@ -100,11 +127,43 @@ def facts_of(root: Element) -> DomainFacts:
         interfaces=tuple(_interface(interface) for interface in root.findall("devices/interface")),
         graphics=tuple(_graphics(graphics) for graphics in root.findall("devices/graphics")),
         files=tuple(_files(root)),
-        host_devices=len(root.findall("devices/hostdev")),
-        cpu_mode=cpu.get("mode", "") if cpu is not None else "",
-        cpu_model=root.findtext("cpu/model", "") or "",
+        cpu=_cpu(cpu) if cpu is not None else None,
+        hugepages=_hugepages(root),
+        blockers=blockers(root),
         mark=mark_of(root),
     )
+
+
+def _cpu(cpu: Element) -> Cpu:
+    model = cpu.findtext("model", "").strip()
+    features = [(feature.get("policy", "require"), feature.get("name", "")) for feature in cpu.findall("feature")]
+    return Cpu(
+        # A model without a mode is libvirt's oldest way to say custom.
+        mode=cpu.get("mode", "custom" if model else ""),
+        model=model,
+        required=tuple(sorted(name for policy, name in features if policy in ("require", "force"))),
+        disabled=tuple(sorted(name for policy, name in features if policy in ("disable", "forbid"))),
+    )
+
+
+def cpu_xml(cpu: Cpu) -> str:
+    """The `<cpu>` as libvirt compares it with a host."""
+    element = Element("cpu", {"mode": cpu.mode})
+    if cpu.model:
+        element.set("match", "exact")
+        SubElement(element, "model", {"fallback": "forbid"}).text = cpu.model
+    for policy, names in (("require", cpu.required), ("disable", cpu.disabled)):
+        for name in names:
+            SubElement(element, "feature", {"policy": policy, "name": name})
+    return write(element)
+
+
+def _hugepages(root: Element) -> tuple[int, ...]:
+    backing = root.find("memoryBacking/hugepages")
+    if backing is None:
+        return ()
+    sizes = {_bytes(page.get("size", ""), page.get("unit", "KiB")) for page in backing.findall("page")}
+    return tuple(sorted(sizes)) or (0,)
 
 
 def memory_of(root: Element) -> int:
@@ -161,9 +220,12 @@ def _disk(disk: Element) -> Disk:
 def _interface(interface: Element) -> Interface:
     source, mac, model = interface.find("source"), interface.find("mac"), interface.find("model")
     names = source.attrib if source is not None else {}
+    type_ = interface.get("type", "")
+    # A running guest's network names the bridge too, which is the host's own business.
+    by_type = names.get("network") if type_ == "network" else None
     return Interface(
-        type=interface.get("type", ""),
-        source=names.get("bridge") or names.get("network") or names.get("dev") or "",
+        type=type_,
+        source=by_type or names.get("bridge") or names.get("dev") or "",
         mac=mac.get("address", "") if mac is not None else "",
         model=model.get("type", "") if model is not None else "",
     )

@@ -6,12 +6,11 @@ The tree, the mark, the JSON form, the rules and what is read of it each have a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from uuid import UUID
 from xml.etree.ElementTree import Element, SubElement
 
 from app.hypervisor.base import Mark
-from app.hypervisor.domain_facts import DomainFacts, memory_of, read, vcpus_of
+from app.hypervisor.domain_facts import DomainFacts, cpu_xml, facts_of, memory_of, read, vcpus_of
 from app.hypervisor.domain_json import build
 from app.hypervisor.domain_mark import MARK_NAMESPACE, MARK_PREFIX, mark_of, mark_xml, put_mark, read_mark
 from app.hypervisor.domain_rules import Policy, judge, paths_in_xml
@@ -23,11 +22,11 @@ __all__ = [
     "MARK_NAMESPACE",
     "MARK_PREFIX",
     "BadXml",
-    "Demand",
     "DomainFacts",
     "Policy",
+    "cpu_xml",
     "definition",
-    "demand",
+    "facts",
     "for_target",
     "from_json",
     "from_xml",
@@ -37,14 +36,6 @@ __all__ = [
     "read",
     "read_mark",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a guest needs of a node. Memory in bytes."""
-
-    memory: int
-    vcpus: int
 
 
 def definition(spec: Document, *, name: str, uuid: UUID, mark: Mark) -> str:
@@ -73,11 +64,10 @@ def problems(spec: Document, policy: Policy) -> Iterator[FieldError]:
         yield from judge(built.root, policy, built.origins)
 
 
-def demand(spec: Document) -> Demand:
-    """What the guest of a VirtualMachine's spec needs. Raises BadXml."""
+def facts(spec: Document) -> DomainFacts:
+    """The guest of a VirtualMachine's spec, in whichever form it has. Raises BadXml."""
     text = spec.get("domainXML")
-    root = build(spec.get("domain") or {}, "spec.domain").root if text is None else parse(text)
-    return Demand(memory_of(root), vcpus_of(root))
+    return facts_of(build(spec.get("domain") or {}, "spec.domain").root if text is None else parse(text))
 
 
 def for_target(xml: str, *, disks: Mapping[str, str] | None = None, mark: Mark | None = None) -> str:

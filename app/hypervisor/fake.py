@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 from uuid import UUID, uuid5
+from xml.etree import ElementTree
 
 from app.hypervisor import domain_facts
 from app.hypervisor.base import (
     Abort,
     Aborted,
     Busy,
+    Candidate,
     Change,
     Completed,
+    CopyPhase,
     Destination,
     Domain,
     DomainExists,
     DomainGone,
+    GuestCpus,
     Host,
     Hypervisor,
     HypervisorError,
     Incompatible,
+    Inspection,
     Job,
     Lifecycle,
     Mark,
@@ -34,11 +39,14 @@ from app.hypervisor.base import (
     SetDowntime,
     State,
     Steer,
+    StopAndCopy,
+    SwitchToPostCopy,
+    Throttling,
     Unreachable,
 )
 from app.hypervisor.domain_facts import DomainFacts
 from app.hypervisor.domain_tree import BadXml
-from app.hypervisor.precopy import Load, advanced, begun
+from app.hypervisor.precopy import Copying, Load, advanced, begun, stopped
 from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.virtual_time import RealTime, Time
 
@@ -46,6 +54,9 @@ MIB = 1 << 20
 SCHEME = "fake://"
 _NAMESPACE = UUID("5b0f5a86-0a3c-4d3e-9d0e-0f5d6d5c0f6e")
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
+
+
+EPYC = GuestCpus("qemu", "EPYC", ("EPYC", "Nehalem", "qemu64"))
 
 
 @dataclass(slots=True)
@@ -58,6 +69,8 @@ class Guest:
     migration: Migration | None = None
     """The one that takes it away from here."""
     completed: Completed | None = None
+    snapshots: int = 0
+    block_jobs: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -76,6 +89,10 @@ class Faults:
 
     cut_off: bool = False
     """Neither Drover nor other hosts reach it; its guests go on."""
+    unplugged: bool = False
+    """Other hosts do not reach it; Drover does."""
+    lacks_post_copy: bool = False
+    """Its QEMU may not fetch pages that are not there yet."""
     slow_s: float = 0.0
     """Every answer takes so much longer."""
     workers_busy: bool = False
@@ -91,6 +108,10 @@ class FakeHost:
     name: str
     cpus: int = 8
     memory: int = 16 << 30
+    cpu: GuestCpus = EPYC
+    hugepages: tuple[tuple[int, int], ...] = ()
+    networks: tuple[str, ...] = ("default",)
+    interfaces: tuple[str, ...] = ("br0", "eth0")
     guests: dict[UUID, Guest] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     connections: set[FakeHypervisor] = field(default_factory=set)
@@ -129,6 +150,7 @@ class FakeCloud:
         bandwidth: int = 256 * MIB,
         tick_s: float = 0.02,
         peer_timeout_s: float = 26.0,
+        switch_s: float = 0.0,
     ) -> None:
         self.time = time or RealTime()
         self.bandwidth = bandwidth
@@ -136,6 +158,8 @@ class FakeCloud:
         self.tick_s = tick_s
         self.peer_timeout_s = peer_timeout_s
         """How long two hosts take to notice that one of them is cut off."""
+        self.switch_s = switch_s
+        """What a switch-over takes beside the memory that is left: the state of the devices."""
         self.hosts = {name: FakeHost(name) for name in names}
         self.loads: dict[UUID, Load] = {}
         """How a guest behaves once it is started; idle where nothing is said."""
@@ -159,6 +183,17 @@ class FakeCloud:
         for connection in tuple(self.hosts[name].connections):
             connection.broke(f"the connection to {connection.uri} was lost")
 
+    def unplug(self, name: str) -> None:
+        """Other hosts do not reach it until `mend`."""
+        self.hosts[name].faults.unplugged = True
+
+    def work(self, uuid: UUID, load: Load) -> None:
+        """From now on the guest behaves so, wherever it is."""
+        self.loads[uuid] = load
+        for host in self.hosts.values():
+            if (guest := host.guests.get(uuid)) is not None:
+                guest.load = load
+
     def mend(self, name: str) -> None:
         self.hosts[name].faults = Faults()
 
@@ -167,8 +202,10 @@ class FakeCloud:
         host = self.hosts[name]
         stop(host, host.guest(uuid), reason, reason.value, self.time.now())
 
-    def launch(self, migration: Migration) -> asyncio.Task[HypervisorError | None]:
-        job = asyncio.create_task(migration.run(), name=f"migration of {migration.uuid}")
+    def launch(
+        self, uuid: UUID, work: Coroutine[None, None, HypervisorError | None]
+    ) -> asyncio.Task[HypervisorError | None]:
+        job = asyncio.create_task(work, name=f"migration of {uuid}")
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
@@ -190,6 +227,9 @@ def stop(host: FakeHost, guest: Guest, reason: Reason, detail: str, at: float) -
     host.forget(uuid)
 
 
+_THROTTLE_MOST = 99
+
+
 class Migration:
     """One peer-to-peer migration, from its first byte to its end on both hosts."""
 
@@ -201,14 +241,29 @@ class Migration:
         self._incoming = _arriving(guest, to)
         self._copying = begun(guest.load)
         self._began = cloud.time.now()
+        self._throttling = to.auto_converge
+        self._throttle = 0
+        self._post_copy_begun = False
+        self._stopped_s = 0.0
         self.uuid = guest.domain.uuid
+        self.allows_post_copy = to.post_copy
         self.bandwidth = to.bandwidth
-        self.max_downtime_s = 0.3
+        self.max_downtime_s = (300 if to.max_downtime_ms is None else to.max_downtime_ms) / 1000
         self.aborted = False
+        self.stopping = False
+        """StopAndCopy was said."""
+        self.switching = False
+        """SwitchToPostCopy was said."""
+        self.broken = False
+        """In post-copy, and its connection is gone."""
 
     @property
     def rate(self) -> float:
         return float(min(self.bandwidth or self._cloud.bandwidth, self._cloud.bandwidth))
+
+    @property
+    def in_post_copy(self) -> bool:
+        return self._post_copy_begun
 
     def progress(self) -> Progress:
         copying, load = self._copying, self._guest.load
@@ -217,39 +272,80 @@ class Migration:
             processed=int(copying.sent),
             remaining=int(copying.remaining),
             memory_rate=int(self.rate),
-            dirty_rate=int(load.dirty_rate) if copying.iteration > 1 else 0,
+            dirty_rate=int(self._load().dirty_rate) if copying.iteration > 1 else 0,
             iteration=copying.iteration,
             elapsed_ms=self._elapsed_ms(),
             # Of the capped rate, as QEMU reckons; the real stop is sent at the link's.
             expected_downtime_ms=int(1000 * copying.remaining / self.rate),
+            phase=self._phase(),
+            throttle=self._throttle,
         )
+
+    def _phase(self) -> CopyPhase:
+        if self._post_copy_begun:
+            return CopyPhase.POST_COPY
+        domain = self._guest.domain
+        switching = domain.state is State.PAUSED and domain.reason is Reason.MIGRATION
+        return CopyPhase.SWITCHING if switching else CopyPhase.LIVE
 
     async def run(self) -> HypervisorError | None:
         """How it ended; None is well. It answers rather than raises: nobody may be left to hear it."""
         try:
             self._prepare()
             await self._copy()
-            await self._switch_over()
+            await (self._let_go() if self.switching else self._switch_over())
         except HypervisorError as error:
-            self._roll_back()
+            self._fail()
             return error
         except asyncio.CancelledError:
-            self._roll_back()
+            self._fail()
             raise
-        finally:
-            self._guest.migration = None
+        self._guest.migration = None
+        return None
+
+    async def go_on(self) -> HypervisorError | None:
+        """After post-copy broke: how that ended."""
+        self.broken = False
+        self._guest.become(State.PAUSED, Reason.POSTCOPY)
+        self._incoming.become(State.RUNNING, Reason.POSTCOPY)
+        self._tell(self._source, Change.SUSPENDED, "postcopy")
+        self._tell(self._target, Change.RESUMED, "postcopy")
+        try:
+            await self._fetch()
+        except HypervisorError as error:
+            self._fail()
+            return error
+        self._guest.migration = None
         return None
 
     def _prepare(self) -> None:
         self._target.guests[self.uuid] = self._incoming
         self._tell(self._target, Change.STARTED, "migrated")
+        self._tell(self._source, Change.ITERATED, "1")
 
     async def _copy(self) -> None:
         while not self._copying.ready:
             await self._cloud.time.sleep(self._cloud.tick_s)
             await self._check()
-            load = self._guest.load if self._guest.domain.state is State.RUNNING else Load(self._guest.load.memory)
-            self._copying = advanced(self._copying, load, self.rate, self.max_downtime_s, self._cloud.tick_s)
+            before = self._copying
+            self._copying = advanced(before, self._load(), self.rate, self.max_downtime_s, self._cloud.tick_s)
+            if self._copying.iteration > before.iteration:
+                self._turn(before)
+            if self.stopping or self.switching:
+                self._copying = stopped(self._copying)
+
+    def _load(self) -> Load:
+        """What the guest writes, as far as it is let."""
+        load = self._guest.load
+        if self._guest.domain.state is not State.RUNNING:
+            return Load(load.memory)
+        return replace(load, dirty_rate=load.dirty_rate * (100 - self._throttle) / 100)
+
+    def _turn(self, before: Copying) -> None:
+        """A pass is over: as QEMU does, a guest that wrote half of what was sent is held back, and more each time."""
+        self._tell(self._source, Change.ITERATED, str(self._copying.iteration))
+        if self._throttling is not None and 2 * self._copying.remaining > before.remaining:
+            self._throttle = _more(self._throttle, self._throttling)
 
     async def _check(self) -> None:
         if self.aborted:
@@ -258,21 +354,70 @@ class Migration:
             raise MigrationFailed("operation failed: domain is not running")
         if not self._incoming.active:
             raise MigrationFailed("the guest's copy on the target ended")
-        if self._source.faults.cut_off or self._target.faults.cut_off:
+        if self.is_apart:
             await self._cloud.time.sleep(self._cloud.peer_timeout_s)
-            if self._source.faults.cut_off or self._target.faults.cut_off:
+            if self.is_apart:
                 raise MigrationFailed("internal error: connection closed due to keepalive timeout")
+
+    @property
+    def is_apart(self) -> bool:
+        """The two hosts do not reach one another."""
+        return any(host.faults.cut_off or host.faults.unplugged for host in (self._source, self._target))
 
     async def _switch_over(self) -> None:
         stopped = self._guest.domain.state is State.RUNNING
         if stopped:
             self._guest.become(State.PAUSED, Reason.MIGRATION)
             self._tell(self._source, Change.SUSPENDED, "migrated")
-        downtime_s = self._copying.remaining / self._cloud.bandwidth
-        await self._cloud.time.sleep(downtime_s)
-        if self._target.faults.cut_off:
+        downtime_s = await self._send_the_rest()
+        if self.is_apart:
             await self._check()
         self._arrive(runs=stopped)
+        await self._end(downtime_s)
+
+    async def _send_the_rest(self) -> float:
+        """While the guest is stopped, at whatever the link carries, which may change; how long it took."""
+        took_s = self._cloud.switch_s
+        await self._cloud.time.sleep(took_s)
+        while self._copying.remaining > 0:
+            spent = min(self._cloud.tick_s, self._copying.remaining / self._cloud.bandwidth)
+            await self._cloud.time.sleep(spent)
+            if self.aborted:
+                await self._check()
+            self._take(spent * self._cloud.bandwidth)
+            took_s += spent
+        return took_s
+
+    async def _let_go(self) -> None:
+        """Post-copy: the guest runs on the target, which has yet to get its pages."""
+        self._post_copy_begun = True
+        self._guest.become(State.PAUSED, Reason.POSTCOPY)
+        self._tell(self._source, Change.SUSPENDED, "postcopy")
+        await self._cloud.time.sleep(self._cloud.switch_s)
+        self._stopped_s = self._cloud.switch_s
+        self._incoming.domain = replace(self._incoming.domain, persistent=True)
+        self._tell(self._target, Change.DEFINED, "")
+        self._incoming.become(State.RUNNING, Reason.POSTCOPY)
+        self._tell(self._target, Change.RESUMED, "postcopy")
+        await self._fetch()
+
+    async def _fetch(self) -> None:
+        while self._copying.remaining > 0:
+            await self._cloud.time.sleep(self._cloud.tick_s)
+            await self._check()
+            if self.broken:
+                raise MigrationFailed("operation failed: job 'migration out' failed in post-copy phase")
+            self._take(self._cloud.tick_s * self.rate)
+        self._incoming.become(State.RUNNING, Reason.MIGRATED)
+        self._tell(self._target, Change.RESUMED, "migrated")
+        await self._end(self._stopped_s)
+
+    def _take(self, amount: float) -> None:
+        left = self._copying.remaining - amount
+        sent = self._copying.sent + min(amount, self._copying.remaining)
+        self._copying = replace(self._copying, remaining=left if left >= 1 else 0.0, sent=sent)
+
+    async def _end(self, downtime_s: float) -> None:
         completed = self._completed(downtime_s)
         self._guest.completed = self._incoming.completed = completed
         await self._cloud.time.sleep(0)
@@ -289,6 +434,18 @@ class Migration:
             self._incoming.become(State.PAUSED, Reason.USER)
             self._tell(self._target, Change.SUSPENDED, "paused")
 
+    def _fail(self) -> None:
+        """In post-copy neither host has the whole guest: both keep what they have. Before, it is as it was."""
+        if self._post_copy_begun and self._guest.active and self._incoming.active:
+            self.broken = True
+            self._guest.become(State.PAUSED, Reason.POSTCOPY_FAILED)
+            self._tell(self._source, Change.SUSPENDED, "postcopy-failed")
+            self._incoming.become(State.RUNNING, Reason.POSTCOPY_FAILED)
+            self._tell(self._target, Change.RESUMED, "postcopy-failed")
+            return
+        self._guest.migration = None
+        self._roll_back()
+
     def _roll_back(self) -> None:
         """The guest is on the source as it was, and gone on the target."""
         if self._target.guests.get(self.uuid) is self._incoming:
@@ -304,7 +461,7 @@ class Migration:
             downtime_ms=int(1000 * downtime_s),
             elapsed_ms=self._elapsed_ms(),
             total=self._guest.load.memory,
-            processed=int(self._copying.sent + self._copying.remaining),
+            processed=int(self._copying.sent),
             iterations=self._copying.iteration,
         )
 
@@ -313,6 +470,10 @@ class Migration:
 
     def _tell(self, host: FakeHost, change: Change, detail: str) -> None:
         host.tell(self.uuid, change, detail, self._cloud.time.now())
+
+
+def _more(throttle: int, by: Throttling) -> int:
+    return min(_THROTTLE_MOST, throttle + by.increment if throttle else by.initial)
 
 
 def _arriving(guest: Guest, to: Destination) -> Guest:
@@ -390,8 +551,12 @@ class FakeHypervisor:
             memory_free=max(0, self._host.memory - taken),
             hypervisor_version="7.2.0",
             libvirt_version="9.0.0",
-            cpu_model="EPYC",
+            cpu_model=self._host.cpu.model,
             machine_types=("pc", "q35"),
+            guest_cpus=(self._host.cpu,),
+            hugepages=self._host.hugepages,
+            networks=self._host.networks,
+            interfaces=self._host.interfaces,
         )
 
     async def domains(self) -> list[Domain]:
@@ -405,6 +570,19 @@ class FakeHypervisor:
 
     async def definition(self, domain: UUID) -> str:
         return (await self._guest(domain)).definition
+
+    async def inspect(self, domain: UUID) -> Inspection:
+        guest = await self._active(domain)
+        return Inspection(guest.definition, guest.snapshots, guest.block_jobs)
+
+    async def judge(self, guest: Candidate) -> None:
+        await self._reach()
+        for uuid, other in self._host.guests.items():
+            if (uuid == guest.uuid and other.active) or (uuid != guest.uuid and other.domain.name == guest.name):
+                raise DomainExists(f"a domain {other.domain.name} ({uuid}) is there")
+        model = ElementTree.fromstring(guest.cpu_xml).findtext("model") if guest.cpu_xml else None
+        if model and model not in self._host.cpu.models:
+            raise Incompatible(f"the CPU is incompatible with host CPU: {self._host.name} has no {model}")
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         await self._reach()
@@ -483,7 +661,21 @@ class FakeHypervisor:
         migration = Migration(self._cloud, self._host, self._target(guest, to), guest, to)
         guest.migration = migration
         guest.work(Job.MIGRATION_OUT)
-        job = self._cloud.launch(migration)
+        await self._follow(self._cloud.launch(migration.uuid, migration.run()))
+
+    async def recover(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
+        guest = await self._active(domain)
+        migration = guest.migration
+        if still is not None:
+            still()
+        if migration is None or not migration.broken:
+            raise Refused(f"{guest.domain.name} has no post-copy that broke")
+        if migration.is_apart:
+            raise MigrationFailed("unable to connect to the target")
+        await self._follow(self._cloud.launch(migration.uuid, migration.go_on()))
+
+    async def _follow(self, job: asyncio.Task[HypervisorError | None]) -> None:
+        """To its end, or that of this connection: the job goes on without."""
         ending = asyncio.create_task(self._gone.wait())
         try:
             await asyncio.wait({job, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -511,7 +703,15 @@ class FakeHypervisor:
                 migration.max_downtime_s = ms / 1000
             case SetBandwidth(bytes_per_second):
                 migration.bandwidth = bytes_per_second
+            case SwitchToPostCopy():
+                if not migration.allows_post_copy:
+                    raise Refused("the migration was not begun with post-copy")
+                migration.switching = True
+            case StopAndCopy():
+                migration.stopping = True
             case Abort():
+                if migration.in_post_copy:
+                    raise Refused("cannot abort a migration in post-copy")
                 migration.aborted = True
             case _:
                 assert_never(steer)
@@ -568,6 +768,10 @@ class FakeHypervisor:
             raise MigrationFailed(f"no host answers at {to.peer_uri}")
         if target is self._host:
             raise MigrationFailed("attempt to migrate guest to the same host")
+        if target.faults.unplugged or self._host.faults.unplugged:
+            raise MigrationFailed(f"no host answers at {to.peer_uri}")
+        if to.post_copy and (target.faults.lacks_post_copy or self._host.faults.lacks_post_copy):
+            raise MigrationFailed("internal error: post-copy is not supported")
         if refusal := target.faults.refuses_to_start:
             raise MigrationFailed(refusal)
         here = target.guests.get(domain.uuid)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, assert_never
 from uuid import UUID
 
 import libvirt
+import structlog
 
 from app.hypervisor import domain_facts
 from app.hypervisor import domain_mark as marks
@@ -20,17 +21,22 @@ from app.hypervisor.base import (
     Abort,
     Aborted,
     Busy,
+    Candidate,
     Change,
     Completed,
+    Compression,
+    CopyPhase,
     Destination,
     Domain,
     DomainExists,
     DomainGone,
+    GuestCpus,
     Host,
     Hypervisor,
     HypervisorError,
     Hypervisors,
     Incompatible,
+    Inspection,
     Job,
     Lifecycle,
     Mark,
@@ -42,17 +48,34 @@ from app.hypervisor.base import (
     SetDowntime,
     State,
     Steer,
+    StopAndCopy,
+    SwitchToPostCopy,
     Unreachable,
 )
-from app.hypervisor.capabilities import Capabilities, read_capabilities, read_cpu_model
+from app.hypervisor.capabilities import (
+    Capabilities,
+    host_interfaces,
+    host_model_cpu,
+    read_capabilities,
+    read_guest_cpus,
+)
+from app.hypervisor.domain_facts import DomainFacts
 from app.hypervisor.domain_tree import BadXml
 from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.threads import Lane
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 Call = Callable[["libvirt.virConnect"], T]
 MIB = 1 << 20
 KIB = 1 << 10
+UNCAPPED_MIB = 1 << 20
+"""A TiB per second."""
+LONGEST_DOWNTIME_MS = 2_000_000
+"""The most that QEMU takes. It stops the guest as soon as what is left can be sent in that time: at once."""
+ZSTD_SINCE, SWITCHOVER_SINCE = 9_004_000, 11_001_000
+"""libvirt's versions, as it counts them."""
 KEEPALIVE_INTERVAL_S = 3
 KEEPALIVE_COUNT = 3
 """About 10 s until a silent host is noticed; 5 × 3 took 18 s."""
@@ -106,6 +129,12 @@ _REASONS: Mapping[tuple[State, int], Reason] = {
 _JOBS: Mapping[int, Job] = {
     libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: Job.MIGRATION_OUT,
     libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: Job.MIGRATION_IN,
+}
+
+_PHASES: Mapping[tuple[State, Reason], CopyPhase] = {
+    (State.PAUSED, Reason.MIGRATION): CopyPhase.SWITCHING,
+    (State.PAUSED, Reason.POSTCOPY): CopyPhase.POST_COPY,
+    (State.PAUSED, Reason.POSTCOPY_FAILED): CopyPhase.POST_COPY,
 }
 
 _CHANGES: Mapping[int, Change] = {
@@ -224,9 +253,9 @@ class LibvirtHypervisor:
         self._prompt, self._patient, self._work = Lane("prompt", 1), Lane("patient", 1), Lane("work", 2)
         self._subscriptions = Subscriptions()
         self._broken: str | None = None
-        self._events: int | None = None
-        """libvirt's number of our listening."""
-        self._capabilities: tuple[Capabilities, str] | None = None
+        self._events: tuple[int, ...] = ()
+        """libvirt's numbers of our listening."""
+        self._capabilities: tuple[Capabilities, tuple[GuestCpus, ...]] | None = None
 
     @property
     def uri(self) -> str:
@@ -255,6 +284,12 @@ class LibvirtHypervisor:
     async def definition(self, domain: UUID) -> str:
         return await self._ask(self._patient, partial(_definition, domain))
 
+    async def inspect(self, domain: UUID) -> Inspection:
+        return await self._ask(self._patient, partial(_inspect, domain))
+
+    async def judge(self, guest: Candidate) -> None:
+        await self._ask(self._patient, partial(_judge, guest))
+
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         await self._ask(self._work, partial(_define_and_start, domain_xml, paused), _DEFINE_ERRORS)
 
@@ -280,12 +315,19 @@ class LibvirtHypervisor:
         await self._ask(self._work, partial(_write_mark, domain, mark))
 
     async def migrate(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
+        await self._block(partial(_migrate, domain, to, still))
+
+    async def recover(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
+        await self._block(partial(_recover, domain, to, still))
+
+    async def _block(self, call: Call[None]) -> None:
+        """For as long as it takes, on a connection of its own."""
         if self._broken is not None:
             raise Unreachable(self._broken)
         connection = await _dial(self._uri, self._deadlines.connect_s)
         lane = Lane("migrate", 1)
         try:
-            await lane.run(partial(_translated, partial(_migrate, domain, to, still), connection, _ERRORS))
+            await lane.run(partial(_translated, call, connection, _ERRORS))
         finally:
             # A call that still blocks in its thread keeps its share of the connection, and the job goes on.
             _hang_up_meanwhile(connection)
@@ -398,31 +440,39 @@ def _turn_for_ever() -> None:
         libvirt.virEventRunDefaultImpl()
 
 
-def _listen(connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], ended: Callable[[int], None]) -> int:
+def _listen(
+    connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], ended: Callable[[int], None]
+) -> tuple[int, ...]:
     def on_event(_: object, domain: Any, event: int, detail: int, __: object) -> None:
         change = _CHANGES.get(event)
         if change is not None:
             text = _DETAILS.get((change, detail), "")
             heard(Lifecycle(UUID(bytes=domain.UUID()), change, text, time.time()))
 
+    def on_iteration(_: object, domain: Any, iteration: int, __: object) -> None:
+        heard(Lifecycle(UUID(bytes=domain.UUID()), Change.ITERATED, str(iteration), time.time()))
+
     def on_close(_: object, reason: int, __: object) -> None:
         ended(reason)
 
     connection.registerCloseCallback(on_close, None)
-    return int(connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None))
+    return (
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None),
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, on_iteration, None),
+    )
 
 
-def _hang_up_meanwhile(connection: libvirt.virConnect, events: int | None = None) -> None:
+def _hang_up_meanwhile(connection: libvirt.virConnect, events: tuple[int, ...] = ()) -> None:
     """On a frozen host it blocks, and nobody waits for it."""
     threading.Thread(target=_hang_up, args=(connection, events), name="hang-up", daemon=True).start()
 
 
-def _hang_up(connection: libvirt.virConnect, events: int | None) -> None:
+def _hang_up(connection: libvirt.virConnect, events: tuple[int, ...]) -> None:
     with contextlib.suppress(libvirt.libvirtError):  # it is broken already
         connection.unregisterCloseCallback()
-    if events is not None:
+    for number in events:
         with contextlib.suppress(libvirt.libvirtError):
-            connection.domainEventDeregisterAny(events)
+            connection.domainEventDeregisterAny(number)
     with contextlib.suppress(libvirt.libvirtError):
         connection.close()
 
@@ -562,15 +612,62 @@ def _definition(domain: UUID, connection: libvirt.virConnect) -> str:
     return str(_find(connection, domain).XMLDesc(flags))
 
 
-def _capabilities(connection: libvirt.virConnect) -> tuple[Capabilities, str]:
+def _inspect(domain: UUID, connection: libvirt.virConnect) -> Inspection:
+    found = _find(connection, domain)
+    if not found.isActive():
+        raise Refused(f"{found.name()} is not running")
+    xml = str(found.XMLDesc(0))
+    disks = [disk.target for disk in _read(xml).disks if disk.device == "disk" and disk.target]
+    return Inspection(xml, found.snapshotNum(), tuple(disk for disk in disks if found.blockJobInfo(disk, 0)))
+
+
+def _judge(guest: Candidate, connection: libvirt.virConnect) -> None:
+    for found in (_found(connection.lookupByUUID, guest.uuid.bytes), _found(connection.lookupByName, guest.name)):
+        if found is not None and (found.isActive() or UUID(bytes=found.UUID()) != guest.uuid):
+            raise DomainExists(f"a domain {found.name()} ({found.UUIDString()}) is there")
+    if guest.cpu_xml:
+        # On no it raises CPU_INCOMPATIBLE, and names what is missing.
+        flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+        machine, kind = guest.machine or None, guest.domain_type or None
+        connection.compareHypervisorCPU(None, guest.arch or None, machine, kind, guest.cpu_xml, flags)
+
+
+def _found(look_up: Callable[[Any], Any], what: Any) -> Any | None:
+    try:
+        return look_up(what)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _capabilities(connection: libvirt.virConnect) -> tuple[Capabilities, tuple[GuestCpus, ...]]:
     read = read_capabilities(connection.getCapabilities())
-    best = read.domain_types[0] if read.domain_types else None
-    return read, read_cpu_model(connection.getDomainCapabilities(None, read.arch, None, best))
+    return read, tuple(_guest_cpus(read.arch, kind, connection) for kind in read.domain_types)
 
 
-def _host(read: Capabilities, cpu_model: str, connection: libvirt.virConnect) -> Host:
+def _guest_cpus(arch: str, domain_type: str, connection: libvirt.virConnect) -> GuestCpus:
+    xml = connection.getDomainCapabilities(None, arch, None, domain_type)
+    return read_guest_cpus(xml, domain_type, _expanded(host_model_cpu(xml), arch, domain_type, connection))
+
+
+def _expanded(cpu: str, arch: str, domain_type: str, connection: libvirt.virConnect) -> str:
+    """With the features that the model's name stands for; empty where this libvirt cannot say."""
+    flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+    try:
+        return str(connection.baselineHypervisorCPU(None, arch, None, domain_type, [cpu], flags)) if cpu else ""
+    except libvirt.libvirtError as error:
+        if _alive(connection):
+            log.info("no list of CPU features", domain_type=domain_type, error=error.get_error_message())
+            return ""
+        raise
+
+
+def _host(read: Capabilities, cpus: tuple[GuestCpus, ...], connection: libvirt.virConnect) -> Host:
     memory = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     unused = sum(memory.get(part, 0) for part in ("free", "buffers", "cached"))
+    networks = _listed(connection, lambda: connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE))
+    interfaces = _listed(connection, lambda: connection.listAllInterfaces(libvirt.VIR_CONNECT_LIST_INTERFACES_ACTIVE))
     return Host(
         uuid=read.uuid,
         hostname=connection.getHostname(),
@@ -580,10 +677,24 @@ def _host(read: Capabilities, cpu_model: str, connection: libvirt.virConnect) ->
         memory_free=unused * KIB,
         hypervisor_version=_version(connection.getVersion()),
         libvirt_version=_version(connection.getLibVersion()),
-        cpu_model=cpu_model,
+        cpu_model=cpus[0].model if cpus else "",
         machine_types=read.machine_types,
         domain_types=read.domain_types,
+        guest_cpus=cpus,
+        hugepages=read.hugepages,
+        networks=networks,
+        interfaces=None if interfaces is None else host_interfaces(interfaces),
     )
+
+
+def _listed(connection: libvirt.virConnect, call: Callable[[], list[Any]]) -> tuple[str, ...] | None:
+    """Names; None where this libvirt was built or installed without that driver."""
+    try:
+        return tuple(sorted(one.name() for one in call()))
+    except libvirt.libvirtError:
+        if _alive(connection):
+            return None
+        raise
 
 
 def _version(number: int) -> str:
@@ -623,13 +734,17 @@ def _former(connection: libvirt.virConnect, domain_xml: str) -> Any | None:
 
 def _facts(domain_xml: str) -> tuple[UUID, str]:
     """UUID and name."""
-    try:
-        facts = domain_facts.read(domain_xml)
-    except BadXml as error:
-        raise Refused(f"the definition {error}") from error
+    facts = _read(domain_xml)
     if facts.uuid is None:
         raise Refused("the definition has no UUID")
     return facts.uuid, facts.name
+
+
+def _read(domain_xml: str) -> DomainFacts:
+    try:
+        return domain_facts.read(domain_xml)
+    except BadXml as error:
+        raise Refused(f"the definition {error}") from error
 
 
 def _define(connection: libvirt.virConnect, domain_xml: str) -> Any:
@@ -721,28 +836,75 @@ def _write_mark(domain: UUID, mark: Mark, connection: libvirt.virConnect) -> Non
 
 
 def _migrate(domain: UUID, to: Destination, still: Callable[[], None] | None, connection: libvirt.virConnect) -> None:
-    found = _find(connection, domain)
+    found, flags, parameters = _find(connection, domain), _flags(to), _parameters(to, connection.getLibVersion())
     if still is not None:
         still()
     try:
-        found.migrateToURI3(to.peer_uri, _parameters(to), _flags(to))
+        if to.max_downtime_ms is not None and found.isActive():
+            found.migrateSetMaxDowntime(to.max_downtime_ms)
+        found.migrateToURI3(to.peer_uri, parameters, flags)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and _has_job(found):
             raise Busy(error.get_error_message() or str(error), error.get_error_code()) from error
         raise _port_error(error, connection, _MIGRATION_ERRORS, MigrationFailed) from error
 
 
+_WHERE = (libvirt.VIR_MIGRATE_PARAM_URI, libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION)
+"""All that a recovery may be told."""
+
+
+def _recover(domain: UUID, to: Destination, still: Callable[[], None] | None, connection: libvirt.virConnect) -> None:
+    """QEMU may not have noticed that the link broke: until its copy is stopped it refuses to begin another."""
+    found = _find(connection, domain)
+    if _state(found) != (State.PAUSED, Reason.POSTCOPY_FAILED):
+        raise Refused(f"{found.name()} has no post-copy that broke")
+    if still is not None:
+        still()
+    with contextlib.suppress(libvirt.libvirtError):  # it has stopped already
+        found.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+    resuming = _flags(to) | libvirt.VIR_MIGRATE_POSTCOPY | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
+    given = _parameters(to, connection.getLibVersion())
+    where = {name: given[name] for name in _WHERE if name in given}
+    try:
+        found.migrateToURI3(to.peer_uri, where, resuming)
+    except libvirt.libvirtError as error:
+        raise _port_error(error, connection, _MIGRATION_ERRORS, MigrationFailed) from error
+
+
 def _flags(to: Destination) -> int:
+    chosen = {
+        libvirt.VIR_MIGRATE_UNSAFE: to.unsafe,
+        libvirt.VIR_MIGRATE_TLS: to.tls,
+        libvirt.VIR_MIGRATE_POSTCOPY: to.post_copy,
+        libvirt.VIR_MIGRATE_AUTO_CONVERGE: to.auto_converge is not None,
+        libvirt.VIR_MIGRATE_PARALLEL: to.parallel_connections > 0,
+        libvirt.VIR_MIGRATE_COMPRESSED: to.compression is not None,
+    }
     flags: int = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_PERSIST_DEST
-    return flags | libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else flags
+    for flag, wanted in chosen.items():
+        flags |= flag if wanted else 0
+    return flags
 
 
-def _parameters(to: Destination) -> dict[str, Any]:
+def _parameters(to: Destination, libvirt_version: int) -> dict[str, Any]:
+    """Names that the binding knows only where it was built against a newer libvirt are spelled out."""
+    if to.compression in (Compression.ZLIB, Compression.ZSTD) and libvirt_version < ZSTD_SINCE:
+        raise Incompatible(
+            f"libvirt {_version(libvirt_version)} cannot compress with {to.compression}: 9.4 or newer can, and xbzrle always"
+        )
+    cap = None if to.bandwidth is None else _mib(to.bandwidth)
     chosen = {
         libvirt.VIR_MIGRATE_PARAM_URI: to.migration_uri,
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: to.domain_xml,
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: to.domain_xml,
-        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: None if to.bandwidth is None else _mib(to.bandwidth),
+        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: cap,
+        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY: cap if to.post_copy else None,
+        "bandwidth.avail.switchover": to.switchover_bandwidth if libvirt_version >= SWITCHOVER_SINCE else None,
+        libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL: to.auto_converge and to.auto_converge.initial,
+        libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT: to.auto_converge and to.auto_converge.increment,
+        libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS: to.parallel_connections or None,
+        libvirt.VIR_MIGRATE_PARAM_COMPRESSION: to.compression and [to.compression.value],
+        libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION: to.tls_name if to.tls else None,
     }
     return {name: value for name, value in chosen.items() if value is not None}
 
@@ -760,7 +922,8 @@ def _has_job(found: Any) -> bool:
 
 
 def _progress(domain: UUID, connection: libvirt.virConnect) -> Progress | None:
-    stats = _job_stats(_find(connection, domain))
+    found = _find(connection, domain)
+    stats = _job_stats(found)
     if not stats or _JOBS.get(stats.get("operation", 0)) is not Job.MIGRATION_OUT:
         return None
     return Progress(
@@ -772,6 +935,13 @@ def _progress(domain: UUID, connection: libvirt.virConnect) -> Progress | None:
         iteration=stats.get("memory_iteration", 0),
         elapsed_ms=stats.get("time_elapsed", 0),
         expected_downtime_ms=stats.get("downtime"),
+        phase=_PHASES.get(_state(found), CopyPhase.LIVE),
+        throttle=stats.get("auto_converge_throttle", 0),
+        page_size=stats.get("memory_page_size", 4096),
+        postcopy_requests=stats.get("memory_postcopy_requests", 0),
+        disk_total=stats.get("disk_total", 0),
+        disk_processed=stats.get("disk_processed", 0),
+        disk_remaining=stats.get("disk_remaining", 0),
     )
 
 
@@ -797,7 +967,11 @@ def _steer(domain: UUID, steer: Steer, connection: libvirt.virConnect) -> None:
         case SetDowntime(ms):
             found.migrateSetMaxDowntime(ms)
         case SetBandwidth(bytes_per_second):
-            found.migrateSetMaxSpeed(_mib(bytes_per_second))
+            found.migrateSetMaxSpeed(UNCAPPED_MIB if bytes_per_second is None else _mib(bytes_per_second))
+        case SwitchToPostCopy():
+            found.migrateStartPostCopy()
+        case StopAndCopy():
+            found.migrateSetMaxDowntime(LONGEST_DOWNTIME_MS)
         case Abort():
             found.abortJob()
         case _:

@@ -46,6 +46,11 @@ def advanced(copying: Copying, load: Load, rate: float, max_downtime_s: float, s
     return copying
 
 
+def stopped(copying: Copying) -> Copying:
+    """The guest is stopped in the middle of a pass: what it has written meanwhile is sent too."""
+    return replace(copying, remaining=copying.remaining + copying.dirtied, dirtied=0.0, ready=True)
+
+
 def _sent(copying: Copying, load: Load, rate: float, seconds: float) -> Copying:
     dirtied = min(float(load.working_set), copying.dirtied + load.dirty_rate * seconds)
     amount = min(copying.remaining, rate * seconds)

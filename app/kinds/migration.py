@@ -30,7 +30,7 @@ class Phase(StrEnum):
     """Drover has not looked at it yet. If it stays so, no worker runs: start `drover work`."""
     PENDING = "Pending"
     """It waits for one of the migrations that may run at once, in the cluster or out of its source. It starts by
-    itself, oldest first; a higher limit or fewer migrations help."""
+    itself, the most urgent first (spec.priority) and of those the oldest; a higher limit or fewer migrations help."""
     SCHEDULING = "Scheduling"
     """No node fits yet, or those that fit receive as many guests as they may. The condition Scheduled says which node
     is out and why: uncordon or add one, or relax a selector."""
@@ -67,6 +67,8 @@ class Reason(StrEnum):
     """There is no VirtualMachine of that name in the Migration's namespace. Check spec.selector.name."""
     VM_NOT_RUNNING = "VMNotRunning"
     """The VirtualMachine has no running guest to move. Wait until its phase is Running."""
+    VM_NOT_MIGRATABLE = "VMNotMigratable"
+    """Something keeps the guest on its host; the VirtualMachine's condition LiveMigratable says what, and what would help."""
     MIGRATION_IN_PROGRESS = "MigrationInProgress"
     """Another Migration of the same VirtualMachine is unfinished. Wait for it or delete it."""
     NODE_SELECTOR_CONFLICT = "NodeSelectorConflict"
@@ -120,6 +122,17 @@ class AbortStatus(StrEnum):
     """It came too late: the guest has moved."""
 
 
+class Priority(StrEnum):
+    """How urgent a Migration is, in KubeVirt's words. Whoever waits for long is lifted a step now and then."""
+
+    SYSTEM_CRITICAL = "system-critical"
+    """A node must be emptied: evacuations. Served first."""
+    USER_TRIGGERED = "user-triggered"
+    """Somebody asked for this move."""
+    SYSTEM_MAINTENANCE = "system-maintenance"
+    """It may wait for everybody else: rebalancing."""
+
+
 class VMSelector(Shape):
     """Which VirtualMachine is moved."""
 
@@ -142,6 +155,9 @@ class MigrationSpec(Shape):
     node_selector: Annotated[LabelMap, MAP_ATOMIC] = Field(default_factory=dict)
     """Labels that the target must carry, in addition to the VirtualMachine's own nodeSelector. A key that both name with
     different values fails the Migration."""
+    priority: Priority | None = None
+    """system-critical, user-triggered or system-maintenance: who is served first when not all can run at once. Unset
+    counts as user-triggered."""
     options: MigrationOptions | None = None
     """How the guest is moved."""
 
@@ -310,7 +326,7 @@ def _check_create(document: Document) -> Iterator[FieldError]:
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     before, after = old.get("spec") or {}, new.get("spec") or {}
-    for field in ("selector", "nodeSelector", "options"):
+    for field in ("selector", "nodeSelector", "priority", "options"):
         if before.get(field) != after.get(field):
             help_ = "field is immutable: delete this Migration and create another"
             yield invalid(f"spec.{field}", after.get(field), help_)

@@ -42,6 +42,10 @@ ALLOCATABLE_MEMORY = "kubevirt.io/allocatable-memory"
 ALLOCATABLE_CPU = "kubevirt.io/allocatable-cpu"
 """Caps the CPU that this Node offers to guests; a quantity."""
 
+LIBVIRTD_WORKERS = "kubevirt.io/libvirtd-workers"
+"""How many worker threads the host's libvirtd has (max_workers in its configuration; 20 unless it was changed). Each
+migration holds one on either host, and four are left for everything else."""
+
 # Finalizers.
 MIGRATION_FINALIZER = "kubevirt.io/migration"
 VIRTUAL_MACHINE_FINALIZER = "kubevirt.io/virtualmachine"

@@ -129,20 +129,55 @@ class NodeSystemInfo(Shape):
     """amd64, arm64, …"""
 
 
+class NodeGuestCpus(Shape):
+    """The CPUs that the host can give to guests of one type."""
+
+    domain_type: str
+    """kvm or qemu."""
+    model: str = ""
+    """The named model nearest to the host's own."""
+    models: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """Every named model that it can give to a guest."""
+    features: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """Every CPU feature that it can give to a guest; empty where libvirt does not tell."""
+
+
+class NodeHypervisor(Shape):
+    """What guests can be given here, by libvirt's word. What is unset is not known, and then excludes no guest."""
+
+    domain_types: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """kvm, qemu: what it can run."""
+    machine_types: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """The machine types that its emulator offers."""
+    cpus: Annotated[list[NodeGuestCpus], ATOMIC] = Field(default_factory=list)
+    """The CPUs that it can give to guests, by domain type."""
+    networks: Annotated[list[str], ATOMIC] | None = None
+    """Active libvirt networks."""
+    interfaces: Annotated[list[str], ATOMIC] | None = None
+    """Active bridges and interfaces of the host."""
+
+
 class NodeStatus(Shape):
     """What the host offers, and how it is."""
 
     capacity: dict[str, str] = Field(default_factory=dict)
-    """What the host has: cpu and memory."""
+    """What the host has: cpu, memory, and memory in huge pages such as hugepages-2Mi."""
     allocatable: dict[str, str] = Field(default_factory=dict)
-    """What of it guests may have: cpu times the allocation ratio, and memory."""
+    """What of it guests may have: cpu times the allocation ratio, and memory apart from its huge pages."""
     conditions: Annotated[list[NodeCondition], map_by("type")] = Field(default_factory=list)
     """What was observed, with reasons."""
     addresses: Annotated[list[NodeAddress], map_by("type")] = Field(default_factory=list)
     """How it is reached."""
     node_info: NodeSystemInfo | None = None
     """What the host is."""
+    hypervisor: NodeHypervisor | None = None
+    """What guests can be given here: by this placement excludes the node for those that ask for something else."""
 
+
+DEFAULT_WORKERS = 20
+"""libvirtd's own default of max_workers."""
+SPARE_WORKERS = 4
+"""Of a libvirtd's workers: with all of them busy nobody could ask it how a migration is, nor stop one."""
 
 DRIVERS = ("qemu", "fake")
 """`fake` is the simulated host of tests and demonstrations."""
@@ -212,6 +247,16 @@ def _annotation_problems(annotations: dict[str, str]) -> Iterator[FieldError]:
                 quantity.parse(annotations[name])
             except quantity.NotAQuantity as wrong:
                 yield invalid(at(name), annotations[name], str(wrong))
+    workers = annotations.get(names.LIBVIRTD_WORKERS)
+    if workers is not None and not _is_number_above(workers, SPARE_WORKERS):
+        yield invalid(at(names.LIBVIRTD_WORKERS), workers, f"must be a number greater than {SPARE_WORKERS}")
+    for prefix in (part.strip() for part in annotations.get(names.SHARED_PATHS, "").split(",")):
+        if prefix and not prefix.startswith("/"):
+            yield invalid(at(names.SHARED_PATHS), prefix, "must be absolute paths, separated by commas")
+
+
+def _is_number_above(text: str, least: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 6 and int(text) > least
 
 
 def _check_update(_old: Document, new: Document) -> Iterator[FieldError]:

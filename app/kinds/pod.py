@@ -61,7 +61,7 @@ class ResourceRequirements(Shape):
     """What is reserved on the node."""
 
     requests: dict[str, str] = Field(default_factory=dict)
-    """Reserved: cpu and memory, as quantities."""
+    """Reserved: cpu, memory, and memory in huge pages such as hugepages-2Mi, as quantities."""
     limits: dict[str, str] = Field(default_factory=dict)
     """At most: cpu and memory, as quantities."""
 

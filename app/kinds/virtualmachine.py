@@ -18,9 +18,11 @@ from pydantic import Field
 from app.kinds import affinity, names
 from app.kinds.affinity import Affinity
 from app.kinds.domain import DomainSpec
+from app.kinds.node import TaintEffect
 from app.kinds.shape import ATOMIC, MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
-from app.machinery.errors import FieldError, forbidden, required
+from app.machinery.errors import FieldError, forbidden, invalid, required
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
+from app.machinery.names import qualified_name
 from app.machinery.objects import Document
 
 MAX_DOMAIN_XML = 256 * 1024
@@ -100,9 +102,48 @@ class Reason(StrEnum):
     HOST_DEVICES = "HostDevices"
     """The guest holds devices of its host."""
     LOCAL_STORAGE = "LocalStorage"
-    """The guest writes to a disk that only its host can reach."""
+    """The guest writes to a disk that only its host can reach. Declare what hosts share in the Nodes' annotation
+    kubevirt.io/shared-paths."""
+    NVME_DISK = "NvmeDisk"
+    """The guest has an NVMe drive of its host as a disk."""
+    TRANSIENT_DISK = "TransientDisk"
+    """What the guest wrote to a transient disk would be lost."""
+    SNAPSHOTS = "Snapshots"
+    """libvirt keeps snapshots of the guest, and moves none that has any. Delete them, or their metadata."""
+    BLOCK_JOB = "BlockJob"
+    """libvirt is at work on a disk: a copy, commit or backup. Wait until it is over."""
+    SHARED_MEMORY = "SharedMemory"
+    """The guest shares memory with others on its host."""
+    SHARED_FILESYSTEM = "SharedFilesystem"
+    """The guest has mounted a directory of its host. Unplug it first."""
+    VDPA_INTERFACE = "VdpaInterface"
+    """The guest has a vDPA interface, whose state is in its host's card."""
+    INVARIANT_TSC = "InvariantTsc"
+    """The guest counts by an invariant TSC. Give its clock's timer tsc a frequency, so that another host can keep it."""
     BEING_DELETED = "BeingDeleted"
     """The object was deleted: the guest is being shut down."""
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration's value is compared with a taint's."""
+
+    EQUAL = "Equal"
+    """The values are the same."""
+    EXISTS = "Exists"
+    """Any value; no value may be given."""
+
+
+class Toleration(Shape):
+    """Lets the guest onto nodes with a taint."""
+
+    key: str = ""
+    """The taint's key; empty with Exists matches every taint."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """Equal or Exists."""
+    value: str = ""
+    """The taint's value."""
+    effect: TaintEffect | None = None
+    """NoSchedule, PreferNoSchedule or NoExecute; unset matches each."""
 
 
 class VMSpec(Shape):
@@ -118,6 +159,8 @@ class VMSpec(Shape):
     """Labels that a node must carry. Changing it moves nothing: the next Migration uses it."""
     affinity: Affinity | None = None
     """Rules about nodes. Changing them moves nothing: the next Migration uses them."""
+    tolerations: Annotated[list[Toleration], ATOMIC] = Field(default_factory=list)
+    """The taints of nodes that do not keep this guest away. Changing them moves nothing: the next Migration uses them."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = 30
     """How long the guest has to shut down before it is ended."""
 
@@ -142,6 +185,49 @@ class VMGraphics(Shape):
     """Its port."""
 
 
+class VMCpu(Shape):
+    """The CPU that the guest sees."""
+
+    mode: str = ""
+    """custom, host-passthrough or maximum."""
+    model: str = ""
+    """The named model."""
+    required: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """Features beside the model's own."""
+    disabled: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """Features of the model that it does not have."""
+
+
+class VMDisk(Shape):
+    """A disk that the guest writes to and that lies in a file or device of its host."""
+
+    target: str
+    """As the guest sees it: vda."""
+    type: str
+    """file, block or dir."""
+    path: str
+    """Where it is on the host."""
+
+
+class VMHostRequirements(Shape):
+    """What the running guest asks of a host, from its live definition."""
+
+    domain_type: str = ""
+    """kvm or qemu."""
+    arch: str = ""
+    """Its architecture: x86_64."""
+    machine: str = ""
+    """Its machine type, with the version."""
+    cpu: VMCpu | None = None
+    """Its CPU."""
+    networks: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """The libvirt networks that it is attached to."""
+    interfaces: Annotated[list[str], ATOMIC] = Field(default_factory=list)
+    """The bridges and interfaces of its host that it is attached to."""
+    disks: Annotated[list[VMDisk], map_by("target")] = Field(default_factory=list)
+    """The disks that it writes to and that the target must reach too."""
+
+
 class VMStatus(Shape):
     """How the guest is, and where."""
 
@@ -155,6 +241,8 @@ class VMStatus(Shape):
     """What was observed, with reasons."""
     graphics: Annotated[list[VMGraphics], ATOMIC] = Field(default_factory=list)
     """Its graphical consoles."""
+    host_requirements: VMHostRequirements | None = None
+    """What the running guest asks of a host: by this its next node is chosen."""
 
 
 def _check_create(document: Document) -> Iterator[FieldError]:
@@ -171,6 +259,19 @@ def _scheduling_problems(spec: Document) -> Iterator[FieldError]:
     yield from label_problems("spec.nodeSelector", spec.get("nodeSelector"))
     if spec.get("affinity"):
         yield from affinity.problems("spec.affinity", Affinity.read(spec["affinity"]))
+    for index, toleration in enumerate(spec.get("tolerations") or ()):
+        yield from _toleration_problems(f"spec.tolerations[{index}]", Toleration.read(toleration))
+
+
+def _toleration_problems(path: str, toleration: Toleration) -> Iterator[FieldError]:
+    """As kube-apiserver words it."""
+    exists = toleration.operator is TolerationOperator.EXISTS
+    if toleration.key:
+        yield from (invalid(f"{path}.key", toleration.key, problem) for problem in qualified_name(toleration.key))
+    elif not exists:
+        yield invalid(f"{path}.operator", toleration.operator.value, "operator must be Exists when `key` is empty")
+    if exists and toleration.value:
+        yield invalid(f"{path}.operator", toleration.operator.value, "value must be empty when `operator` is 'Exists'")
 
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:

@@ -11,31 +11,32 @@ from app.lab.account import Account
 from app.lab.kernel import cache_folder
 
 BELOW_CACHE = Path("libvirt/qemu/cache/capabilities")
-"""Below a session's XDG_CACHE_HOME. libvirt judges by QEMU's and its own build, and the kernel, whether they still hold."""
+"""Below a session's XDG_CACHE_HOME."""
 LARGEST = 1 << 20
 
 
-def lend(host_cache: Path) -> None:
-    """Give a new host what earlier ones learned."""
-    place = host_cache / BELOW_CACHE
+def lend(place: Path, kind: str = "session") -> None:
+    """Give a new host what earlier ones of its kind learned, in the folder where its libvirt looks. libvirt judges by
+    QEMU's and its own build, and the kernel, whether that still holds."""
     place.mkdir(parents=True, mode=0o700)
-    for file in _kept().glob("*.xml"):
+    for file in _kept(kind).glob("*.xml"):
         (place / file.name).write_bytes(file.read_bytes())
 
 
-def keep(host_cache: Path, account: Account) -> None:
+def keep(place: Path, account: Account, kind: str = "session") -> None:
     """Keep what a host learned. Only the hosts' user's own files are read: it could have laid links to others'."""
-    for file in (host_cache / BELOW_CACHE).glob("*.xml"):
+    kept = _kept(kind)
+    for file in place.glob("*.xml"):
         learned = _own(file, account)
-        if learned and not _same(_kept() / file.name, learned):
-            descriptor, unfinished = tempfile.mkstemp(dir=_kept())
+        if learned and not _same(kept / file.name, learned):
+            descriptor, unfinished = tempfile.mkstemp(dir=kept)
             with os.fdopen(descriptor, "wb") as written:
                 written.write(learned)
-            Path(unfinished).replace(_kept() / file.name)
+            Path(unfinished).replace(kept / file.name)
 
 
-def _kept() -> Path:
-    folder = cache_folder() / "capabilities"
+def _kept(kind: str) -> Path:
+    folder = cache_folder() / ("capabilities" if kind == "session" else f"capabilities-{kind}")
     folder.mkdir(exist_ok=True)
     return folder
 

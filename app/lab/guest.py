@@ -42,13 +42,20 @@ def linux_xml(
     memory_mib: int = 256,
     dirty_mib: int = 32,
     mib_per_second: int = 4,
+    bridge: str = "",
+    address: str = "",
 ) -> str:
     """
     Its libvirt definition. It writes to `dirty_mib` of its memory, over and over, at that rate, and appends
-    `tick N` to the console file every 100 ms, on whichever host it is. Without a UUID one is given to it.
+    `tick N` to the console file every 100 ms, on whichever host it is. Without a UUID one is given to it. With a host's
+    `bridge` it has a network interface there, under that `address` (10.0.0.9/24).
     """
     identity = f"<uuid>{uuid}</uuid>" if uuid else ""
     command_line = f"{COMMAND_LINE} dirty_mib={dirty_mib} mib_per_second={mib_per_second}"
+    interface = ""
+    if bridge:
+        command_line += f" address={address}"
+        interface = f"<interface type='bridge'><source bridge={quoteattr(bridge)}/><model type='virtio'/></interface>"
     return f"""\
 <domain type='{accelerator()}'>
   <name>{escape(name)}</name>{identity}
@@ -67,6 +74,7 @@ def linux_xml(
   <devices>
     <controller type='usb' model='none'/>
     <serial type='file'><source path={quoteattr(str(console))} append='on'/><target port='0'/></serial>
+    {interface}
     <memballoon model='none'/>
   </devices>
 </domain>

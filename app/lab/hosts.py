@@ -96,7 +96,7 @@ class LabHost:
     def stop(self) -> None:
         """Ends libvirtd first, so that nothing starts behind our back, then its guests. Twice is harmless."""
         self._end_daemon()
-        capabilities.keep(self.directory / "cache", self._account)
+        capabilities.keep(self.directory / "cache" / capabilities.BELOW_CACHE, self._account)
         while guests := self.guests():
             processes.end(guests)
 
@@ -137,7 +137,7 @@ class LabHost:
         (build / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=uuid.uuid4()))
         (build / "config/libvirt/qemu.conf").write_text(QEMU_CONF.format(first=first, last=first + 31))
         (build / self.log.name).touch()
-        capabilities.lend(build / "cache")
+        capabilities.lend(build / "cache" / capabilities.BELOW_CACHE)
         for path in (build, *build.rglob("*")):
             self._account.give(path)
         build.rename(self.directory)

@@ -32,7 +32,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def guest_manifest(hosts: LabHosts, name: str = "testvm", **settings: int) -> dict[str, Any]:
+def guest_manifest(hosts: LabHosts, name: str = "testvm", **settings: Any) -> dict[str, Any]:
     """The Linux guest that ticks, as a VirtualMachine; `linux_xml` has the settings. The first time it downloads 27 MB."""
     definition = linux_xml(name, "", linux_images(hosts.images), console(hosts, name), **settings)
     return virtual_machine(name, definition, labels={"app": name}, terminationGracePeriodSeconds=30)

@@ -65,6 +65,23 @@ def find(program: str, folder: Path) -> list[Process]:
     return [found for found in named if found is not None]
 
 
+def inside(program: str, pid: int) -> list[Process]:
+    """Every process of a program in the network namespace of that one."""
+    network = _network(pid)
+    pids = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+    named = (process(one) for one in pids if _runs(program, one) and network is not None and _network(one) == network)
+    return [found for found in named if found is not None]
+
+
+def innermost(pid: int) -> Process:
+    """The end of a chain of processes, each the only child of the one before. Raises LookupError once it has ended."""
+    while children := _children(pid):
+        pid = children[0]
+    if (found := process(pid)) is None:
+        raise LookupError(f"process {pid} has ended")
+    return found
+
+
 def end(processes: Iterable[Process], grace_s: float = 5) -> None:
     """SIGTERM, and SIGKILL after the grace; returns when all of them are over. Twice is harmless."""
     with ExitStack() as stack:
@@ -104,6 +121,25 @@ def _outlasting(held: dict[int, Process], timeout_s: float) -> dict[int, Process
 
 def _is(program: str, below: re.Pattern[str], arguments: tuple[str, ...]) -> bool:
     return bool(arguments) and Path(arguments[0]).name == program and any(map(below.search, arguments[1:]))
+
+
+def _runs(program: str, pid: int) -> bool:
+    arguments = _arguments(pid)
+    return bool(arguments) and Path(arguments[0]).name == program
+
+
+def _network(pid: int) -> str | None:
+    try:
+        return str((PROC / str(pid) / "ns/net").readlink())
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in (PROC / str(pid) / "task" / str(pid) / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _arguments(pid: int) -> tuple[str, ...]:

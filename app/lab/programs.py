@@ -22,6 +22,10 @@ PACKAGES = {
     "apt-cache": "apt",
     "dpkg": "dpkg",
     "zstd": "zstd",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "mount": "mount",
 }
 DRIVER = Path("lib/libvirt/connection-driver/libvirt_driver_qemu.so")
 """libvirt's QEMU driver, a package of its own: below /usr, in the architecture's folder or not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +16,7 @@ from app.hypervisor.libvirt_driver import Deadlines, LibvirtHypervisors
 from app.hypervisor.precopy import Load
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHosts
+from app.lab.namespaces import NamespaceLab
 
 MIB = 1 << 20
 MEMORY_MIB = 48
@@ -38,6 +39,12 @@ class Site(Protocol):
 
     async def lose(self, host: str) -> None:
         """Connections to it break, its guests go on, and it is there again at once."""
+
+    async def break_post_copy(self, host: str, guest: UUID) -> None:
+        """The connection that carries its pages away from there is gone, and both hosts hear of it."""
+
+    def forbid_post_copy(self) -> None:
+        """QEMU there may not do it."""
 
     async def close(self) -> None: ...
 
@@ -63,14 +70,25 @@ class FakeSite:
     async def lose(self, host: str) -> None:
         self.cloud.disconnect(host)
 
+    async def break_post_copy(self, host: str, guest: UUID) -> None:
+        migration = self.cloud[host].guests[guest].migration
+        assert migration is not None
+        migration.broken = True
+
+    def forbid_post_copy(self) -> None:
+        self.cloud[B].faults.lacks_post_copy = True
+
     async def close(self) -> None:
         await self.hypervisors.close()
         await self.cloud.close()
 
 
-class LibvirtSite:
-    def __init__(self, lab: LabHosts, deadlines: Deadlines | None = None) -> None:
-        self.lab = lab
+LabT = TypeVar("LabT", LabHosts, NamespaceLab)
+
+
+class RealSite(Generic[LabT]):
+    def __init__(self, lab: LabT, deadlines: Deadlines | None = None) -> None:
+        self.lab: LabT = lab
         self.hypervisors: Hypervisors = LibvirtHypervisors(deadlines)
 
     def uri(self, host: str) -> str:
@@ -83,8 +101,15 @@ class LibvirtSite:
         return boot_sector_xml(name, str(uuid), image, memory_mib=MEMORY_MIB)
 
     def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
-        socket = self.lab[host].migration_sockets / f"{uuid4().hex[:8]}.sock"
-        return Destination(self.uri(host), f"unix://{socket}", bandwidth=bandwidth)
+        raise NotImplementedError
+
+    def forbid_post_copy(self) -> None:
+        assert Path("/proc/sys/vm/unprivileged_userfaultfd").read_text() == "0\n", (
+            "the kernel lets every user do post-copy"
+        )
+
+    async def break_post_copy(self, host: str, guest: UUID) -> None:
+        await break_post_copy(self.uri(host), guest)
 
     async def lose(self, host: str) -> None:
         await asyncio.to_thread(self.lab[host].kill)
@@ -99,6 +124,27 @@ class LibvirtSite:
                 await hypervisor.destroy(domain.uuid)
                 await hypervisor.undefine(domain.uuid)
         await self.hypervisors.close()
+
+
+class LibvirtSite(RealSite[LabHosts]):
+    """Hosts without rights."""
+
+    def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
+        socket = self.lab[host].migration_sockets / f"{uuid4().hex[:8]}.sock"
+        return Destination(self.uri(host), f"unix://{socket}", bandwidth=bandwidth)
+
+
+class NamespaceSite(RealSite[NamespaceLab]):
+    """Hosts of root's, whose QEMU may do post-copy."""
+
+    def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
+        return Destination(self.lab[host].peer_uri, self.lab[host].migration_uri, bandwidth=bandwidth)
+
+
+async def break_post_copy(uri: str, guest: UUID) -> None:
+    """By virsh: Drover never does that to a healthy one."""
+    virsh = await asyncio.create_subprocess_exec("virsh", "-c", uri, "domjobabort", str(guest), "--postcopy")
+    assert await virsh.wait() == 0
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +170,28 @@ async def fake_site() -> AsyncIterator[FakeSite]:
 
 @pytest.fixture(params=["fake", pytest.param("libvirt", marks=pytest.mark.libvirt)])
 def site(request: pytest.FixtureRequest) -> Site:
+    found: Site = request.getfixturevalue(f"{request.param}_site")
+    return found
+
+
+@pytest.fixture(scope="session")
+def namespace_lab() -> Iterator[NamespaceLab]:
+    with NamespaceLab(A, B) as standing:
+        yield standing
+
+
+@pytest.fixture
+async def namespaces_site(namespace_lab: NamespaceLab) -> AsyncIterator[NamespaceSite]:
+    site = NamespaceSite(namespace_lab)
+    yield site
+    await site.close()
+
+
+@pytest.fixture(
+    params=["fake", pytest.param("namespaces", marks=[pytest.mark.libvirt, pytest.mark.namespaces])],
+)
+def post_copy_site(request: pytest.FixtureRequest) -> Site:
+    """Hosts that can do post-copy."""
     found: Site = request.getfixturevalue(f"{request.param}_site")
     return found
 

@@ -6,7 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from app.hypervisor.capabilities import read_capabilities, read_cpu_model
+from app.hypervisor.base import GuestCpus
+from app.hypervisor.capabilities import (
+    host_interfaces,
+    host_model_cpu,
+    read_capabilities,
+    read_cpu_model,
+    read_guest_cpus,
+)
 
 HOST = """
 <capabilities>
@@ -39,3 +46,43 @@ def test_the_cpu_model_is_the_nearest_named_one() -> None:
 
     assert read_cpu_model(f"<domainCapabilities><cpu>{modes}</cpu></domainCapabilities>") == "EPYC"
     assert read_cpu_model("<domainCapabilities/>") == ""
+
+
+CPUS = """
+<domainCapabilities><cpu>
+  <mode name='host-model' supported='yes'>
+    <model fallback='forbid'>EPYC</model><vendor>AMD</vendor>
+    <feature policy='require' name='acpi'/><feature policy='disable' name='vme'/>
+  </mode>
+  <mode name='custom'><model usable='yes'>qemu64</model><model usable='no'>Dhyana</model><model usable='yes'>486</model></mode>
+</cpu></domainCapabilities>
+"""
+
+
+def test_guests_may_have_the_usable_models_and_the_expanded_features() -> None:
+    expanded = (
+        "<cpu><model>EPYC</model><feature policy='require' name='avx2'/><feature policy='disable' name='vme'/></cpu>"
+    )
+
+    assert GuestCpus("qemu", "EPYC", ("486", "qemu64"), ("avx2",)) == read_guest_cpus(CPUS, "qemu", expanded)
+    assert GuestCpus("qemu", "EPYC", ("486", "qemu64"), ()) == read_guest_cpus(CPUS, "qemu", "")
+
+
+def test_host_model_is_a_cpu_that_libvirt_can_expand() -> None:
+    cpu = host_model_cpu(CPUS)
+
+    assert cpu.startswith("<cpu ")
+    assert all(part in cpu for part in ("EPYC</model>", "<vendor>AMD", "name='acpi'".replace("'", '"')))
+    assert host_model_cpu("<domainCapabilities/>") == ""
+
+
+def test_huge_pages_are_counted_over_all_cells() -> None:
+    sizes = "<pages unit='KiB' size='4'>9</pages><pages unit='KiB' size='2048'>3</pages><pages size='1048576'>0</pages>"
+    cell = f"<cell>{sizes}</cell>"
+    told = HOST.replace("</cpu>", f"</cpu><topology><cells>{cell}{cell}</cells></topology>", 1)
+
+    assert read_capabilities(told).hugepages == ((2 << 20, 6 * (2 << 20)),)
+
+
+def test_interfaces_of_guests_and_loopback_are_not_the_hosts() -> None:
+    assert host_interfaces(["vnet3", "lo", "br0", "macvtap0", "eth0"]) == ("br0", "eth0")

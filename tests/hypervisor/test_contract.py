@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
+from app.hypervisor import domain_facts
 from app.hypervisor.base import (
     Abort,
     Aborted,
     Busy,
+    Candidate,
     Change,
+    Compression,
+    Destination,
     DomainExists,
     DomainGone,
     Hypervisor,
+    Incompatible,
     Job,
     Mark,
     MigrationFailed,
@@ -24,6 +30,10 @@ from app.hypervisor.base import (
     SetBandwidth,
     SetDowntime,
     State,
+    Steer,
+    StopAndCopy,
+    SwitchToPostCopy,
+    Throttling,
     Unreachable,
 )
 from tests.hypervisor.conftest import MIB, A, B, Site
@@ -31,6 +41,8 @@ from tests.hypervisor.waiting import eventually, heard
 
 SLOW = 4 * MIB
 """A cap at which a busy guest never converges."""
+BRISK = 12 * MIB
+"""Another, at which a pass over all of its memory takes 4 s."""
 ABORTED = (Aborted, MigrationFailed)
 """libvirt tells an abort as a failure where it hears first that the target's QEMU has ended, and the other way round."""
 
@@ -61,6 +73,53 @@ async def test_a_host_says_what_it_is(source: Hypervisor, target: Hypervisor) ->
     assert host.cpus > 0
     assert "qemu" in host.domain_types
     assert "q35" in host.machine_types
+
+
+async def test_a_host_says_what_guests_may_have(source: Hypervisor) -> None:
+    host = await source.host()
+
+    (cpus,) = [cpus for cpus in host.guest_cpus if cpus.domain_type == "qemu"]
+    assert {"qemu64", "Nehalem"} <= set(cpus.models)
+    assert cpus.model == host.cpu_model or "kvm" in host.domain_types
+    assert host.networks is not None and host.interfaces is not None
+    assert not {name for name in host.interfaces if name == "lo" or name.startswith("vnet")}
+
+
+async def test_a_running_guest_is_inspected(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    seen = await source.inspect(guest)
+    assert domain_facts.read(seen.definition).uuid == guest
+    assert (seen.snapshots, seen.block_jobs) == (0, ())
+
+    await source.destroy(guest)
+    with pytest.raises(Refused):
+        await source.inspect(guest)
+
+
+async def test_a_host_judges_a_guest_by_its_cpu(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+    read = domain_facts.read((await source.inspect(guest)).definition)
+    candidate = Candidate(guest, read.name, "qemu", read.arch or "x86_64", read.machine)
+    own = domain_facts.cpu_xml(read.cpu) if read.cpu else ""
+
+    await target.judge(replace(candidate, cpu_xml=own))
+    await target.judge(replace(candidate, cpu_xml=domain_facts.cpu_xml(domain_facts.Cpu("custom", "Nehalem"))))
+    with pytest.raises(Incompatible):
+        await target.judge(replace(candidate, cpu_xml=domain_facts.cpu_xml(domain_facts.Cpu("custom", "EPYC-Milan"))))
+
+
+async def test_a_host_has_one_domain_of_a_name(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+    name = (await source.look(guest)).name
+
+    await target.judge(Candidate(guest, name))
+    for candidate in (Candidate(guest, "another"), Candidate(uuid4(), name)):
+        with pytest.raises(DomainExists):
+            await source.judge(candidate)
+
+    await source.destroy(guest)
+    await source.judge(Candidate(guest, name))
 
 
 async def test_an_unknown_domain_is_absent_and_every_verb_says_gone(source: Hypervisor) -> None:
@@ -383,10 +442,163 @@ async def test_a_lifted_cap_ends_the_move(site: Site, source: Hypervisor, target
     assert (await target.look(guest)).state is State.RUNNING
 
 
+@pytest.mark.parametrize("steer", [SetDowntime(60_000), StopAndCopy()], ids=["by its downtime", "at once"])
+async def test_a_guest_that_is_stopped_for_as_long_as_it_takes_arrives_running(
+    site: Site, source: Hypervisor, target: Hypervisor, steer: Steer
+) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site, site.destination(B, bandwidth=BRISK)))
+        await copying(source, guest)
+
+        await source.steer(guest, steer)
+
+    assert move.result() is None
+    there = await target.look(guest)
+    assert (there.state, there.reason) == (State.RUNNING, Reason.MIGRATED)
+
+
+async def test_a_downtime_may_be_allowed_from_the_start(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+
+    to = replace(site.destination(B, bandwidth=BRISK), max_downtime_ms=60_000)
+    await source.migrate(guest, to)
+
+    assert (await source.look(guest)).state is State.SHUTOFF
+
+
+async def test_every_pass_is_told_of(site: Site, source: Hypervisor) -> None:
+    guest, events = await started(site, source, busy=True), source.lifecycle()
+
+    await source.migrate(guest, site.destination(B))
+
+    assert (await heard(events, Change.ITERATED, "1")).domain == guest
+
+
+async def test_a_guest_that_writes_too_fast_is_held_back_where_that_is_allowed(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    to = replace(site.destination(B, bandwidth=SLOW * 4), auto_converge=Throttling(90, 9), max_downtime_ms=1)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(source, guest, site, to))
+
+        seen = await eventually(lambda: source.progress(guest), lambda now: now is not None and now.throttle > 0)
+        await source.steer(guest, Abort())
+
+    assert seen is not None
+    assert seen.throttle >= 90
+
+
+@pytest.mark.parametrize("how", ["parallel", "compressed"])
+async def test_memory_travels_side_by_side_or_packed(
+    site: Site, source: Hypervisor, target: Hypervisor, how: str
+) -> None:
+    guest, to = await started(site, source), site.destination(B)
+    to = replace(to, parallel_connections=2) if how == "parallel" else replace(to, compression=Compression.XBZRLE)
+
+    await source.migrate(guest, to)
+
+    assert (await target.look(guest)).state is State.RUNNING
+
+
+async def test_without_a_broken_post_copy_nothing_is_recovered(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    with pytest.raises(Refused):
+        await source.recover(guest, site.destination(B))
+
+    assert (await source.look(guest)).state is State.RUNNING
+
+
+async def test_post_copy_that_was_not_allowed_from_the_start_is_refused(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(source, guest, site))
+        await copying(source, guest)
+
+        with pytest.raises(Refused):
+            await source.steer(guest, SwitchToPostCopy())
+        await source.steer(guest, Abort())
+
+    await settled(source, guest, State.RUNNING)
+
+
+async def in_post_copy(site: Site, source: Hypervisor, target: Hypervisor, guest: UUID) -> None:
+    await copying(source, guest)
+    await source.steer(guest, SwitchToPostCopy())
+    await eventually(lambda: target.look(guest), lambda seen: seen.reason is Reason.POSTCOPY)
+
+
+def post_copy(site: Site) -> Destination:
+    return replace(site.destination(B, bandwidth=BRISK), post_copy=True)
+
+
+async def test_in_post_copy_the_guest_runs_on_the_target_and_fetches_the_rest(post_copy_site: Site) -> None:
+    site = post_copy_site
+    source, target = await _pair(site)
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site, post_copy(site)))
+        await in_post_copy(site, source, target, guest)
+
+        here, there = await source.look(guest), await target.look(guest)
+
+    assert (here.state, here.reason) == (State.PAUSED, Reason.POSTCOPY)
+    assert (there.state, there.reason) == (State.RUNNING, Reason.POSTCOPY)
+    assert move.result() is None
+    there = await target.look(guest)
+    assert (there.state, there.reason, there.job) == (State.RUNNING, Reason.MIGRATED, Job.NONE)
+    assert (await source.look(guest)).state is State.SHUTOFF
+
+
+async def test_post_copy_is_not_aborted(post_copy_site: Site) -> None:
+    site = post_copy_site
+    source, target = await _pair(site)
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site, post_copy(site)))
+        await in_post_copy(site, source, target, guest)
+
+        with pytest.raises(Refused):
+            await source.steer(guest, Abort())
+
+    assert move.result() is None
+
+
+async def test_a_broken_post_copy_is_recovered_and_ends_on_the_target(post_copy_site: Site) -> None:
+    site = post_copy_site
+    source, target = await _pair(site)
+    guest = await started(site, source, busy=True)
+    async with asyncio.TaskGroup() as group:
+        move = group.create_task(_outcome(source, guest, site, post_copy(site)))
+        await in_post_copy(site, source, target, guest)
+
+        await site.break_post_copy(A, guest)
+
+    assert isinstance(move.result(), MigrationFailed)
+    here = await eventually(lambda: source.look(guest), lambda seen: seen.reason is Reason.POSTCOPY_FAILED)
+    there = await eventually(lambda: target.look(guest), lambda seen: seen.reason is Reason.POSTCOPY_FAILED)
+    assert (here.state, there.state) == (State.PAUSED, State.RUNNING)
+    await source.recover(guest, post_copy(site))
+    there = await target.look(guest)
+    assert (there.state, there.reason, there.job) == (State.RUNNING, Reason.MIGRATED, Job.NONE)
+    assert (await source.look(guest)).state is State.SHUTOFF
+
+
+async def test_where_post_copy_is_not_supported_nothing_moves(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    site.forbid_post_copy()
+
+    with pytest.raises(MigrationFailed):
+        await source.migrate(guest, post_copy(site))
+
+    seen = await source.look(guest)
+    assert (seen.state, seen.job) == (State.RUNNING, Job.NONE)
+
+
 async def test_without_a_job_nothing_is_steered(site: Site, source: Hypervisor) -> None:
     guest = await started(site, source)
 
-    for steer in (Abort(), SetDowntime(100), SetBandwidth(MIB)):
+    for steer in (Abort(), SetDowntime(100), SetBandwidth(MIB), SetBandwidth(None), SwitchToPostCopy(), StopAndCopy()):
         with pytest.raises(Refused):
             await source.steer(guest, steer)
 
@@ -484,10 +696,14 @@ async def test_nobody_answers_at_a_wrong_address(site: Site) -> None:
         await site.hypervisors.connect(site.uri(A).replace(A, "nowhere"))
 
 
-async def _outcome(source: Hypervisor, guest: UUID, site: Site) -> Exception | None:
-    """How a capped migration ended."""
+async def _pair(site: Site) -> tuple[Hypervisor, Hypervisor]:
+    return await site.hypervisors.connect(site.uri(A)), await site.hypervisors.connect(site.uri(B))
+
+
+async def _outcome(source: Hypervisor, guest: UUID, site: Site, to: Destination | None = None) -> Exception | None:
+    """How a migration ended: a capped one, where nothing else is said."""
     try:
-        await source.migrate(guest, site.destination(B, bandwidth=SLOW))
+        await source.migrate(guest, to or site.destination(B, bandwidth=SLOW))
     except (Aborted, MigrationFailed, Unreachable) as error:
         return error
     return None

@@ -15,12 +15,12 @@ from app.hypervisor.domain_xml import (
     MARK_PREFIX,
     Policy,
     definition,
-    demand,
     mark_xml,
     problems,
     read,
     read_mark,
 )
+from app.hypervisor.domain_xml import facts as spec_facts
 from app.lab.hosts import LabHost, LabHosts
 from tests.kinds.domains import domain
 from tests.kinds.test_domain_json import BEYOND, ROWS, Row
@@ -64,7 +64,7 @@ def test_the_smallest_domain_starts(host: LabHost) -> None:
     assert ("default_smallest", uuid, "qemu", 1) == (facts.name, facts.uuid, facts.type, facts.vcpus)
     assert Mark(store="s", vm="default/smallest") == facts.mark
     # libvirt counts in KiB and rounds up.
-    assert demand({"domain": domain()}).memory <= facts.memory < 64 * 10**6 + 2**20
+    assert spec_facts({"domain": domain()}).memory <= facts.memory < 64 * 10**6 + 2**20
 
 
 def test_what_libvirt_writes_of_a_running_guest_is_allowed_again(host: LabHost) -> None:

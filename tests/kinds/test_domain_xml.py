@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.hypervisor.base import Mark
-from app.hypervisor.domain_facts import Disk, Graphics, Interface
+from app.hypervisor.domain_blockers import Blocker
+from app.hypervisor.domain_facts import Cpu, Disk, Graphics, Interface
 from app.hypervisor.domain_xml import (
     MARK_NAMESPACE,
     BadXml,
-    Demand,
     definition,
-    demand,
+    facts,
     for_target,
     from_xml,
     mark_xml,
@@ -124,24 +124,24 @@ def test_a_damaged_mark_reads_as_not_said() -> None:
 
 
 def test_what_is_read_of_a_domain() -> None:
-    facts = read(from_xml(FULL, **IDENTITY))
+    found = read(from_xml(FULL, **IDENTITY))
 
     assert ("default_testvm", UUID(int=1), "kvm", "x86_64", "pc-i440fx-7.2") == (
-        facts.name, facts.uuid, facts.type, facts.arch, facts.machine
+        found.name, found.uuid, found.type, found.arch, found.machine
     )  # fmt: skip
     assert (
-        facts.memory, facts.vcpus, facts.host_devices, facts.cpu_mode, facts.cpu_model
-    ) == (64 * 2**20, 2, 1, "custom", "qemu64")  # fmt: skip
+        found.memory, found.vcpus, found.cpu, [blocked.by for blocked in found.blockers]
+    ) == (64 * 2**20, 2, Cpu("custom", "qemu64"), [Blocker.HOST_DEVICE])  # fmt: skip
     assert (
         Disk("vda", "file", "disk", "/i/a", "qcow2", read_only=False, shareable=False),
         Disk("hdc", "file", "cdrom", None, "raw", read_only=True, shareable=False),
         Disk("vdb", "block", "disk", "/dev/vg/a", "raw", read_only=True, shareable=True),
         Disk("vdc", "network", "disk", None, "raw", read_only=False, shareable=False),
-    ) == facts.disks
-    assert (Interface("bridge", "br0", "52:54:00:00:00:01", "virtio"),) == facts.interfaces
-    assert (Graphics("vnc", "127.0.0.1", 5901), Graphics("spice", "::1", None)) == facts.graphics
-    assert facts.files == ("/i/vmlinuz", "/i/console.log", "/i/log")
-    assert IDENTITY["mark"] == facts.mark
+    ) == found.disks
+    assert (Interface("bridge", "br0", "52:54:00:00:00:01", "virtio"),) == found.interfaces
+    assert (Graphics("vnc", "127.0.0.1", 5901), Graphics("spice", "::1", None)) == found.graphics
+    assert found.files == ("/i/vmlinuz", "/i/console.log", "/i/log")
+    assert IDENTITY["mark"] == found.mark
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,9 @@ def test_what_is_read_of_a_domain() -> None:
     ],
 )
 def test_cells_cannot_hide_how_much_memory_is_taken(within: str, expected: int) -> None:
-    assert Demand(expected, 1) == demand({"domainXML": xml(within=within)})
+    found = facts({"domainXML": xml(within=within)})
+
+    assert (expected, 1) == (found.memory, found.vcpus)
 
 
 def test_a_disk_is_elsewhere_on_the_target() -> None:

@@ -37,9 +37,9 @@ def test_other_peoples_files_are_not_kept(tmp_path: Path, kind: str) -> None:
     secret.write_text("secret")
     if kind == "a link":
         (place / name).symlink_to(secret)
-        keep(tmp_path, me)
+        keep(place, me)
     else:
         (place / name).write_text("secret")
-        keep(tmp_path, replace(me, uid=me.uid + 1))
+        keep(place, replace(me, uid=me.uid + 1))
 
     assert not (cache_folder() / "capabilities" / name).exists()

@@ -15,12 +15,15 @@ from app.controllers.migration.decide import CancelRun, Conclude, Decision, Star
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
 from app.controllers.migration.plan import Place, Plan
+from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, target_pod
+from app.controllers.storage import is_declared_shared
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
 from app.kinds.migration import FINAL, MigrationConfiguration, MigrationState, MigrationStatus
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
+from app.kinds.virtualmachine import VMHostRequirements
 from app.machinery.objects import Document
 from app.store.base import Key, Run, Scope, Transaction
 
@@ -135,6 +138,7 @@ class Committer:
             peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
             bandwidth=_bandwidth(scene.migration),
+            unsafe=_is_declared_shared(guest.vm, source, target),
             store=self.store_id,
             migration_uid=uid,
             attempt=attempt,
@@ -193,6 +197,12 @@ def _state(status: MigrationStatus, scene: Scene, plan: Plan) -> MigrationState:
             ),
         }
     )
+
+
+def _is_declared_shared(vm: Document, source: Document, target: Document) -> bool:
+    told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
+    prefixes = [shared_paths(node["metadata"].get("annotations") or {}) for node in (source, target)]
+    return is_declared_shared(told.disks, *prefixes)
 
 
 def _bandwidth(migration: Document) -> int | None:

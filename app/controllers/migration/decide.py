@@ -22,7 +22,7 @@ from uuid import UUID
 
 from app.controllers.migration.exit_codes import MEANINGS, Where, known
 from app.controllers.outcome import SETTLED, Again, Outcome
-from app.controllers.placement import Placement
+from app.controllers.placement.pipeline import NAMED, Placement
 from app.kinds.migration import (
     FINAL,
     AbortStatus,
@@ -60,6 +60,8 @@ class VMSeen:
     node: str
     leaving: bool = False
     """Its deletion has begun."""
+    bound: str | None = None
+    """What keeps its guest where it is, if anything is known to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,9 @@ class Room:
     targets_full: frozenset[str] = frozenset()
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Nodes that fit and have a slot, best first."""
-        return tuple(node for node in self.placement.fitting if node not in self.targets_full)
+    def target(self) -> str | None:
+        """The best of the nodes that fit and have a slot."""
+        return next((node for node in self.placement.fitting if node not in self.targets_full), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ def start(seen: Seen) -> Decision:
         return failed(
             seen, Reason.VM_NOT_RUNNING, f'VirtualMachine "{seen.vm_name}" is {how}; only a running one can be moved'
         )
+    if vm.bound is not None:
+        return failed(seen, Reason.VM_NOT_MIGRATABLE, f'VirtualMachine "{seen.vm_name}" cannot be moved: {vm.bound}')
     if seen.contradiction is not None:
         return failed(seen, Reason.NODE_SELECTOR_CONFLICT, seen.contradiction)
     assert seen.room is not None, "BUG: a VirtualMachine that can be moved was not placed"
@@ -221,10 +225,12 @@ def _place(seen: Seen, vm: VMSeen, room: Room) -> Decision:
         return _queue(seen, "the cluster" if room.cluster_full else f"node {vm.node}")
     if not room.placement.fitting:
         return _unschedulable(seen, room.placement)
-    if not room.targets:
-        full = ", ".join(sorted(room.placement.fitting))
+    target = room.target
+    if target is None:
+        names = sorted(room.placement.fitting)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        full = f"{', '.join(names[:NAMED])}{more}"
         return _waits(seen, Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, f"as many guests arrive as may at {full}")
-    target = room.targets[0]
     state = MigrationState(
         source_node=vm.node,
         target_node=target,
@@ -232,7 +238,8 @@ def _place(seen: Seen, vm: VMSeen, room: Room) -> Decision:
         mode=Mode.PRE_COPY,
     )
     status = _moved(seen, Phase.RUNNING).model_copy(update={"migration_state": state})
-    status = _observed(status, seen.now, ConditionType.SCHEDULED, "True", Reason.NODE_FOUND, f"to {target}")
+    message = f"to {target}; {verdicts(room.placement)}"
+    status = _observed(status, seen.now, ConditionType.SCHEDULED, "True", Reason.NODE_FOUND, message)
     told = Tell("Scheduled", f"{seen.vm_name} is to move from {vm.node} to {target}")
     return Decision(status, (StartRun(target), told))
 
@@ -248,9 +255,7 @@ def _queue(seen: Seen, where: str) -> Decision:
 
 
 def _unschedulable(seen: Seen, placement: Placement) -> Decision:
-    now, message = seen.now, placement.message()
-    if excluded := placement.details():
-        message = f"{message} ({excluded})"
+    now, message = seen.now, verdicts(placement)
     known_ = _condition(seen.status, ConditionType.SCHEDULED)
     since = now
     if known_ is not None and known_.reason == Reason.UNSCHEDULABLE and known_.last_transition_time:
@@ -260,6 +265,12 @@ def _unschedulable(seen: Seen, placement: Placement) -> Decision:
         return failed(seen, Reason.UNSCHEDULABLE, message)
     waiting = _waits(seen, Phase.SCHEDULING, Reason.UNSCHEDULABLE, message)
     return Decision(waiting.status, waiting.effects, Again(min(left_s, LOOK_AGAIN_S)))
+
+
+def verdicts(placement: Placement) -> str:
+    """In kube-scheduler's form, then each node that is out and why."""
+    details = placement.details()
+    return f"{placement.message()} ({details})" if details else placement.message()
 
 
 def _waits(seen: Seen, phase: Phase, reason: Reason, message: str) -> Decision:

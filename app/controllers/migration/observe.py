@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from app.controllers import guest as guests
+from app.controllers.census import fleet_of
 from app.controllers.documents import is_over
 from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
-from app.controllers.placement import (
-    Contradiction,
-    Need,
-    NodeView,
-    Placement,
-    merge_selectors,
-    nodes_view,
-    place,
-    requests_of,
-)
-from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity
-from app.kinds import NODE, POD, VIRTUAL_MACHINE
-from app.kinds.migration import ConditionType, MigrationStatus, Phase
+from app.controllers.migration.turns import Waiting, in_turn
+from app.controllers.placement.fleet import Fleet
+from app.controllers.placement.need import Contradiction, Need, merge_selectors
+from app.controllers.placement.pipeline import Placement, place
+from app.controllers.placement.reservations import requests_of
+from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity, tolerations
+from app.kinds import POD, VIRTUAL_MACHINE
+from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
+from app.kinds.node import DEFAULT_WORKERS, SPARE_WORKERS
+from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
@@ -31,7 +31,7 @@ WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many migrations may run at once."""
+    """How many migrations may run at once. A node's libvirtd may allow fewer: each holds one of its workers."""
 
     cluster: int = 5
     outbound: int = 2
@@ -106,7 +106,7 @@ async def observe(
     scene = Scene(migration, guest, runs, seen)
     if status.phase not in WAITING or guest is None:
         return scene
-    return await _compared(tx, scene, guest, await _unfinished(tx, key, told), limits)
+    return await _compared(tx, scene, guest, await _unfinished(tx, key, told, now), limits)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -137,7 +137,7 @@ async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
     tally = await _tally(tx, unfinished, limits)
-    room = await _room(tx, guest, need, others.earlier, tally)
+    room, need = await _room(tx, guest, need, others.earlier, tally)
     return replace(scene, need=need, seen=replace(scene.seen, room=room))
 
 
@@ -159,11 +159,21 @@ def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: S
 
 
 def need_of(migration: Document, guest: Guest) -> Need:
-    """What the guest's pod reserves, with both selectors. Raises Contradiction."""
+    """What the guest's pod reserves and its host told of it, with both selectors. Raises Contradiction."""
     assert guest.pod is not None, "BUG: a guest without a pod has no size"
-    requests = requests_of(guest.pod)
-    selector = merge_selectors(guest.vm["spec"].get("nodeSelector") or {}, migration["spec"].get("nodeSelector") or {})
-    return Need(requests.memory, requests.cpu_milli, selector, node_affinity(guest.vm), guest.node)
+    requests, vm = requests_of(guest.pod), guest.vm
+    return Need(
+        memory=requests.memory,
+        cpu_milli=requests.cpu_milli,
+        hugepages=requests.hugepages,
+        node_selector=merge_selectors(
+            vm["spec"].get("nodeSelector") or {}, migration["spec"].get("nodeSelector") or {}
+        ),
+        affinity=node_affinity(vm),
+        tolerations=tolerations(vm),
+        host=guests.moving_needs(vm),
+        source=guest.node,
+    )
 
 
 @dataclass(slots=True)
@@ -172,24 +182,31 @@ class _Tally:
 
     limits: Limits
     cluster: int = 0
-    outbound: dict[str, int] = field(default_factory=dict)
-    inbound: dict[str, int] = field(default_factory=dict)
+    outbound: Counter[str] = field(default_factory=Counter)
+    inbound: Counter[str] = field(default_factory=Counter)
 
     def take(self, source: str, target: str, *, in_cluster: bool = True) -> None:
         self.cluster += in_cluster
-        self.outbound[source] = self.outbound.get(source, 0) + 1
-        self.inbound[target] = self.inbound.get(target, 0) + 1
+        self.outbound[source] += 1
+        self.inbound[target] += 1
 
     @property
     def cluster_full(self) -> bool:
         return self.cluster >= self.limits.cluster
 
-    def source_full(self, node: str) -> bool:
-        return self.outbound.get(node, 0) >= self.limits.outbound
+    def source_full(self, node: str, fleet: Fleet | None = None) -> bool:
+        return self.outbound[node] >= self.limits.outbound or self._busy(node, fleet)
 
-    @property
-    def targets_full(self) -> frozenset[str]:
-        return frozenset(node for node, count in self.inbound.items() if count >= self.limits.inbound)
+    def targets_full(self, fleet: Fleet) -> frozenset[str]:
+        """Only nodes that somebody leaves or comes to can be."""
+        named = self.outbound.keys() | self.inbound.keys()
+        return frozenset(n for n in named if self.inbound[n] >= self.limits.inbound or self._busy(n, fleet))
+
+    def _busy(self, node: str, fleet: Fleet | None) -> bool:
+        """As many of its libvirtd's workers are held as may."""
+        view = fleet.view(node) if fleet is not None else None
+        workers = view.workers if view is not None else DEFAULT_WORKERS
+        return self.outbound[node] + self.inbound[node] >= workers - SPARE_WORKERS
 
 
 async def _tally(tx: Transaction, unfinished: Sequence[Run], limits: Limits) -> _Tally:
@@ -209,79 +226,86 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
-async def _room(tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally) -> Room:
+async def _room(
+    tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally
+) -> tuple[Room, Need]:
     if tally.cluster_full or tally.source_full(guest.node):
-        return _full(guest, tally)
-    nodes = nodes_view(
-        [stored.document for stored in (await tx.list(Scope(NODE.resource))).items],
-        [stored.document for stored in (await tx.list(Scope(POD.resource))).items],
-    )
+        return _full(guest, tally), need
+    fleet = await fleet_of(tx)
     for other in earlier:
-        nodes = await _served(tx, other, nodes, tally)
-        if tally.cluster_full or tally.source_full(guest.node):
-            return _full(guest, tally)
-    return Room(place(need, nodes), targets_full=tally.targets_full)
+        fleet = await _served(tx, other, fleet, tally)
+        if tally.cluster_full:
+            break
+    need = replace(need, origin=fleet.view(guest.node))
+    if tally.cluster_full or tally.source_full(guest.node, fleet):
+        return _full(guest, tally, fleet), need
+    return Room(place(need, fleet), targets_full=tally.targets_full(fleet)), need
 
 
-def _full(guest: Guest, tally: _Tally) -> Room:
-    return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node))
+def _full(guest: Guest, tally: _Tally, fleet: Fleet | None = None) -> Room:
+    return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node, fleet))
 
 
-async def _served(tx: Transaction, other: Document, nodes: list[NodeView], tally: _Tally) -> list[NodeView]:
-    """The nodes after that Migration, which waits for longer, has taken its place, if it can start now."""
+async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally) -> Fleet:
+    """The fleet after that Migration, which comes first, has taken its place, if it can start now."""
     if is_leaving(other) or status_of(other).phase not in WAITING:
-        return nodes
+        return fleet
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
-    if guest is None or not guest.can_move or tally.cluster_full or tally.source_full(guest.node):
-        return nodes
+    if guest is None or not guest.can_move or tally.source_full(guest.node, fleet):
+        return fleet
     try:
-        need = need_of(other, guest)
+        need = replace(need_of(other, guest), origin=fleet.view(guest.node))
     except Contradiction:
-        return nodes
-    targets = Room(place(need, nodes), targets_full=tally.targets_full).targets
-    if not targets:
-        return nodes
-    tally.take(guest.node, targets[0])
-    return [_reserved(node, need) if node.name == targets[0] else node for node in nodes]
-
-
-def _reserved(node: NodeView, need: Need) -> NodeView:
-    return replace(
-        node,
-        memory_reserved=node.memory_reserved + need.memory,
-        cpu_milli_reserved=node.cpu_milli_reserved + need.cpu_milli,
-    )
+        return fleet
+    target = Room(place(need, fleet), targets_full=tally.targets_full(fleet)).target
+    if target is None:
+        return fleet
+    tally.take(guest.node, target)
+    return fleet.reserving(target, need)
 
 
 @dataclass(frozen=True, slots=True)
 class _Others:
-    """The other unfinished Migrations, oldest first. Their metadata tells the second of their creation; within one they
-    are ordered as the watch told of them: as they were committed."""
+    """The other unfinished Migrations, in their turn."""
 
     earlier: Sequence[Document]
     later: Sequence[Document]
 
 
-async def _unfinished(tx: Transaction, key: Key, told: Iterable[Key]) -> _Others:
-    found: list[tuple[str, Key, Document]] = []
+async def _unfinished(tx: Transaction, key: Key, told: Iterable[Key], now: datetime) -> _Others:
+    found: list[tuple[Key, Document]] = []
     for known in told:
         try:
             document = (await tx.get(known)).document
         except NotFound:
             continue
         if known == key or not is_over(document):
-            found.append((document["metadata"]["creationTimestamp"], known, document))
-    found.sort(key=lambda one: one[0])
-    place = next((number for number, (_, known, _) in enumerate(found) if known == key), len(found))
-    documents = [document for _, _, document in found]
+            found.append((known, document))
+    turns = in_turn((_waiting(number, document) for number, (_, document) in enumerate(found)), now)
+    ordered = [found[one.number] for one in turns]
+    place = next((number for number, (known, _) in enumerate(ordered) if known == key), len(ordered))
+    documents = [document for _, document in ordered]
     return _Others(documents[:place], documents[place + 1 :])
+
+
+def _waiting(number: int, migration: Document) -> Waiting:
+    created = datetime.fromisoformat(migration["metadata"]["creationTimestamp"])
+    return Waiting(number, Priority(migration["spec"].get("priority") or Priority.USER_TRIGGERED), created)
 
 
 def _vm_seen(guest: Guest | None) -> VMSeen | None:
     if guest is None:
         return None
     has_pod = guest.pod is not None
-    return VMSeen(guest.uid, guest.phase, guest.node if has_pod else "", is_leaving(guest.vm))
+    return VMSeen(guest.uid, guest.phase, guest.node if has_pod else "", is_leaving(guest.vm), bound_by(guest.vm))
+
+
+def bound_by(vm: Document) -> str | None:
+    """What keeps the guest on its host, by its condition LiveMigratable; None if nothing is known to."""
+    conditions = (vm.get("status") or {}).get("conditions") or ()
+    none: Document = {}
+    told = next((c for c in conditions if c.get("type") == VMConditionType.LIVE_MIGRATABLE), none)
+    return f"{told.get('message')} ({told.get('reason')})" if told.get("status") == "False" else None
 
 
 def _run_seen(runs: Sequence[Run]) -> RunSeen | None:

@@ -21,7 +21,7 @@ from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
 from app.controllers.migration.plan import Plan
 from app.controllers.outcome import SETTLED, Again, Outcome
-from app.controllers.placement import is_ready
+from app.controllers.placement.nodes import is_ready
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
 from app.kinds.virtualmachine import Phase as VMPhase

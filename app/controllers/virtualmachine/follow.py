@@ -16,6 +16,7 @@ from app.controllers.documents import key_of, launchers_of, unfinished_migration
 from app.controllers.lease import Held
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.outcome import SETTLED, Again, Outcome
+from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_finished, is_leaving
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.decide import (
@@ -37,6 +38,7 @@ from app.controllers.virtualmachine.removal import forget
 from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition
 from app.controllers.virtualmachine.schedule import phase_of
 from app.hypervisor.base import (
+    Busy,
     Domain,
     DomainExists,
     DomainGone,
@@ -49,7 +51,7 @@ from app.hypervisor.base import (
 )
 from app.hypervisor.base import Reason as Why
 from app.hypervisor.domain_xml import BadXml
-from app.kinds import POD, VIRTUAL_MACHINE
+from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.kinds.virtualmachine import ConditionType, Phase, Reason
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Transaction
@@ -308,8 +310,8 @@ class NodeGuests:
         if phase_of(before) is report.phase is Phase.UNKNOWN:
             return
         vm = reported(before, report.phase, report.reason, report.message, report.paused, now)
-        if report.phase is Phase.RUNNING and not isinstance(host, Away) and not _is_synchronized(vm):
-            vm = await self._with_definition(vm, observed.uuid, host)
+        if report.phase is Phase.RUNNING and not isinstance(host, Away):
+            vm = await self._inspected(vm, observed.uuid, host)
         pod = observed.pod and pod_reported(observed.pod, report.phase, report.reason, report.message, now)
         async with self._transaction() as tx:
             if vm != (await tx.get(key_of(VIRTUAL_MACHINE, vm))).document:
@@ -324,16 +326,30 @@ class NodeGuests:
         message = f"{report.message} ({self.node})"
         await self.tools.recorder.record(tx, vm, report.reason, message, "Warning" if bad else "Normal")
 
-    async def _with_definition(self, vm: Document, uuid: UUID, host: Hypervisor) -> Document:
-        """What the live definition tells: that it was taken, whether the guest can be moved, and its consoles."""
-        now, live = self.tools.birth.stamp(), guest.live(await host.definition(uuid))
-        message = f"started on {self.node}"
-        vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", Reason.STARTED, message, now)
-        movable, reason = ("False", live.blocked_by) if live.blocked_by else ("True", Reason.MIGRATABLE)
-        vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, movable, reason, live.blocked_because, now)
-        if live.graphics:
-            vm["status"]["graphics"] = [console.dump() for console in live.graphics]
-        return vm
+    async def _inspected(self, vm: Document, uuid: UUID, host: Hypervisor) -> Document:
+        """What the running guest's host tells of it: that its definition was taken, whether it can be moved and what it
+        asks of a host, and its consoles. Looked at again each time, for a snapshot or a hot-plugged device changes it."""
+        try:
+            live = guest.live(await host.inspect(uuid), await self._shared_paths())
+        except (Refused, DomainGone, Busy, BadXml) as error:
+            log.info("guest not inspected", node=self.node, domain=str(uuid), error=str(error))
+            return vm
+        now = self.tools.birth.stamp()
+        if not _is_synchronized(vm):
+            message = f"started on {self.node}"
+            vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", Reason.STARTED, message, now)
+        movable, reason = ("False", live.bound[0].reason) if live.bound else ("True", Reason.MIGRATABLE)
+        vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, movable, reason, live.because, now)
+        vm["status"] |= {"hostRequirements": live.requirements.dump(), "graphics": [c.dump() for c in live.graphics]}
+        return {**vm, "status": {key: value for key, value in vm["status"].items() if value not in ({}, [])}}
+
+    async def _shared_paths(self) -> tuple[str, ...]:
+        """What this host shares with others, as its Node declares."""
+        try:
+            node = (await self.tools.store.objects.get(Key(NODE.resource, "", self.node))).document
+        except NotFound:
+            return ()
+        return shared_paths(node["metadata"].get("annotations") or {})
 
     async def _hold(self, vm: Document, message: str) -> None:
         """Say in the condition Ready how far the deletion is."""

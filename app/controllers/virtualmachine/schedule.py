@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.controllers import guest
+from app.controllers.census import fleet_of
 from app.controllers.documents import key_of, launchers_of, unfinished_migrations_of
 from app.controllers.lease import Held
 from app.controllers.loop import Source
 from app.controllers.outcome import SETTLED, Again, Outcome
-from app.controllers.placement import Placement, nodes_view, place
+from app.controllers.placement.pipeline import Placement, place
 from app.controllers.pods import guest_need, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.removal import forget
@@ -87,11 +88,9 @@ class Scheduler:
             vm = (await tx.get(key)).document
             if is_leaving(vm) or phase_of(vm) not in (Phase.PENDING, Phase.SCHEDULING):
                 return Again(0.0)
-            demand = guest.demand(vm)
-            need = guest_need(demand.memory, demand.vcpus, vm)
-            nodes = [stored.document for stored in (await tx.list(Scope(NODE.resource))).items]
-            pods = [stored.document for stored in (await tx.list(Scope(POD.resource))).items]
-            placement = place(need, nodes_view(nodes, pods))
+            read = guest.facts(vm)
+            need = guest_need(read.memory, read.vcpus, vm, hugepages=read.hugepages, host=guest.host_needs(read))
+            placement = place(need, await fleet_of(tx))
             if not placement.fitting:
                 await self._explain(tx, vm, placement)
                 self._waiting.add(key)

@@ -26,7 +26,7 @@ from app.controllers.migration.decide import (
 )
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where, known
 from app.controllers.outcome import SETTLED, Again
-from app.controllers.placement import Placement
+from app.controllers.placement.pipeline import Placement
 from app.kinds.migration import FINAL, AbortStatus, ConditionType, MigrationStatus, Phase, Reason
 from app.kinds.virtualmachine import Phase as VMPhase
 
@@ -68,6 +68,10 @@ CASES = {
     ),
     "fails for a VM that never had a node": (seen(vm=replace(VM, node="")), Phase.FAILED, Reason.VM_NOT_RUNNING, []),
     "fails for a VM that is being deleted": (seen(vm=replace(VM, leaving=True)), Phase.FAILED, Reason.VM_NOT_RUNNING, []),
+    "fails for a guest that something keeps": (
+        seen(vm=replace(VM, bound="the guest holds 1 device(s) of its host (HostDevices)")),
+        Phase.FAILED, Reason.VM_NOT_MIGRATABLE, [],
+    ),
     "fails beside a rival": (seen(rival="m0"), Phase.FAILED, Reason.MIGRATION_IN_PROGRESS, []),
     "a rival explains a VM that migrates": (
         seen(rival="m0", vm=replace(VM, phase=VMPhase.MIGRATING)), Phase.FAILED, Reason.MIGRATION_IN_PROGRESS, [],
@@ -247,7 +251,7 @@ def test_no_sequence_breaks_the_laws(worlds: list[World]) -> None:
         for effect in decision.effects:
             if isinstance(effect, StartRun):
                 starts += 1
-                assert effect.target in room.targets
+                assert effect.target == room.target
                 assert not room.cluster_full and not room.source_full
                 run = RunSeen(RUN, "node0", effect.target)
             elif isinstance(effect, CancelRun):

@@ -356,6 +356,28 @@ async def test_those_of_one_second_are_served_in_the_order_of_their_creation(sto
     assert [phase_of(await controller.get(name)) for name in ("zebra", "ant")] == ["Running", "Pending"]
 
 
+async def test_the_most_urgent_goes_first(store: PostgresStore) -> None:
+    await create(store, *(node_document(f"node{n}") for n in range(2)))
+    controller = await controller_of(store, Limits(cluster=1))
+    for name, priority in (
+        ("first", None),
+        ("chore", "system-maintenance"),
+        ("user", None),
+        ("drain", "system-critical"),
+    ):
+        await running_vm(store, name, "node0")
+        await controller.request(name, name, **({"priority": priority} if priority else {}))
+
+    served = []
+    for _ in range(3):
+        (run,) = await store.runs.unfinished()
+        await controller.finish(run.migration.name, ExitCode.MOVED)
+        await controller.look("chore", "user", "drain")
+        served.append((await store.runs.unfinished())[0].migration.name)
+
+    assert served == ["drain", "user", "chore"]
+
+
 async def test_two_that_reconcile_at_once_share_the_limits(store: PostgresStore) -> None:
     await create(store, *(node_document(f"node{n}") for n in range(6)))
     controller = await controller_of(store, Limits(cluster=3, outbound=2, inbound=2))

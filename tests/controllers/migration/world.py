@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from app.controllers.birth import Birth
 from app.controllers.documents import key_of
-from app.controllers.placement import Need
+from app.controllers.placement.need import Need
 from app.controllers.pods import launcher_pod
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE
 from app.machinery.objects import Document
