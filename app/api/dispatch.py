@@ -57,7 +57,7 @@ class Dispatch:
     async def _answer_of(self, target: Target | None, request: Request) -> Answer:
         if target is not None:
             return await self._resources.answer(target, request)
-        path = request.path.rstrip("/")
+        path = request.path if request.path == "/" else request.path.rstrip("/")
         if reviews.is_review(path):
             if request.method != "POST":
                 raise errors.method_not_allowed()

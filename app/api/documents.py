@@ -62,7 +62,7 @@ class Documents:
 
     def __init__(self, kinds: Kinds) -> None:
         self._plain = _discovery(kinds)
-        self._plain[""] = orjson.dumps({"paths": _paths(kinds)})
+        self._plain["/"] = orjson.dumps({"paths": _paths(kinds)})
         self._aggregated = {
             "/api": Prepared.of(services.announced_together(discovery.aggregated(kinds, core=True))),
             "/apis": Prepared.of(discovery.aggregated(kinds, core=False)),
@@ -78,7 +78,7 @@ class Documents:
 
     def find(self, path: str) -> Callable[[Request], Response] | None:
         """What answers the path; None when it describes nothing."""
-        path = path.rstrip("/")
+        path = path if path == "/" else path.rstrip("/")
         if path in self._plain:
             return lambda request: self._discover(path, request)
         if path in self._versions:
