@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     """KubeVirt's default; more streams out of one host slow each other down."""
     migrations_inbound_per_node: Annotated[int, Field(ge=1)] = 2
     """As many as outbound: the receiving side works as hard."""
+    migration_tls: Literal["required", "preferred", "off"] = "preferred"
+    """Whether the stream between two hosts is encrypted, where neither Migration nor policy says: where both have certificates,
+    as far as their Nodes declare it."""
     unschedulable_timeout_s: Annotated[float, Field(gt=0)] = 300
     """How long a Migration waits in Scheduling for a node that fits."""
     queue_timeout_s: Annotated[float, Field(gt=0)] = 3600

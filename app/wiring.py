@@ -34,6 +34,7 @@ from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds.migration import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
@@ -208,6 +209,7 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
             queue=timedelta(seconds=settings.queue_timeout_s),
             unschedulable=timedelta(seconds=settings.unschedulable_timeout_s),
         ),
+        defaults=MigrationOptions(tls=Tls(settings.migration_tls.capitalize())),
     )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from app.controllers.pods import is_launcher_of
 from app.kinds import MIGRATION, POD
@@ -21,6 +22,16 @@ def key_of(kind: Kind[Any, Any], document: Document) -> Key:
 def revision_of(document: Document) -> Revision:
     """The version that was read."""
     return int(document["metadata"]["resourceVersion"])
+
+
+def domain_uuid(vm: Document) -> UUID:
+    """libvirt's UUID of the VM's guest: the VM's own, but for an adopted one."""
+    return UUID((vm.get("status") or {}).get("domainUUID") or vm["metadata"]["uid"])
+
+
+def is_adopted(vm: Document) -> bool:
+    """The guest ran before Drover found it."""
+    return (vm.get("status") or {}).get("adopted") is True
 
 
 async def launchers_of(reader: Reader, vm: Document) -> list[Document]:

@@ -67,8 +67,8 @@ def definition(store_id: str, vm: Document) -> str:
 
 
 def domain_name(vm: Document) -> str:
-    """libvirt's name of a guest that Drover starts."""
-    return f"{vm['metadata']['namespace']}_{vm['metadata']['name']}"
+    """libvirt's name of a guest; an adopted one keeps its own."""
+    return (vm.get("status") or {}).get("domainName") or f"{vm['metadata']['namespace']}_{vm['metadata']['name']}"
 
 
 def live(inspection: Inspection, shared: Sequence[str]) -> Live:

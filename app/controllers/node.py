@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
 
 from app.controllers.config import HostConfig
+from app.controllers.documents import domain_uuid, is_adopted
 from app.controllers.hosts import Hosts
 from app.controllers.lease import Held
 from app.controllers.loop import Loop, Source
-from app.controllers.nodestatus import described, earlier_twin, host_uuid, with_ready
+from app.controllers.nodestatus import described, earlier_twin, host_uuid, with_foreign_guests, with_ready
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.tools import Tools
+from app.controllers.virtualmachine.adopt import ACTIVE
 from app.controllers.virtualmachine.decide import Away
 from app.controllers.virtualmachine.follow import Inheritance, Link, NodeGuests
+from app.controllers.virtualmachine.strangers import Strangers, adopt_namespace, key_of_domain
+from app.controllers.virtualmachine.whereabouts import Whereabouts
 from app.hypervisor.base import Busy, Change, Host, Hypervisor, Refused, Unreachable
 from app.kinds import NODE, VIRTUAL_MACHINE
 from app.kinds.node import Reason
+from app.kinds.virtualmachine import FINAL
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Scope, Stored
+from app.store.base import Key, NotFound, Revision, Scope, Stored
 
 log = structlog.get_logger()
 
@@ -35,6 +40,10 @@ class _Session:
     connection: Hypervisor
     twin: str | None = None
     swept_at: float = float("-inf")
+    adopts: str | None = None
+    """The namespace for which it was swept."""
+    unmet: set[Key] = field(default_factory=set)
+    """Domains that the first sweep found and that have not been met yet."""
 
 
 class NodeAgent:
@@ -52,7 +61,11 @@ class NodeAgent:
         self._session: _Session | None = None
         self._failing_since: float | None = None
         self._vms: dict[UUID, Key] = {}
-        self._guests = NodeGuests(name, tools, held, self._link, inheritance)
+        self._told: dict[UUID, tuple[Revision, bool]] = {}
+        """Of the VMs that ever were here: whether the newest version says that the guest is here, and may run."""
+        whereabouts = Whereabouts(tools, hosts)
+        self._guests = NodeGuests(name, tools, held, self._link, inheritance, whereabouts.search)
+        self._strangers = Strangers(name, tools, held, self._connection, whereabouts, self._beat_soon)
         self._key = Key(NODE.resource, "", name)
         self._beats = Loop(
             "node",
@@ -73,6 +86,8 @@ class NodeAgent:
             clock=tools.clock,
         )
 
+        self._meets = Loop("domain", tools.store, (), self._meet, concurrency=2, clock=tools.clock)
+
     async def run(self) -> None:
         """Until cancelled. The host's guests are not disturbed by its end."""
         try:
@@ -80,21 +95,49 @@ class NodeAgent:
                 self._tasks = tasks
                 tasks.create_task(self._beats.run())
                 tasks.create_task(self._follows.run())
+                tasks.create_task(self._meets.run())
         finally:
             await self._drop()
 
     def _mine(self, stored: Stored) -> Iterable[Key]:
         """VMs that live here, also those that lived here until this change."""
         vm = stored.document
-        if (vm.get("status") or {}).get("nodeName") != self._name:
+        uuid, status = domain_uuid(vm), vm.get("status") or {}
+        is_here = status.get("nodeName") == self._name
+        known = self._told.get(uuid)
+        if (known is None and is_here) or (known is not None and stored.revision > known[0]):
+            self._told[uuid] = stored.revision, is_here and (is_adopted(vm) or status.get("phase") not in FINAL)
+        if not is_here:
             return ()
-        self._vms[UUID(vm["metadata"]["uid"])] = stored.key
+        self._vms[uuid] = stored.key
         return (stored.key,)
 
+    def _is_told(self, domain: UUID) -> bool:
+        """A VM that lives here tells of that guest: nobody need meet it."""
+        return self._told.get(domain, (0, False))[1]
+
     def _no_more(self, stored: Stored) -> Iterable[Key]:
-        """A VM that is gone: what is left of it here, if anything, is found by the next sweep."""
-        self._vms.pop(UUID(stored.document["metadata"]["uid"]), None)
+        """A VM that is gone: its guest may run on, unseen. What else is left of it is found by the next sweep."""
+        uuid = domain_uuid(stored.document)
+        # The deletion is heard by both sources, in either order, and of the version before it too: it has the last word.
+        if uuid in self._told:
+            self._told[uuid] = max(stored.revision, self._told[uuid][0]), False
+        if self._vms.pop(uuid, None) is not None:
+            self._meets.enqueue(key_of_domain(uuid))
         return ()
+
+    async def _meet(self, key: Key) -> Outcome:
+        outcome = await self._strangers.meet(key)
+        if self._session is not None:
+            self._session.unmet.discard(key)
+        return outcome
+
+    def _connection(self) -> Hypervisor | None:
+        """The host, once it may be given something to do."""
+        return None if isinstance(self._link.host, Away) else self._link.host
+
+    def _beat_soon(self) -> None:
+        self._beats.enqueue(self._key)
 
     async def _beat(self, key: Key) -> Outcome:
         """Ask the host how it is, and write what changed."""
@@ -131,7 +174,8 @@ class NodeAgent:
 
     async def _sweep(self, session: _Session, node: Document, host: Host) -> Document:
         """Now and then, and before a host that came back gets anything to do: is it a twin, and what is left there?"""
-        if self._tools.clock() - session.swept_at < self._config.sweep_s:
+        adopts = adopt_namespace(node)
+        if self._tools.clock() - session.swept_at < self._config.sweep_s and session.adopts == adopts:
             return node
         if host_uuid(node) != str(host.uuid):
             # Written before the others are read: of two that register at once, at least one sees the other.
@@ -140,23 +184,35 @@ class NodeAgent:
         listing = await self._tools.store.objects.list(Scope(NODE.resource))
         session.twin = earlier_twin(node, str(host.uuid), [stored.document for stored in listing.items])
         if session.twin is None:
-            await self._tidy(session.connection)
+            await self._tidy(session)
             self._look_again()
-        session.swept_at = self._tools.clock()
+        session.swept_at, session.adopts = self._tools.clock(), adopts
         return node
 
-    async def _tidy(self, connection: Hypervisor) -> None:
-        for domain in await connection.domains():
+    async def _tidy(self, session: _Session) -> None:
+        domains = await session.connection.domains()
+        for domain in domains:
             try:
-                await self._guests.tidy(connection, domain)
+                await self._guests.tidy(session.connection, domain)
             except (Refused, Busy) as error:
                 log.warning("leftover stays", node=self._name, domain=str(domain.uuid), error=error.text)
+        active = {domain.uuid for domain in domains if domain.state in ACTIVE}
+        self._strangers.keep_only(active)
+        session.unmet = {key_of_domain(uuid) for uuid in active if not self._is_told(uuid)}
+        self._meet_those_found(session)
+
+    def _meet_those_found(self, session: _Session) -> None:
+        """Only once the connection was given out; those that are not met now are met by the next sweep."""
+        if self._link.host is session.connection:
+            for key in tuple(session.unmet):
+                self._meets.enqueue(key)
 
     def _give(self, session: _Session) -> None:
         """From here on the guests' reconciles may use the connection."""
         if session.twin is None and self._session is session and self._link.host is not session.connection:
             self._link.host = session.connection
             self._look_again()
+            self._meet_those_found(session)
 
     async def _say(self, node: Document, session: _Session) -> None:
         now = self._tools.birth.stamp()
@@ -165,6 +221,8 @@ class NodeAgent:
         else:
             message = f"Node {session.twin} is the same libvirt host: delete one of them"
             told = with_ready(node, "False", Reason.DUPLICATE_HOST, message, now)
+        if not session.unmet:
+            told = with_foreign_guests(told, sorted(self._strangers.unseen.values()), now)
         await self._write(told)
 
     async def _lost(self, node: Document, text: str, *, patient: bool) -> Outcome:
@@ -198,6 +256,8 @@ class NodeAgent:
                     break
                 if event.change is not Change.ITERATED and (key := self._vms.get(event.domain)) is not None:
                     self._follows.enqueue(key)
+                if not self._is_told(event.domain):
+                    self._meets.enqueue(key_of_domain(event.domain))
         except Unreachable as error:
             log.info("no events from host", node=self._name, error=error.text)
         if self._session is session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from app.controllers.placement.nodes import hugepages_name
@@ -23,6 +24,8 @@ from app.kinds.node import (
 from app.machinery.objects import Document, Wire, with_condition
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+NAMED = 5
+"""How many guests are named in a condition; the others are counted."""
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _TOLD_BY_HOST = (names.CPU_MODEL_PREFIX, names.MACHINE_TYPE_PREFIX)
 
@@ -47,6 +50,20 @@ def with_ready(node: Document, status: str, reason: Reason, message: str, now: s
     conditions = NodeStatus.read(changed.get("status") or {}).conditions
     new = NodeCondition(type=ConditionType.READY, status=status, reason=reason, message=message)
     told = with_condition(conditions, new, now)
+    changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
+    return changed
+
+
+def with_foreign_guests(node: Document, guests: Sequence[str], now: str) -> Document:
+    """With the condition ForeignGuests while there are any; it goes with the last of them."""
+    changed = copy.deepcopy(node)
+    conditions = NodeStatus.read(changed.get("status") or {}).conditions
+    if not guests and all(condition.type is not ConditionType.FOREIGN_GUESTS for condition in conditions):
+        return changed
+    others = [condition for condition in conditions if condition.type is not ConditionType.FOREIGN_GUESTS]
+    message = "; ".join(guests[:NAMED]) + (f"; and {len(guests) - NAMED} more" if len(guests) > NAMED else "")
+    new = NodeCondition(type=ConditionType.FOREIGN_GUESTS, status="True", reason=Reason.NOT_ADOPTED, message=message)
+    told = with_condition(conditions, new, now) if guests else others
     changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
     return changed
 

@@ -105,6 +105,12 @@ class Mark:
     attempt: int = 0
     released: bool = False
     """The operator deleted the adopted VirtualMachine: leave the guest alone."""
+    adopted: bool = False
+    """Somebody else defined the guest: its definition goes only from where a migration took it away."""
+    autostart: bool = False
+    """A migration took the flag off: to be set again wherever the guest is when that is over."""
+    transient: bool = False
+    """The guest had no definition before a migration gave it one: to be made transient again when that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +409,10 @@ class Hypervisor(Protocol):
     async def undefine(self, domain: UUID) -> None:
         """Forget an inactive domain, keeping NVRAM and TPM; snapshots' and checkpoints' metadata go. Absent is success.
         Raises Refused for an active one."""
+
+    async def make_transient(self, domain: UUID) -> None:
+        """Forget an active guest's definition, as `undefine` does for an inactive one; the guest runs on. Transient already is
+        success. Raises Refused for an inactive one."""
 
     async def set_autostart(self, domain: UUID, on: bool) -> None: ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 from xml.etree.ElementTree import Element, SubElement
 
 from app.hypervisor.base import Mark
 from app.hypervisor.domain_blockers import Blocked, blockers
-from app.hypervisor.domain_mark import mark_of
+from app.hypervisor.domain_mark import MARK_NAMESPACE, mark_of
 from app.hypervisor.domain_tree import BadXml, parse, write
 
 _ATTACHED = ("bridge", "direct")
@@ -94,6 +95,8 @@ class DomainFacts:
     blockers: tuple[Blocked, ...] = ()
     """What keeps it where it is."""
     mark: Mark | None = None
+    others_metadata: tuple[str, ...] = ()
+    """XML namespaces of what others have noted in the domain's metadata."""
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -131,7 +134,15 @@ def facts_of(root: Element) -> DomainFacts:
         hugepages=_hugepages(root),
         blockers=blockers(root),
         mark=mark_of(root),
+        others_metadata=tuple(dict.fromkeys(_namespaces(root))),
     )
+
+
+def _namespaces(root: Element) -> Iterator[str]:
+    for element in root.findall("metadata/*"):
+        namespace = element.tag.rpartition("}")[0].removeprefix("{")
+        if namespace and namespace != MARK_NAMESPACE:
+            yield namespace
 
 
 def _cpu(cpu: Element) -> Cpu:

@@ -12,6 +12,8 @@ MARK_PREFIX = "drover"
 _LOCAL = "guest"
 _QUALIFIED = f"{{{MARK_NAMESPACE}}}{_LOCAL}"
 
+_FLAGS = ("released", "adopted", "autostart", "transient")
+
 register_namespace(MARK_PREFIX, MARK_NAMESPACE)
 
 
@@ -50,7 +52,7 @@ def _element(tag: str, mark: Mark) -> Element:
         "vm": mark.vm,
         "migration": mark.migration,
         "attempt": str(mark.attempt) if mark.attempt else "",
-        "released": "yes" if mark.released else "",
+        **{flag: "yes" if getattr(mark, flag) else "" for flag in _FLAGS},
     }
     return Element(tag, {key: value for key, value in attributes.items() if value})
 
@@ -63,5 +65,5 @@ def _mark(element: Element) -> Mark:
         vm=element.get("vm", ""),
         migration=element.get("migration", ""),
         attempt=int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
-        released=element.get("released") == "yes",
+        **{flag: element.get(flag) == "yes" for flag in _FLAGS},
     )

@@ -640,6 +640,14 @@ class FakeHypervisor:
         del self._host.guests[domain]
         self._tell(domain, Change.UNDEFINED, "")
 
+    async def make_transient(self, domain: UUID) -> None:
+        guest = await self._guest(domain)
+        if not guest.active:
+            raise Refused(f"{guest.domain.name} is not active: nothing would be left of it")
+        if guest.domain.persistent:
+            guest.domain = replace(guest.domain, persistent=False, autostart=False)
+            self._tell(domain, Change.UNDEFINED, "")
+
     async def set_autostart(self, domain: UUID, on: bool) -> None:
         guest = await self._guest(domain)
         if not guest.domain.persistent:

@@ -308,6 +308,9 @@ class LibvirtHypervisor:
     async def undefine(self, domain: UUID) -> None:
         await self._ask(self._work, partial(_undefine, domain))
 
+    async def make_transient(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(_make_transient, domain))
+
     async def set_autostart(self, domain: UUID, on: bool) -> None:
         await self._ask(self._work, partial(_set_autostart, domain, on))
 
@@ -812,10 +815,18 @@ def _undefine(domain: UUID, connection: libvirt.virConnect) -> None:
             raise
 
 
-def _forget(inactive: Any) -> None:
+def _make_transient(domain: UUID, connection: libvirt.virConnect) -> None:
+    found = _find(connection, domain)
+    if not found.isActive():
+        raise Refused(f"{found.name()} is not active: nothing would be left of it")
+    if found.isPersistent():
+        _forget(found)
+
+
+def _forget(found: Any) -> None:
     """KEEP_TPM only where there is one: libvirt 9 hands it on to a list that does not know it, and logs an error each time."""
-    has_tpm = "<tpm" in inactive.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    inactive.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if has_tpm else 0))
+    has_tpm = "<tpm" in found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    found.undefineFlags(_UNDEFINE | (libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if has_tpm else 0))
 
 
 def _set_autostart(domain: UUID, on: bool, connection: libvirt.virConnect) -> None:

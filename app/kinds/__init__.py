@@ -6,12 +6,13 @@ from typing import Any
 
 from app.kinds.event import EVENT
 from app.kinds.migration import MIGRATION
+from app.kinds.migrationpolicy import MIGRATION_POLICY
 from app.kinds.namespace import NAMESPACE
 from app.kinds.node import NODE
 from app.kinds.pod import POD
 from app.kinds.virtualmachine import VIRTUAL_MACHINE
 from app.machinery.kind import Kind
 
-ALL: tuple[Kind[Any, Any], ...] = (MIGRATION, VIRTUAL_MACHINE, NODE, POD, NAMESPACE, EVENT)
+ALL: tuple[Kind[Any, Any], ...] = (MIGRATION, VIRTUAL_MACHINE, MIGRATION_POLICY, NODE, POD, NAMESPACE, EVENT)
 
-__all__ = ["ALL", "EVENT", "MIGRATION", "NAMESPACE", "NODE", "POD", "VIRTUAL_MACHINE"]
+__all__ = ["ALL", "EVENT", "MIGRATION", "MIGRATION_POLICY", "NAMESPACE", "NODE", "POD", "VIRTUAL_MACHINE"]

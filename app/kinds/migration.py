@@ -133,6 +133,17 @@ class Priority(StrEnum):
     """It may wait for everybody else: rebalancing."""
 
 
+class Tls(StrEnum):
+    """Whether the stream between the two hosts is encrypted."""
+
+    REQUIRED = "Required"
+    """Yes, or nothing is moved: hosts without certificates are no targets."""
+    PREFERRED = "Preferred"
+    """Where both hosts have certificates."""
+    OFF = "Off"
+    """No."""
+
+
 class VMSelector(Shape):
     """Which VirtualMachine is moved."""
 
@@ -145,6 +156,9 @@ class MigrationOptions(Shape):
 
     bandwidth_per_migration: Annotated[str, Field(pattern=quantity.PATTERN)] | None = None
     """At most so many bytes per second, such as 64Mi; rounded to whole MiB. Unset: no limit."""
+    tls: Tls | None = None
+    """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
+    say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
 
 
 class MigrationSpec(Shape):
@@ -178,11 +192,8 @@ class PhaseTransition(Shape):
     """When it began."""
 
 
-class MigrationConfiguration(Shape):
-    """The options as they were resolved when the migration started."""
-
-    bandwidth_per_migration: str | None = None
-    """At most so many bytes per second; unset is no limit."""
+class MigrationConfiguration(MigrationOptions):
+    """The options as they were resolved when the migration started: its own, the policy's, the defaults."""
 
 
 class MigrationState(Shape):
@@ -222,8 +233,15 @@ class MigrationState(Shape):
     """Which attempt this is, from 1."""
     downtime_ms: int | None = None
     """How long the guest was stopped for the switch-over, as libvirt measured it."""
+    autostart: bool | None = None
+    """An adopted guest was to start with its host: that flag was taken off the source before the move, and is set on the
+    target after it, or put back when the guest stays."""
     migration_configuration: MigrationConfiguration | None = None
     """The options as they were resolved."""
+    migration_policy_name: str | None = None
+    """The MigrationPolicy that had a part in them."""
+    encrypted: bool | None = None
+    """Whether the stream between the two hosts is encrypted."""
 
 
 class MigrationProgress(Shape):
@@ -309,19 +327,21 @@ def _reason(document: Document) -> str | None:
 
 def _check_create(document: Document) -> Iterator[FieldError]:
     yield from label_problems("spec.nodeSelector", _dig(document, "spec", "nodeSelector"))
-    options = _dig(document, "spec", "options") or {}
+    yield from option_problems("spec.options", _dig(document, "spec", "options") or {})
+
+
+def option_problems(path: str, options: Document) -> Iterator[FieldError]:
+    """What the schema cannot say of MigrationOptions."""
     bandwidth = options.get("bandwidthPerMigration")
     if bandwidth is None:
         return
     try:
         rate = quantity.whole(bandwidth)
     except quantity.NotAQuantity as wrong:
-        yield invalid("spec.options.bandwidthPerMigration", bandwidth, str(wrong))
+        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, str(wrong))
         return
     if rate < 2**20:
-        yield invalid(
-            "spec.options.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s"
-        )
+        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s")
 
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:

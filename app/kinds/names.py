@@ -18,6 +18,9 @@ MIGRATION_NAME = "kubevirt.io/migration"
 MIGRATION_UID = "kubevirt.io/migrationUID"
 """On the target pod and the migration pod: the Migration's uid."""
 
+ADOPTED = "kubevirt.io/adopted"
+"""On VirtualMachines: the guest ran already when Drover found it. Only shown: status.adopted decides."""
+
 # Labels of Kubernetes' own, on Nodes.
 HOSTNAME = "kubernetes.io/hostname"
 """The Node's name, whatever the host calls itself."""
@@ -35,8 +38,13 @@ MIGRATION_URI = "kubevirt.io/migration-uri"
 a slash is a folder: each migration listens at `<its uid>.sock` in it, so that several may arrive at once."""
 PEER_URI = "kubevirt.io/peer-uri"
 """This host's libvirt URI as the other hosts reach it, where it differs from spec.providerID."""
+MIGRATION_TLS = "kubevirt.io/migration-tls"
+"""This host's QEMUs have certificates for migrations. Its value is the name that they bear, or `true` where that is the host
+in its migration URI."""
 SHARED_PATHS = "kubevirt.io/shared-paths"
 """Prefixes of paths, separated by commas, that this host shares with others that declare them too."""
+ADOPT_NAMESPACE = "kubevirt.io/adopt-namespace"
+"""Where guests that already run on this host become VirtualMachines; unset is `default`, `none` leaves them alone."""
 ALLOCATABLE_MEMORY = "kubevirt.io/allocatable-memory"
 """Caps the memory that this Node offers to guests; a quantity."""
 ALLOCATABLE_CPU = "kubevirt.io/allocatable-cpu"

@@ -13,6 +13,7 @@ from app.kinds import names, quantity
 from app.kinds.shape import ATOMIC, DescribedCondition, Shape, Time, map_by
 from app.machinery.errors import FieldError, invalid, required
 from app.machinery.kind import AGE, CORE, KUBEVIRT, Column, Kind
+from app.machinery.names import dns_label
 from app.machinery.objects import Document
 
 
@@ -32,6 +33,8 @@ class ConditionType(StrEnum):
 
     READY = "Ready"
     """Whether the host answers; Unknown when nobody has asked it for a while. Only Ready nodes get guests."""
+    FOREIGN_GUESTS = "ForeignGuests"
+    """True while guests run on the host that no VirtualMachine stands for; the message names up to five and says why."""
 
 
 class Reason(StrEnum):
@@ -45,6 +48,8 @@ class Reason(StrEnum):
     """No worker has asked the host for a while. Check that `drover work` runs."""
     DUPLICATE_HOST = "DuplicateHost"
     """Another Node is the same libvirt host: delete one of them."""
+    NOT_ADOPTED = "NotAdopted"
+    """Somebody else manages those guests, or they cannot be taken on as they are; the message says why for each."""
 
 
 class AddressType(StrEnum):
@@ -90,7 +95,7 @@ class NodeCondition(DescribedCondition):
     """One observation about a Node."""
 
     type: ConditionType
-    """Ready."""
+    """Ready or ForeignGuests."""
     last_heartbeat_time: Time | None = None
     """When it was last observed."""
 
@@ -241,6 +246,8 @@ def _annotation_problems(annotations: dict[str, str]) -> Iterator[FieldError]:
         yield from _uri_problems(at(names.PEER_URI), peer)
     if uri := annotations.get(names.MIGRATION_URI):
         yield from _migration_uri_problems(at(names.MIGRATION_URI), uri)
+    if namespace := annotations.get(names.ADOPT_NAMESPACE):
+        yield from (invalid(at(names.ADOPT_NAMESPACE), namespace, problem) for problem in dns_label(namespace))
     for name in (names.ALLOCATABLE_MEMORY, names.ALLOCATABLE_CPU):
         if name in annotations:
             try:

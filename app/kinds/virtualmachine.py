@@ -4,7 +4,8 @@
                                           │            │
                                           └────────────┴──▶ Succeeded | Failed        Unknown ◀──▶ any that has a node
 
-Succeeded and Failed are final: a guest is started once for each object.
+Succeeded and Failed are final: a guest is started once for each object. Not so for an adopted one, which ran before Drover
+found it: it follows its domain, and runs again when somebody starts that again.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class Phase(StrEnum):
     MIGRATING = "Migrating"
     """The guest is being moved to status.migrationNodeName; until that is over status.nodeName has it."""
     SUCCEEDED = "Succeeded"
-    """The guest powered itself off. Final: delete the object and create it again to start it again."""
+    """The guest powered itself off. Final, unless it was adopted: delete the object and create it again to start it again."""
     FAILED = "Failed"
-    """The guest could not start, crashed, was destroyed, or its host was restarted; the condition Ready says which. Final."""
+    """The guest could not start, crashed, was destroyed, or its host was restarted; the condition Ready says which. Final,
+    unless it was adopted."""
     UNKNOWN = "Unknown"
     """The guest's host does not answer, so nobody can know. The guest is not started elsewhere: bring the host back."""
 
@@ -66,6 +68,9 @@ class ConditionType(StrEnum):
     """The guest can be moved while it runs; False carries what prevents it."""
     PAUSED = "Paused"
     """The guest's CPUs are stopped. It may be moved, and stays paused."""
+    DUPLICATE = "Duplicate"
+    """The guest runs on two hosts at once, past Drover: both may write to its disks. Nothing is ended: decide which of them
+    is the right one and destroy the other by hand."""
 
 
 class Reason(StrEnum):
@@ -121,7 +126,13 @@ class Reason(StrEnum):
     INVARIANT_TSC = "InvariantTsc"
     """The guest counts by an invariant TSC. Give its clock's timer tsc a frequency, so that another host can keep it."""
     BEING_DELETED = "BeingDeleted"
-    """The object was deleted: the guest is being shut down."""
+    """The object was deleted: the guest is being shut down, or, if it was adopted, let go."""
+    ADOPTED = "Adopted"
+    """The guest ran already when Drover found it on its host."""
+    GUEST_MOVED = "GuestMoved"
+    """Somebody moved the guest to another host, past Drover."""
+    RUNS_TWICE = "RunsTwice"
+    """Two hosts run the guest, no migration is under way, and it stays so. Destroy one of the two by hand."""
 
 
 class TolerationOperator(StrEnum):
@@ -169,7 +180,7 @@ class VMCondition(DescribedCondition):
     """One observation about a VirtualMachine."""
 
     type: ConditionType
-    """Ready, Synchronized, LiveMigratable or Paused."""
+    """Ready, Synchronized, LiveMigratable, Paused or Duplicate."""
     last_probe_time: Time | None = None
     """When it was last observed."""
 
@@ -241,6 +252,13 @@ class VMStatus(Shape):
     """What was observed, with reasons."""
     graphics: Annotated[list[VMGraphics], ATOMIC] = Field(default_factory=list)
     """Its graphical consoles."""
+    adopted: bool | None = None
+    """The guest ran already when Drover found it. It keeps its name and UUID in libvirt and follows its domain, and deleting
+    the object does not stop it."""
+    domain_name: str | None = None
+    """An adopted guest's name in libvirt."""
+    domain_uuid: str | None = Field(default=None, alias="domainUUID")
+    """An adopted guest's UUID in libvirt; that of others is metadata.uid."""
     host_requirements: VMHostRequirements | None = None
     """What the running guest asks of a host: by this its next node is chosen."""
 
@@ -313,7 +331,7 @@ VIRTUAL_MACHINE: Kind[VMSpec, VMStatus] = Kind(
         AGE,
         Column("Target", "status.migrationNodeName", priority=1, description="Where it is being moved to."),
         Column("Reason", _reason, priority=1, description="Why it is not ready."),
-        Column("UID", "metadata.uid", priority=1, description="Also the guest's libvirt UUID."),
+        Column("UID", "metadata.uid", priority=1, description="Also the guest's libvirt UUID, unless it was adopted."),
     ),
     selectable=("status.phase", "status.nodeName", "status.migrationNodeName"),
     finalizers=(names.VIRTUAL_MACHINE_FINALIZER,),

@@ -18,6 +18,7 @@ from app.controllers.virtualmachine.decide import (
     Hold,
     Leave,
     PowerOff,
+    Release,
     Report,
     Seen,
     Start,
@@ -97,6 +98,26 @@ LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
         seen(Phase.RUNNING, off(Reason.MIGRATED)),
         says(Phase.UNKNOWN, Why.GUEST_VANISHED),
     ),
+    "found on another host it is not called dead": (
+        seen(Phase.RUNNING, ABSENT, elsewhere=("node1",)),
+        says(Phase.UNKNOWN, Why.GUEST_MOVED),
+    ),
+    "nor moved away to one of Drover's": (
+        seen(Phase.RUNNING, off(Reason.MIGRATED), elsewhere=("node1",)),
+        says(Phase.UNKNOWN, Why.GUEST_MOVED),
+    ),
+    "nor while a host that may have it is silent": (
+        seen(Phase.RUNNING, ABSENT, silent=("node1",)),
+        says(Phase.UNKNOWN, Why.GUEST_VANISHED),
+    ),
+    "an adopted one runs again after its end": (
+        seen(Phase.SUCCEEDED, domain(State.RUNNING, mark=None), adopted=True),
+        says(Phase.RUNNING, Why.GUEST_RUNNING),
+    ),
+    "an adopted one that is off stays so": (
+        seen(Phase.RUNNING, domain(State.SHUTOFF, Reason.SHUTDOWN, None), adopted=True),
+        says(Phase.SUCCEEDED, Why.GUEST_SHUT_DOWN),
+    ),
     "host away": (seen(Phase.RUNNING, AWAY), says(Phase.UNKNOWN, Why.NODE_UNREACHABLE)),
     "host back": (seen(Phase.UNKNOWN, RUNNING), says(Phase.RUNNING, Why.GUEST_RUNNING)),
     "host back without the guest": (seen(Phase.UNKNOWN, OFF), says(Phase.FAILED, Why.HOST_RESTARTED)),
@@ -130,6 +151,20 @@ ENDS: dict[str, tuple[Seen, type[Decision]]] = {
     "lets the object go when nothing is left": (seen(Phase.RUNNING, ABSENT), Forget),
     "a finished one too": (seen(Phase.FAILED, ABSENT), Forget),
     "leaves a foreign domain alone": (seen(Phase.RUNNING, domain(State.RUNNING, mark=THEIRS)), Forget),
+    "lets an adopted guest go": (seen(Phase.RUNNING, domain(State.RUNNING, mark=None), adopted=True), Release),
+    "an adopted guest that is off too": (seen(Phase.SUCCEEDED, OFF, adopted=True), Release),
+    "not during a job": (
+        seen(Phase.RUNNING, replace(RUNNING, job=Job.MIGRATION_OUT), adopted=True),
+        Hold,
+    ),
+    "never writes over another Drover's mark": (
+        seen(Phase.RUNNING, domain(State.RUNNING, mark=THEIRS), adopted=True),
+        Forget,
+    ),
+    "lets the object go once the adopted guest is released": (
+        seen(Phase.RUNNING, domain(State.RUNNING, mark=Mark(store="here", released=True)), adopted=True),
+        Forget,
+    ),
     "leaves a released domain alone": (
         seen(Phase.RUNNING, domain(State.RUNNING, mark=Mark(store="here", released=True))),
         Forget,
@@ -157,6 +192,7 @@ ANYTHING = st.builds(
     moving=st.booleans(),
     deleting=st.booleans(),
     cancelling=st.booleans(),
+    adopted=st.booleans(),
     end_at=st.sampled_from([None, 99.0, 101.0]),
     quiet_until=st.sampled_from([0.0, 200.0]),
 )
@@ -178,5 +214,7 @@ def test_no_verb_harms_whatever_was_seen(given_: Seen) -> None:
     if isinstance(decision, Start):
         assert isinstance(given_.host, Domain)
         assert given_.phase is Phase.SCHEDULED and given_.host.state in (State.ABSENT, State.SHUTOFF)
-    if given_.phase in (Phase.SUCCEEDED, Phase.FAILED) and not given_.deleting:
+    if given_.adopted:
+        assert not isinstance(decision, Start | PowerOff | Destroy | Undefine)
+    if given_.phase in (Phase.SUCCEEDED, Phase.FAILED) and not given_.deleting and not given_.adopted:
         assert isinstance(decision, Leave)

@@ -220,6 +220,26 @@ async def test_undefining_twice_is_harmless(site: Site, source: Hypervisor) -> N
     assert (await source.look(guest)).state is State.ABSENT
 
 
+async def test_a_guest_runs_on_without_its_definition(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    await source.make_transient(guest)
+    await source.make_transient(guest)
+    without = await source.look(guest)
+    await source.destroy(guest)
+
+    assert (without.state, without.persistent) == (State.RUNNING, False)
+    assert (await source.look(guest)).state is State.ABSENT
+
+
+async def test_nothing_is_made_transient_that_does_not_run(site: Site, source: Hypervisor) -> None:
+    guest = await started(site, source)
+    await source.destroy(guest)
+
+    with pytest.raises(Refused):
+        await source.make_transient(guest)
+
+
 async def test_suspend_and_resume_may_be_said_twice(site: Site, source: Hypervisor) -> None:
     guest = await started(site, source)
 
@@ -251,7 +271,9 @@ async def test_autostart_is_set_and_taken_off(site: Site, source: Hypervisor) ->
 async def test_a_mark_is_read_back_and_outlives_the_guests_end(site: Site, source: Hypervisor) -> None:
     guest = await started(site, source)
     assert (await source.look(guest)).mark is None
-    mark = Mark(store="s1", vm="default/testvm", migration=str(uuid4()), attempt=2, released=True)
+    mark = Mark(
+        store="s1", vm="default/testvm", migration=str(uuid4()), attempt=2, released=True, adopted=True, autostart=True
+    )
 
     await source.mark(guest, mark)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 from uuid import UUID
 
 from app.controllers.birth import Birth
-from app.controllers.documents import key_of, revision_of
+from app.controllers.documents import is_adopted, key_of, revision_of
 from app.controllers.events import Recorder
 from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell
 from app.controllers.migration.exit_codes import Where
@@ -20,7 +20,7 @@ from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, targ
 from app.controllers.storage import is_declared_shared
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
-from app.kinds.migration import FINAL, MigrationConfiguration, MigrationState, MigrationStatus
+from app.kinds.migration import FINAL, MigrationState, MigrationStatus
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
 from app.kinds.virtualmachine import VMHostRequirements
@@ -128,16 +128,21 @@ class Committer:
         target = (await tx.get(Key(NODE.resource, "", target_name))).document
         annotations = target["metadata"].get("annotations") or {}
         uid, metadata = scene.migration["metadata"]["uid"], guest.vm["metadata"]
-        assert guest.pod is not None, "BUG: started without a pod"
+        options = scene.options
+        assert guest.pod is not None and options is not None, "BUG: started without a pod, or options"
+        cap = options.configuration.bandwidth_per_migration
         return Plan(
             vm=f"{metadata['namespace']}/{metadata['name']}",
-            domain=UUID(guest.uid),
+            domain=guest.domain,
+            adopted=is_adopted(guest.vm),
             source=Place(node=guest.node, uri=source["spec"]["providerID"]),
             target=Place(node=target_name, uri=target["spec"]["providerID"]),
             others=await _others(tx, {guest.node, target_name}),
             peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
-            bandwidth=_bandwidth(scene.migration),
+            bandwidth=None if cap is None else quantity.whole(cap),
+            tls=options.encrypts(source["metadata"].get("annotations") or {}, annotations),
+            tls_name=_certified_name(annotations),
             unsafe=_is_declared_shared(guest.vm, source, target),
             store=self.store_id,
             migration_uid=uid,
@@ -183,7 +188,7 @@ def _settled(vm: Document | None, node: str) -> Document | None:
 
 
 def _state(status: MigrationStatus, scene: Scene, plan: Plan) -> MigrationState:
-    options = scene.migration["spec"].get("options") or {}
+    assert scene.options is not None, "BUG: started without options"
     known = status.migration_state or MigrationState()
     return known.model_copy(
         update={
@@ -192,9 +197,9 @@ def _state(status: MigrationStatus, scene: Scene, plan: Plan) -> MigrationState:
             "migration_pod": plan.migration_pod,
             "migration_uid": plan.migration_uid,
             "attempt": plan.attempt,
-            "migration_configuration": MigrationConfiguration(
-                bandwidth_per_migration=options.get("bandwidthPerMigration")
-            ),
+            "migration_configuration": scene.options.configuration,
+            "migration_policy_name": scene.options.policy,
+            "encrypted": plan.tls,
         }
     )
 
@@ -205,9 +210,10 @@ def _is_declared_shared(vm: Document, source: Document, target: Document) -> boo
     return is_declared_shared(told.disks, *prefixes)
 
 
-def _bandwidth(migration: Document) -> int | None:
-    text = (migration["spec"].get("options") or {}).get("bandwidthPerMigration")
-    return quantity.whole(text) if text else None
+def _certified_name(annotations: Mapping[str, str]) -> str | None:
+    """The annotation says it, or that it is the host in the migration URI."""
+    name = annotations.get(names.MIGRATION_TLS)
+    return None if name in (None, "true", "false") else name
 
 
 async def _others(tx: Transaction, apart_from: set[str]) -> tuple[Place, ...]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from app.controllers.birth import Birth
-from app.controllers.documents import key_of
+from app.controllers.documents import domain_uuid, key_of
 from app.controllers.events import Recorder
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.messages import Arrived, Holding, Sampled, Started
@@ -162,7 +162,11 @@ class Ledger:
 
     async def _vm(self, tx: Transaction) -> Document | None:
         namespace, _, name = self._plan.vm.partition("/")
-        return await _found(tx, Key(VIRTUAL_MACHINE.resource, namespace, name), str(self._plan.domain))
+        try:
+            vm = (await tx.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
+        except NotFound:
+            return None
+        return vm if domain_uuid(vm) == self._plan.domain else None
 
     async def _pod(self, tx: Transaction) -> Document | None:
         key = Key(POD.resource, self._run.migration.namespace, self._plan.migration_pod)
@@ -201,6 +205,8 @@ def _heard(migration: Document, heard: _Unwritten, now: str) -> Document:
     status = changed.setdefault("status", {})
     if heard.sampled is not None:
         status["progress"] = shown(heard.sampled, status.get("progress") or {})
+    if heard.started is not None and heard.started.autostart:
+        status.setdefault("migrationState", {})["autostart"] = True
     if heard.arrived is not None:
         status.setdefault("migrationState", {})["targetNodeDomainReadyTimestamp"] = heard.arrived.at
     if heard.holding is not None:

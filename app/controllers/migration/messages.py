@@ -47,6 +47,8 @@ class Started(Wire):
 
     kind: Literal["started"] = "started"
     at: str
+    autostart: bool = False
+    """That flag of an adopted guest was taken off, to be given back."""
 
 
 class Arrived(Wire):

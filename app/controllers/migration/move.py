@@ -39,7 +39,8 @@ class Move:
     """Both hosts, the worker's word, and what was noticed so far."""
 
     def __init__(self, job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> None:
-        self.plan: Plan = job.plan
+        plan = job.plan
+        self.plan: Plan = plan
         self.fresh = job.fresh
         self.orders = orders
         self.tell = tell
@@ -61,14 +62,12 @@ class Move:
         """libvirt was asked to move the guest, by this process."""
         self.quiet = job.fresh
         """No former process's call can be obeyed any more: what the hosts say is so, stays so."""
+        self.mark = Mark(
+            store=plan.store, vm=plan.vm, migration=plan.migration_uid, attempt=plan.attempt, adopted=plan.adopted
+        )
+        """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
         self.held = ""
         """Why nobody can say where the guest is."""
-
-    @property
-    def mark(self) -> Mark:
-        """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
-        plan = self.plan
-        return Mark(store=plan.store, vm=plan.vm, migration=plan.migration_uid, attempt=plan.attempt)
 
     def is_marked(self, seen: Domain) -> bool:
         """Whether that copy was touched by this attempt."""

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
-from app.controllers.documents import is_over
+from app.controllers.documents import domain_uuid, is_over
 from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
+from app.controllers.migration.options import DEFAULTS, Options, Resolved
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
@@ -19,7 +20,7 @@ from app.controllers.placement.pipeline import Placement, place
 from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity, tolerations
 from app.kinds import POD, VIRTUAL_MACHINE
-from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
+from app.kinds.migration import ConditionType, MigrationOptions, MigrationStatus, Phase, Priority
 from app.kinds.node import DEFAULT_WORKERS, SPARE_WORKERS
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
@@ -50,6 +51,11 @@ class Guest:
         return str(self.vm["metadata"]["uid"])
 
     @property
+    def domain(self) -> UUID:
+        """libvirt's UUID."""
+        return domain_uuid(self.vm)
+
+    @property
     def node(self) -> str:
         return str((self.vm.get("status") or {}).get("nodeName") or "")
 
@@ -72,6 +78,8 @@ class Scene:
     seen: Seen
     need: Need | None = None
     """What the target must offer; known when there is room to judge."""
+    options: Resolved | None = None
+    """How the guest is to be moved; known when there is room to judge."""
 
 
 def status_of(migration: Document) -> MigrationStatus:
@@ -83,7 +91,13 @@ def vm_name(migration: Document) -> str:
 
 
 async def observe(
-    tx: Transaction, key: Key, told: Iterable[Key], now: datetime, limits: Limits, patience: Patience
+    tx: Transaction,
+    key: Key,
+    told: Iterable[Key],
+    now: datetime,
+    limits: Limits,
+    patience: Patience,
+    defaults: MigrationOptions = DEFAULTS,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
     told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
@@ -106,7 +120,8 @@ async def observe(
     scene = Scene(migration, guest, runs, seen)
     if status.phase not in WAITING or guest is None:
         return scene
-    return await _compared(tx, scene, guest, await _unfinished(tx, key, told, now), limits)
+    others = await _unfinished(tx, key, told, now)
+    return await _compared(tx, scene, guest, others, limits, Options(tx, defaults))
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -126,19 +141,22 @@ def is_current(pod: Document, guest: Guest) -> bool:
     return is_launcher_of(pod, guest.uid) and bound == guest.node and not is_leaving(pod) and not is_finished(pod)
 
 
-async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits) -> Scene:
+async def _compared(
+    tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits, options: Options
+) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
     rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
     if rival is not None or not guest.can_move:
         return replace(scene, seen=replace(scene.seen, rival=rival))
+    resolved = await options.of(scene.migration, guest.vm)
     try:
-        need = need_of(scene.migration, guest)
+        need = need_of(scene.migration, guest, resolved)
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
     tally = await _tally(tx, unfinished, limits)
-    room, need = await _room(tx, guest, need, others.earlier, tally)
-    return replace(scene, need=need, seen=replace(scene.seen, room=room))
+    room, need = await _room(tx, guest, need, others.earlier, tally, options)
+    return replace(scene, need=need, options=resolved, seen=replace(scene.seen, room=room))
 
 
 def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: Sequence[Run]) -> str | None:
@@ -146,7 +164,7 @@ def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: S
     if scene.seen.status.phase is not Phase.NEW:
         return None
     for run in unfinished:
-        if str(run.domain) == guest.uid:
+        if run.domain == guest.domain:
             return run.migration.name
     same = (
         other["metadata"]["name"]
@@ -158,7 +176,7 @@ def _rival(scene: Scene, guest: Guest, others: Sequence[Document], unfinished: S
     return next(same, None)
 
 
-def need_of(migration: Document, guest: Guest) -> Need:
+def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
     """What the guest's pod reserves and its host told of it, with both selectors. Raises Contradiction."""
     assert guest.pod is not None, "BUG: a guest without a pod has no size"
     requests, vm = requests_of(guest.pod), guest.vm
@@ -172,6 +190,7 @@ def need_of(migration: Document, guest: Guest) -> Need:
         affinity=node_affinity(vm),
         tolerations=tolerations(vm),
         host=guests.moving_needs(vm),
+        encrypted=options.must_encrypt,
         source=guest.node,
     )
 
@@ -227,13 +246,13 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
 
 
 async def _room(
-    tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally
+    tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally, options: Options
 ) -> tuple[Room, Need]:
     if tally.cluster_full or tally.source_full(guest.node):
         return _full(guest, tally), need
     fleet = await fleet_of(tx)
     for other in earlier:
-        fleet = await _served(tx, other, fleet, tally)
+        fleet = await _served(tx, other, fleet, tally, options)
         if tally.cluster_full:
             break
     need = replace(need, origin=fleet.view(guest.node))
@@ -246,15 +265,16 @@ def _full(guest: Guest, tally: _Tally, fleet: Fleet | None = None) -> Room:
     return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node, fleet))
 
 
-async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally) -> Fleet:
+async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally, options: Options) -> Fleet:
     """The fleet after that Migration, which comes first, has taken its place, if it can start now."""
     if is_leaving(other) or status_of(other).phase not in WAITING:
         return fleet
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
     if guest is None or not guest.can_move or tally.source_full(guest.node, fleet):
         return fleet
+    resolved = await options.of(other, guest.vm)
     try:
-        need = replace(need_of(other, guest), origin=fleet.view(guest.node))
+        need = replace(need_of(other, guest, resolved), origin=fleet.view(guest.node))
     except Contradiction:
         return fleet
     target = Room(place(need, fleet), targets_full=tally.targets_full(fleet)).target

@@ -21,6 +21,8 @@ class Plan(Wire):
     vm: str
     """namespace/name."""
     domain: UUID
+    adopted: bool = False
+    """Somebody else defined it: what the move takes from it is given back."""
     source: Place
     target: Place
     others: tuple[Place, ...] = ()
@@ -31,6 +33,10 @@ class Plan(Wire):
     bandwidth: int | None = None
     """Bytes per second; None is no cap."""
     unsafe: bool = False
+    tls: bool = False
+    """The stream between the two hosts is encrypted."""
+    tls_name: str | None = None
+    """What the target's certificate is made out to, where that is not the host in its migration URI."""
     store: str = ""
     """Which Drover writes its mark."""
     migration_uid: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.move import Move, Outcome
-from app.hypervisor.base import Busy, Domain, HypervisorError, Job, State, Unreachable
+from app.hypervisor.base import Busy, Domain, HypervisorError, Job, Mark, State, Unreachable
 
 _LIVING = (State.RUNNING, State.PAUSED)
 
@@ -21,6 +23,8 @@ async def _judge_source(move: Move) -> Outcome | None:
         return _failed(move, ExitCode.SOURCE_UNREACHABLE, f"{move.source.node} does not answer: {error.text}", error)
     if seen.state not in _LIVING:
         return move.ended(ExitCode.GUEST_STOPPED, f"the guest is {seen.state} on {move.source.node} ({seen.reason})")
+    if seen.mark is not None and seen.mark.store not in ("", move.plan.store):
+        return move.ended(ExitCode.FAILED, f"the guest bears the mark of another Drover ({seen.mark.store})")
     if seen.job is not Job.NONE:
         return move.ended(ExitCode.BUSY, f"libvirt on {move.source.node} has another job for the guest")
     return None
@@ -60,8 +64,12 @@ async def _mark(move: Move) -> Outcome | None:
     domain = move.plan.domain
     try:
         await move.orders.leave_to_steer()
-        await _take_off_autostart(move)
+        seen = await move.source.ask(lambda host: host.look(domain))
+        if move.plan.adopted:
+            move.mark = _with_what_is_taken(move.mark, seen)
         await move.source.ask(lambda host: host.mark(domain, move.mark))
+        if seen.autostart:
+            await _take_off_autostart(move)
     except Busy as error:
         return _failed(
             move, ExitCode.BUSY, f"libvirt on {move.source.node} is busy with the guest: {error.text}", error
@@ -75,10 +83,15 @@ async def _mark(move: Move) -> Outcome | None:
 
 async def _take_off_autostart(move: Move) -> None:
     """A source that is started again after the move would start the guest a second time."""
-    seen = await move.source.ask(lambda host: host.look(move.plan.domain))
-    if seen.autostart:
-        await move.source.ask(lambda host: host.set_autostart(move.plan.domain, False))
-        move.say(f"autostart taken off on {move.source.node}: Drover starts its guests itself")
+    await move.source.ask(lambda host: host.set_autostart(move.plan.domain, False))
+    why = "it is set again where the guest is afterwards" if move.plan.adopted else "Drover starts its guests itself"
+    move.say(f"autostart taken off on {move.source.node}: {why}")
+
+
+def _with_what_is_taken(mark: Mark, seen: Domain) -> Mark:
+    """Noted in the guest before it is taken; what an earlier move took and nobody gave back yet is still owed."""
+    owed = seen.mark or Mark()
+    return replace(mark, autostart=seen.autostart or owed.autostart, transient=not seen.persistent or owed.transient)
 
 
 def _failed(move: Move, code: ExitCode, message: str, error: HypervisorError) -> Outcome:

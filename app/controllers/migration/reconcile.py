@@ -19,11 +19,12 @@ from app.controllers.migration.commit import Committer
 from app.controllers.migration.decide import Conclude, Patience, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
+from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
-from app.kinds.migration import FINAL
+from app.kinds.migration import FINAL, MigrationOptions
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import (
@@ -53,6 +54,8 @@ class MigrationConfig:
 
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    defaults: MigrationOptions = DEFAULTS
+    """Options of Migrations that neither they nor a policy name."""
 
 
 class MigrationController:
@@ -120,10 +123,11 @@ class Reconciler:
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
+        config = self._config
         async with self._store.transaction(serial=status.phase in WAITING) as tx:
             self._fence(tx)
             scene = await observe(
-                tx, key, tuple(self._unfinished), self._birth.now(), self._config.limits, self._config.patience
+                tx, key, tuple(self._unfinished), self._birth.now(), config.limits, config.patience, config.defaults
             )
             decision = decide(scene.seen)
             await self._committer.commit(tx, scene, decision)
@@ -178,7 +182,7 @@ class Reconciler:
         if last is None or last.state is not RunState.FINISHED or await self._moves_again(tx, last):
             return
         guest = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
-        if guest is None or guest.uid != str(last.domain) or guest.phase is not VMPhase.MIGRATING:
+        if guest is None or guest.domain != last.domain or guest.phase is not VMPhase.MIGRATING:
             return
         ghost: Document = {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}}
         settled = await self._committer.conclude(tx, ghost, guest.vm, _conclusion(last))

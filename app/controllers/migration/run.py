@@ -54,9 +54,16 @@ async def _copy(move: Move) -> Outcome:
 
 async def _call(move: Move) -> None:
     plan = move.plan
-    to = Destination(plan.peer_uri, plan.migration_uri, bandwidth=plan.bandwidth, unsafe=plan.unsafe)
+    to = Destination(
+        plan.peer_uri,
+        plan.migration_uri,
+        bandwidth=plan.bandwidth,
+        unsafe=plan.unsafe,
+        tls=plan.tls,
+        tls_name=plan.tls_name,
+    )
     move.called = True
-    move.tell(Started(at=stamp()))
+    move.tell(Started(at=stamp(), autostart=move.mark.autostart))
     try:
         await move.source.ask(lambda host: host.migrate(plan.domain, to, still=move.orders.require))
     except HypervisorError as error:

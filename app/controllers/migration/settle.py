@@ -140,6 +140,8 @@ async def _elsewhere(move: Move) -> str | None:
 
 async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Domain | None) -> Outcome:
     move.hold("")
+    if source is not None and source.autostart:
+        await _disarm(move)
     stats = await _statistics(move)
     downtime = None if stats is None else stats.downtime_ms
     message = ruling.why if downtime is None else f"{ruling.why}; it was stopped for {downtime} ms"
@@ -151,6 +153,15 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
         iterations=None if stats is None else stats.iterations,
         evidence=_evidence(source, target),
     )
+
+
+async def _disarm(move: Move) -> None:
+    """Somebody set the flag while the guest moved: its host, started again, would start the guest a second time."""
+    await move.orders.leave_to_steer()
+    try:
+        await move.source.ask(lambda host: host.set_autostart(move.plan.domain, False))
+    except HypervisorError as error:
+        move.say(f"autostart not taken off on {move.source.node}: {error.text}")
 
 
 async def _statistics(move: Move) -> Completed | None:

@@ -113,6 +113,13 @@ def does_not_share_storage(need: Need, fleet: Fleet) -> Iterator[Out]:
                 yield f"node(s) don't share the guest's disk {path}", nodes
 
 
+def lacks_certificates(need: Need, fleet: Fleet) -> Iterator[Out]:
+    if need.encrypted and need.origin is not None and not need.origin.certified:
+        yield "the source has no certificates to encrypt the stream with", fleet.index.everyone
+    elif need.encrypted:
+        yield "node(s) have no certificates to encrypt the stream with", fleet.index.groups(_certified).get(False, 0)
+
+
 def is_short_of_cpu(need: Need, fleet: Fleet) -> Iterator[Out]:
     yield "Insufficient cpu", fleet.cpu_milli.below(need.cpu_milli)
 
@@ -142,6 +149,7 @@ FILTERS = (
     Filter("Networks", lacks_network),
     Filter("Interfaces", lacks_interface),
     Filter("Storage", does_not_share_storage),
+    Filter("Certificates", lacks_certificates),
     Filter("Cpu", is_short_of_cpu),
     Filter("Memory", is_short_of_memory),
     Filter("HugePages", is_short_of_hugepages),
@@ -193,6 +201,10 @@ def _interfaces(node: NodeView) -> frozenset[str] | None:
 
 def _shared_paths(node: NodeView) -> tuple[str, ...]:
     return node.shared_paths
+
+
+def _certified(node: NodeView) -> bool:
+    return node.certified
 
 
 # Verdicts on what a node offers: the reason, or nothing.

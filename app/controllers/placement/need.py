@@ -82,6 +82,8 @@ class Need:
     affinity: Document = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     host: HostNeeds = HostNeeds()
+    encrypted: bool = False
+    """The guest's memory may cross the network only encrypted."""
     source: str | None = None
     """The node that the guest leaves; None when it is started for the first time."""
     origin: NodeView | None = None

@@ -63,6 +63,8 @@ class NodeView:
     networks: frozenset[str] | None = None
     interfaces: frozenset[str] | None = None
     shared_paths: tuple[str, ...] = ()
+    certified: bool = False
+    """Its QEMUs have certificates for migrations, its Node says."""
     qemu: Version = ()
     libvirt: Version = ()
     workers: int = DEFAULT_WORKERS
@@ -106,6 +108,7 @@ def node_view(node: Document) -> NodeView:
         networks=_set(hypervisor.get("networks")),
         interfaces=_set(hypervisor.get("interfaces")),
         shared_paths=shared_paths(annotations),
+        certified=has_certificates(annotations),
         qemu=version(str(info.get("containerRuntimeVersion") or "").partition("://")[2]),
         libvirt=version(str(info.get("kubeletVersion") or "")),
         workers=workers_of(annotations),
@@ -138,6 +141,11 @@ def shared_paths(annotations: Mapping[str, str]) -> tuple[str, ...]:
     """The prefixes that a Node's annotation declares."""
     declared = annotations.get(names.SHARED_PATHS, "")
     return tuple(sorted(prefix for part in declared.split(",") if (prefix := part.strip()).startswith("/")))
+
+
+def has_certificates(annotations: Mapping[str, str]) -> bool:
+    """Whether a Node declares that its QEMUs can encrypt a migration's stream."""
+    return annotations.get(names.MIGRATION_TLS, "false") != "false"
 
 
 def is_below(path: str, prefixes: Iterable[str]) -> bool:

@@ -51,6 +51,12 @@ class Seen:
     """An unfinished Migration of the VM still has to go before the guest may be ended."""
     end_at: float | None = None
     """When the guest is ended without asking; None while it has not been asked to power off."""
+    adopted: bool = False
+    """Its guest ran before Drover knew it: it follows its domain, is never started or ended, and its phases are not final."""
+    elsewhere: tuple[str, ...] = ()
+    """Other nodes whose hosts run the guest; asked only when it is not here."""
+    silent: tuple[str, ...] = ()
+    """Other nodes whose hosts do not answer, and may have the guest; asked only when it is not here."""
     quiet_until: float = 0.0
     """Before then the guest is neither started, ended nor forgotten: a former agent's call may still be on its way."""
 
@@ -93,6 +99,11 @@ class Undefine:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """Note in the adopted guest's metadata that it is let go, so that it is not adopted again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Nothing of the guest is left here: its pods and the object may go."""
 
@@ -105,7 +116,7 @@ class Hold:
     again_after_s: float
 
 
-Decision = Leave | Start | Report | PowerOff | Destroy | Undefine | Forget | Hold
+Decision = Leave | Start | Report | PowerOff | Destroy | Undefine | Release | Forget | Hold
 
 
 def decide(seen: Seen) -> Decision:
@@ -114,6 +125,8 @@ def decide(seen: Seen) -> Decision:
         return Leave(again_after_s=1.0 if seen.deleting else None)
     if seen.deleting:
         return _end(seen)
+    if seen.adopted:
+        return _follow(seen)
     match seen.phase:
         case Phase.NEW | Phase.PENDING | Phase.SCHEDULING | Phase.MIGRATING | Phase.SUCCEEDED | Phase.FAILED:
             return Leave()
@@ -170,18 +183,34 @@ def _follow(seen: Seen) -> Decision:
         case State.CRASHED:
             return Report(*_ENDED[Why.CRASHED])
         case State.SHUTOFF:
-            return _off(seen.host)
+            return _off(seen, seen.host)
         case State.ABSENT:
-            return Report(*_VANISHED)
+            return _gone(seen) or Report(*_VANISHED)
         case unhandled:
             assert_never(unhandled)
 
 
-def _off(domain: Domain) -> Report:
+def may_be_elsewhere(domain: Domain) -> bool:
+    """What the host says leaves open that somebody moved the guest away: other hosts are asked."""
+    return domain.state is State.ABSENT or (domain.state is State.SHUTOFF and domain.reason is Why.MIGRATED)
+
+
+def _off(seen: Seen, domain: Domain) -> Report:
     if domain.reason is Why.MIGRATED:
         message = "the guest was moved away past Drover: nobody knows where it is"
-        return Report(Phase.UNKNOWN, Reason.GUEST_VANISHED, message)
+        return _gone(seen) or Report(Phase.UNKNOWN, Reason.GUEST_VANISHED, message)
     return Report(*_ENDED.get(domain.reason, _RESTARTED))
+
+
+def _gone(seen: Seen) -> Report | None:
+    """Unknown until the agent of the node where the guest is has taken it on, or every host has said that it has it not."""
+    if seen.elsewhere:
+        message = f"somebody moved the guest to {', '.join(seen.elsewhere)} past Drover"
+        return Report(Phase.UNKNOWN, Reason.GUEST_MOVED, message)
+    if seen.silent:
+        message = f"the guest is not here any more, and {', '.join(seen.silent)}, which may have it, does not answer"
+        return Report(Phase.UNKNOWN, Reason.GUEST_VANISHED, message)
+    return None
 
 
 def _end(seen: Seen) -> Decision:
@@ -193,9 +222,22 @@ def _end(seen: Seen) -> Decision:
         return Hold("its host's former agent may still be at work", seen.quiet_until - seen.now)
     if not is_told(seen.host):
         return Hold("its host is too busy to say whose guest it is", 1.0)
+    if seen.adopted:
+        return _let_go(seen, seen.host)
     if seen.host.state is State.ABSENT or not is_ours(seen.host, seen.store):
         return Forget()
     return _end_ours(seen, seen.host.state)
+
+
+def _let_go(seen: Seen, domain: Domain) -> Decision:
+    """Neither the guest nor its definition is touched. Another Drover's mark is not overwritten."""
+    if domain.state is State.ABSENT or (domain.mark is not None and not is_ours(domain, seen.store)):
+        return Forget()
+    return (
+        Release()
+        if domain.job is Job.NONE
+        else Hold("libvirt has a job for the guest, which cannot be marked now", 2.0)
+    )
 
 
 def _end_ours(seen: Seen, state: State) -> Decision:

@@ -12,12 +12,12 @@ from uuid import UUID
 import structlog
 
 from app.controllers import guest
-from app.controllers.documents import key_of, launchers_of, unfinished_migrations_of
+from app.controllers.documents import domain_uuid, is_adopted, key_of, launchers_of, remove, unfinished_migrations_of
 from app.controllers.lease import Held
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import shared_paths
-from app.controllers.pods import is_finished, is_leaving
+from app.controllers.pods import guest_need, is_finished, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.decide import (
     Away,
@@ -27,16 +27,19 @@ from app.controllers.virtualmachine.decide import (
     Hold,
     Leave,
     PowerOff,
+    Release,
     Report,
     Seen,
     Start,
     Undefine,
     decide,
     is_ours,
+    may_be_elsewhere,
 )
 from app.controllers.virtualmachine.removal import forget
-from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition
+from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition, without_condition
 from app.controllers.virtualmachine.schedule import phase_of
+from app.controllers.virtualmachine.whereabouts import Elsewhere, Search, nowhere
 from app.hypervisor.base import (
     Busy,
     Domain,
@@ -45,6 +48,7 @@ from app.hypervisor.base import (
     Hypervisor,
     Incompatible,
     Job,
+    Mark,
     Refused,
     State,
     Unreachable,
@@ -82,7 +86,12 @@ class _Observed:
 
     @property
     def uuid(self) -> UUID:
-        return UUID(self.vm["metadata"]["uid"])
+        return domain_uuid(self.vm)
+
+    @property
+    def in_hand(self) -> bool:
+        """A migration has the guest, or is about to."""
+        return self.running or phase_of(self.vm) is Phase.MIGRATING
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,8 @@ class NodeGuests:
     held: Held
     link: Link
     inheritance: Inheritance = Inheritance()
+    search: Search = nowhere
+    """Asks the other hosts for a guest that is not here any more."""
 
     async def reconcile(self, key: Key) -> Outcome:
         host = self.link.host
@@ -121,7 +132,14 @@ class NodeGuests:
             return await self._tidy_moved(observed, host)
         try:
             seen = await self._see(observed, host)
-            return await self._act(observed, decide(seen), host)
+            outcome = await self._act(observed, decide(seen), host)
+            if (
+                isinstance(seen.host, Domain)
+                and not isinstance(host, Away)
+                and await self._restored(observed, seen.host, host)
+            ):
+                return Again(0.0)
+            return outcome
         except Unreachable as error:
             log.info("host does not answer", node=self.node, name=key.name, error=error.text)
             return Again(POLL_S)
@@ -136,6 +154,8 @@ class NodeGuests:
         if (domain.state is not State.SHUTOFF and not paused) or not is_ours(domain, self.tools.store_id):
             return False
         if not await self._is_leftover(domain):
+            return False
+        if domain.mark is not None and domain.mark.adopted and not await self._was_taken(domain, domain.mark):
             return False
         if paused and await self._moved_away(domain):
             await self._end_copy(host, domain)
@@ -158,11 +178,9 @@ class NodeGuests:
     async def _moved_away(self, domain: Domain) -> bool:
         """The migration whose mark the copy bears took the guest from here, and the guest runs where it went."""
         assert domain.mark is not None, "BUG: a domain of ours without a mark"
-        if not domain.mark.migration or self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
+        if self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
             return False
-        runs = await self.tools.store.runs.of(UUID(domain.mark.migration))
-        last = max(runs, key=lambda run: run.attempt, default=None)
-        if last is None or last.source != self.node or last.exit_code != ExitCode.MOVED or last.domain != domain.uuid:
+        if not await self._was_taken(domain, domain.mark):
             return False
         namespace, _, name = domain.mark.vm.partition("/")
         try:
@@ -170,6 +188,14 @@ class NodeGuests:
         except NotFound:
             return False
         return phase_of(vm) is Phase.RUNNING and node_of(vm) not in ("", self.node)
+
+    async def _was_taken(self, domain: Domain, mark: Mark) -> bool:
+        """The migration whose mark the domain bears took the guest from here, and said so."""
+        runs = await self.tools.store.runs.of(UUID(mark.migration)) if mark.migration else ()
+        last = max(runs, key=lambda run: run.attempt, default=None)
+        if last is None or last.source != self.node or last.exit_code != ExitCode.MOVED:
+            return False
+        return last.domain == domain.uuid
 
     async def _is_leftover(self, domain: Domain) -> bool:
         if any(run.domain == domain.uuid for run in await self.tools.store.runs.unfinished()):
@@ -179,7 +205,7 @@ class NodeGuests:
             vm = (await self.tools.store.objects.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
         except NotFound:
             return True
-        if vm["metadata"]["uid"] != str(domain.uuid):
+        if domain_uuid(vm) != domain.uuid:
             return True
         return phase_of(vm) is not Phase.MIGRATING and node_of(vm) not in ("", self.node)
 
@@ -202,7 +228,7 @@ class NodeGuests:
             runs = await tx.unfinished_runs()
             cancelling = is_leaving(vm) and bool(await unfinished_migrations_of(tx, vm))
         here = [pod for pod in launchers if pod["spec"].get("nodeName") == self.node and not is_finished(pod)]
-        running = any(str(run.domain) == vm["metadata"]["uid"] for run in runs)
+        running = any(run.domain == domain_uuid(vm) for run in runs)
         return _Observed(vm, launchers, here[0] if here else None, running, cancelling)
 
     async def _see(self, observed: _Observed, host: Hypervisor | Away) -> Seen:
@@ -210,9 +236,18 @@ class NodeGuests:
         phase, leaving = phase_of(vm), is_leaving(vm)
         # A VM that is still Migrating when every Migration of it has gone would wait for ever to be deleted.
         migrating = phase is Phase.MIGRATING and (observed.cancelling or not leaving)
+        adopted = is_adopted(vm)
+        seen = host if isinstance(host, Away) else await host.look(observed.uuid)
+        elsewhere = Elsewhere()
+        follows = adopted or phase in (Phase.RUNNING, Phase.UNKNOWN)
+        if isinstance(seen, Domain) and may_be_elsewhere(seen) and follows and not (leaving or observed.running):
+            elsewhere = await self.search(observed.uuid, self.node)
         return Seen(
             phase=phase,
-            host=host if isinstance(host, Away) else await host.look(observed.uuid),
+            host=seen,
+            adopted=adopted,
+            elsewhere=elsewhere.active,
+            silent=elsewhere.silent,
             store=self.tools.store_id,
             now=self.tools.birth.now().timestamp(),
             moving=observed.running or migrating,
@@ -236,14 +271,14 @@ class NodeGuests:
             case Hold(message, again_after_s):
                 await self._hold(observed.vm, message)
                 return Again(again_after_s)
-            case Start() | PowerOff() | Destroy() | Undefine():
+            case Start() | PowerOff() | Destroy() | Undefine() | Release():
                 assert not isinstance(host, Away), "BUG: a verb for a host that does not answer"
                 return await self._tell(observed, decision, host)
             case unhandled:
                 assert_never(unhandled)
 
     async def _tell(
-        self, observed: _Observed, decision: Start | PowerOff | Destroy | Undefine, host: Hypervisor
+        self, observed: _Observed, decision: Start | PowerOff | Destroy | Undefine | Release, host: Hypervisor
     ) -> Outcome:
         """One verb. Nothing is awaited between the look that it rests on and the verb."""
         self.held.require()
@@ -260,8 +295,51 @@ class NodeGuests:
                 with self.held.call():
                     await host.undefine(observed.uuid)
                 return Again(0.0)
+            case Release():
+                return await self._release(observed, host)
             case unhandled:
                 assert_never(unhandled)
+
+    async def _release(self, observed: _Observed, host: Hypervisor) -> Outcome:
+        """What a migration took from the guest it has back before it is let go."""
+        domain = await host.look(observed.uuid)
+        if await self._restored(observed, domain, host):
+            return Again(0.0)
+        metadata = observed.vm["metadata"]
+        before = domain.mark or Mark(self.tools.store_id, f"{metadata['namespace']}/{metadata['name']}")
+        try:
+            with self.held.call():
+                await host.mark(observed.uuid, replace(before, released=True))
+        except DomainGone:
+            return Again(0.0)
+        except (Busy, Refused) as error:
+            await self._hold(observed.vm, f"the guest cannot be marked as released: {error.text}")
+            return Again(2 * POLL_S)
+        return Again(0.0)
+
+    async def _restored(self, observed: _Observed, domain: Domain, host: Hypervisor) -> bool:
+        """
+        Whether something was given back that a migration took from an adopted guest: the autostart flag, or that it has no
+        definition. Only while none has it in hand, which is read just before; noted when done, so that it is done once.
+        """
+        mark = domain.mark
+        if mark is None or not (mark.autostart or mark.transient) or not is_ours(domain, self.tools.store_id):
+            return False
+        if domain.job is not Job.NONE or domain.state is State.ABSENT or is_left_paused(domain):
+            return False
+        fresh = await self._observe(key_of(VIRTUAL_MACHINE, observed.vm))
+        if fresh.in_hand or node_of(fresh.vm) != self.node or fresh.uuid != domain.uuid:
+            return False
+        try:
+            with self.held.call():
+                await _give_back(host, domain, mark)
+        except (Busy, Refused, DomainGone) as error:
+            log.warning("not given back", node=self.node, domain=str(domain.uuid), error=error.text)
+            return False
+        log.info(
+            "given back", node=self.node, domain=str(domain.uuid), autostart=mark.autostart, transient=mark.transient
+        )
+        return True
 
     async def _start(self, observed: _Observed, host: Hypervisor) -> Outcome:
         try:
@@ -310,6 +388,7 @@ class NodeGuests:
         if phase_of(before) is report.phase is Phase.UNKNOWN:
             return
         vm = reported(before, report.phase, report.reason, report.message, report.paused, now)
+        vm = await self._told_once(vm, observed.uuid)
         if report.phase is Phase.RUNNING and not isinstance(host, Away):
             vm = await self._inspected(vm, observed.uuid, host)
         pod = observed.pod and pod_reported(observed.pod, report.phase, report.reason, report.message, now)
@@ -318,8 +397,28 @@ class NodeGuests:
                 tx.replace(key_of(VIRTUAL_MACHINE, vm), vm)
             if pod is not None and pod != observed.pod:
                 tx.replace(key_of(POD, pod), pod)
+            if report.phase is Phase.RUNNING and observed.pod is None and is_adopted(vm):
+                self._reserve_again(tx, observed)
             if phase_of(before) is not report.phase:
                 await self._tell_people(tx, vm, report)
+
+    def _reserve_again(self, tx: Transaction, observed: _Observed) -> None:
+        """An adopted guest that was started again needs a place again, in a pod of its own."""
+        for pod in observed.launchers:
+            if is_finished(pod):
+                remove(tx, POD, pod)
+        read = guest.facts(observed.vm)
+        need = guest_need(read.memory, read.vcpus, observed.vm)
+        pod = launcher_pod(self.tools.birth, observed.vm, self.node, need)
+        tx.create(key_of(POD, pod), pod)
+
+    async def _told_once(self, vm: Document, uuid: UUID) -> Document:
+        """The alarm ends when no other host runs the guest any more."""
+        conditions = vm["status"].get("conditions") or ()
+        if not any(c["type"] == ConditionType.DUPLICATE for c in conditions):
+            return vm
+        found = await self.search(uuid, self.node)
+        return vm if found.active or found.silent else without_condition(vm, ConditionType.DUPLICATE)
 
     async def _tell_people(self, tx: Transaction, vm: Document, report: Report) -> None:
         bad = report.phase in (Phase.FAILED, Phase.UNKNOWN)
@@ -336,8 +435,8 @@ class NodeGuests:
             return vm
         now = self.tools.birth.stamp()
         if not _is_synchronized(vm):
-            message = f"started on {self.node}"
-            vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", Reason.STARTED, message, now)
+            reason, how = (Reason.ADOPTED, "ran already") if is_adopted(vm) else (Reason.STARTED, "started")
+            vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", reason, f"{how} on {self.node}", now)
         movable, reason = ("False", live.bound[0].reason) if live.bound else ("True", Reason.MIGRATABLE)
         vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, movable, reason, live.because, now)
         vm["status"] |= {"hostRequirements": live.requirements.dump(), "graphics": [c.dump() for c in live.graphics]}
@@ -366,6 +465,18 @@ class NodeGuests:
         async with self.tools.store.transaction() as tx:
             tx.fence_lease(self.held.name, self.held.token)
             yield tx
+
+
+async def _give_back(host: Hypervisor, domain: Domain, mark: Mark) -> None:
+    """Each part may be done twice; the mark is changed last."""
+    if mark.transient and domain.persistent:
+        if domain.state is State.SHUTOFF:
+            await host.undefine(domain.uuid)
+            return
+        await host.make_transient(domain.uuid)
+    elif mark.autostart and domain.persistent and not domain.autostart:
+        await host.set_autostart(domain.uuid, True)
+    await host.mark(domain.uuid, replace(mark, autostart=False, transient=False))
 
 
 def is_left_paused(domain: Domain) -> bool:

@@ -35,6 +35,16 @@ EXCLUDED = {
         node("a", labels={"disktype": "hdd"}),
         "node(s) didn't match the merged node selector disktype=ssd",
     ),
+    "no certificates": (
+        need(encrypted=True, source="b", origin=node("b", certified=True)),
+        node("a"),
+        "node(s) have no certificates to encrypt the stream with",
+    ),
+    "no certificates at the source": (
+        need(encrypted=True, source="b", origin=node("b")),
+        node("a", certified=True),
+        "the source has no certificates to encrypt the stream with",
+    ),
     "CPU": (need(cpu_milli=2000), node("a", cpu_milli=1999), "Insufficient cpu"),
     "memory": (need(memory=2 * GIB), node("a", memory=2 * GIB - 1), "Insufficient memory"),
     "affinity In": (need(affinity=requires(expression("disktype", "In", "nvme"))), node("a", labels=DISK), AFFINITY),

@@ -1,0 +1,88 @@
+"""How a guest is to be moved: a Migration's own options, then those of the policy that means it most, then the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from app.controllers.placement.nodes import has_certificates
+from app.kinds import MIGRATION_POLICY, NAMESPACE
+from app.kinds.migration import MigrationConfiguration, MigrationOptions, Tls
+from app.machinery.objects import Document
+from app.store.base import Key, NotFound, Scope, Transaction
+
+DEFAULTS = MigrationOptions(tls=Tls.PREFERRED)
+"""Where nobody says anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What holds for one attempt, and which policy had a part in it."""
+
+    configuration: MigrationConfiguration
+    policy: str | None = None
+
+    @property
+    def must_encrypt(self) -> bool:
+        return self.configuration.tls is Tls.REQUIRED
+
+    def encrypts(self, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
+        """Given the annotations of both Nodes."""
+        declared = all(has_certificates(annotations) for annotations in (source, target))
+        return self.must_encrypt or (self.configuration.tls is Tls.PREFERRED and declared)
+
+
+def resolve(
+    own: Document, policies: Iterable[Document], vm: Mapping[str, str], namespace: Mapping[str, str],
+    defaults: MigrationOptions,
+) -> Resolved:  # fmt: skip
+    """`own` is the Migration's spec.options; `vm` and `namespace` are the labels that policies select by."""
+    policy = applicable(policies, vm, namespace)
+    meant = {} if policy is None else {key: value for key, value in policy["spec"].items() if key != "selectors"}
+    said = defaults.dump() | meant | {key: value for key, value in own.items() if value is not None}
+    name = None if policy is None else str(policy["metadata"]["name"])
+    return Resolved(MigrationConfiguration.read(said), name)
+
+
+def applicable(
+    policies: Iterable[Document], vm: Mapping[str, str], namespace: Mapping[str, str]
+) -> Document | None:  # fmt: skip
+    """The policy that counts, by KubeVirt's rule: most labels, then most of the VirtualMachine's, then the first name."""
+    ranked = []
+    for policy in policies:
+        selectors = policy["spec"].get("selectors") or {}
+        of_vm = selectors.get("virtualMachineInstanceSelector") or {}
+        of_namespace = selectors.get("namespaceSelector") or {}
+        if of_vm.items() <= vm.items() and of_namespace.items() <= namespace.items():
+            ranked.append((-len(of_vm) - len(of_namespace), -len(of_vm), str(policy["metadata"]["name"]), policy))
+    return min(ranked, key=lambda rank: rank[:3])[3] if ranked else None
+
+
+class Options:
+    """What holds for each Migration, read in the transaction that decides about it."""
+
+    def __init__(self, tx: Transaction, defaults: MigrationOptions) -> None:
+        self._tx = tx
+        self._defaults = defaults
+        self._policies: list[Document] | None = None
+
+    async def of(self, migration: Document, vm: Document) -> Resolved:
+        """As it was frozen when the Migration first started; before that, as it is now."""
+        state = (migration.get("status") or {}).get("migrationState") or {}
+        if frozen := state.get("migrationConfiguration"):
+            return Resolved(MigrationConfiguration.read(frozen), state.get("migrationPolicyName"))
+        if self._policies is None:
+            listed = await self._tx.list(Scope(MIGRATION_POLICY.resource))
+            self._policies = [stored.document for stored in listed.items]
+        metadata = vm["metadata"]
+        namespace = await self._namespace_labels(metadata["namespace"]) if self._policies else {}
+        own = migration["spec"].get("options") or {}
+        return resolve(own, self._policies, metadata.get("labels") or {}, namespace, self._defaults)
+
+    async def _namespace_labels(self, name: str) -> Mapping[str, str]:
+        try:
+            namespace = (await self._tx.get(Key(NAMESPACE.resource, "", name))).document
+        except NotFound:
+            return {}
+        labels: Mapping[str, str] = namespace["metadata"].get("labels") or {}
+        return labels
