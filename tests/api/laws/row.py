@@ -220,10 +220,17 @@ def _matches(said: str | None, expected: str | None) -> bool:
 
 
 def at(document: Any, path: str) -> Any:
-    """The value at a dotted path (`a.b.0.c`, `/` for a dot in a key); KeyError itself where there is none."""
+    """The value at a dotted path: `a.0.b`, or `a.name.b` for the item of a list that has this name. KeyError itself
+    where there is none."""
     for step in path.split("."):
         try:
-            document = document[int(step)] if isinstance(document, list) else document[step.replace("|", ".")]
-        except (KeyError, IndexError, TypeError, ValueError):
+            document = _item(document, step) if isinstance(document, list) else document[step]
+        except (KeyError, IndexError, TypeError):
             return KeyError
     return document
+
+
+def _item(items: list[Any], step: str) -> Any:
+    if step.isdigit():
+        return items[int(step)]
+    return next((item for item in items if step in (item.get("name"), item.get("resource"))), {})
