@@ -11,7 +11,7 @@ from app.api.negotiation import JSON, YAML
 from app.api.options import Validation
 from app.api.requests import Request
 from app.machinery.decoding import Unrecognized
-from app.machinery.documents import CONFIG, parse_json, parse_yaml
+from app.machinery.documents import CONFIG, parse_json, parse_yaml, yaml_duplicates
 from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
@@ -24,7 +24,7 @@ ACCEPTED = (JSON, YAML, PROTOBUF)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A body's document, the body itself, and the paths of fields that came twice."""
+    """A body's document, the body itself, and what is to be said of fields that came twice."""
 
     document: Document
     raw: bytes
@@ -53,17 +53,33 @@ def parsed(type_: str, body: bytes) -> Decoded:
     """Raises ApiError 400."""
     if type_ == PROTOBUF:
         return Decoded(parse_protobuf(body), body)
-    document, duplicates = parse_yaml(body) if type_ == YAML else parse_json(body)
-    return Decoded(document, body, duplicates)
+    if type_ == YAML:
+        document, lines = parse_yaml(body)
+        return Decoded(document, body, _yaml_complaint(lines))
+    document, paths = parse_json(body)
+    return Decoded(document, body, [f'duplicate field "{path}"' for path in paths])
 
 
-def applied_body(body: bytes, validation: Validation) -> tuple[Document, list[str]]:
-    """The body of an apply, which is YAML or JSON, and what to warn of. Raises ApiError 400."""
-    document, duplicates = _config(body)
-    found = complaints((), duplicates)
-    if found and validation is Validation.STRICT:
-        raise bad_request(f"error strict decoding YAML: {', '.join(found)}")
-    return document, strictly(found, validation)
+_YAML_ERRORS = "yaml: unmarshal errors:\n"
+
+
+def _yaml_complaint(lines: Sequence[str]) -> list[str]:
+    """All of them are one error to who is strict."""
+    return [_YAML_ERRORS + "\n".join(f"  {line}" for line in lines)] if lines else []
+
+
+def applied_body(body: bytes) -> tuple[Document, list[str]]:
+    """The body of an apply, which is YAML or JSON, and what is to be said of fields that it has twice. Raises ApiError
+    400."""
+    document, repeated = _config(body)
+    return document, [
+        f"{CONFIG.yaml_prefix}{text}" for text in _yaml_complaint(yaml_duplicates(body))
+    ] if repeated else []
+
+
+def strict_apply_error(found: Sequence[str]) -> ApiError:
+    """400 of an apply."""
+    return bad_request(f"error strict decoding YAML: {', '.join(found)}")
 
 
 def _config(body: bytes) -> tuple[Document, list[str]]:
@@ -90,14 +106,20 @@ def pruned(kind: Kind[Any, Any], document: Document) -> list[str]:
     return [*inside, *sorted(path for path in unknown if not path.startswith("metadata."))]
 
 
-def complaints(unknown: Sequence[str], duplicates: Sequence[str]) -> list[str]:
+def complaints(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
     """What strict validation refuses and the ordinary one warns of."""
-    return [*(f'duplicate field "{path}"' for path in duplicates), *(f'unknown field "{path}"' for path in unknown)]
+    return [*duplicates, *(f'unknown field "{path}"' for path in unknown)]
 
 
 def strictly(found: Sequence[str], validation: Validation) -> list[str]:
     """The warnings that are due when nothing is refused."""
-    return list(found) if validation is Validation.WARN else []
+    if validation is not Validation.WARN:
+        return []
+    return [
+        line.strip()
+        for text in found
+        for line in text.removeprefix(CONFIG.yaml_prefix).removeprefix(_YAML_ERRORS).split("\n")
+    ]
 
 
 def strict_error(kind: str, group_version: GroupVersion, found: Sequence[str]) -> ApiError:

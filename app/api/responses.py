@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -66,16 +67,34 @@ def in_form(response: Response, media: Media) -> Response:
     return replace(response, body=text.encode(), type=YAML)
 
 
+MOST_WARNINGS = 4096
+"""Characters of all warnings together; when they are more, each is cut to LONGEST_WARNING, until that is enough."""
+LONGEST_WARNING = 256
+
+
 def warned(response: Response, warnings: Sequence[str]) -> Response:
-    """The answer with one Warning header for each."""
-    if not warnings:
+    """The answer with one Warning header for each, which is said once. What cannot stand in a header is not said."""
+    texts = [
+        text for text in dict.fromkeys(warnings) if not any(unicodedata.category(letter) == "Cc" for letter in text)
+    ]
+    if not texts:
         return response
-    return replace(response, headers=(*response.headers, *((b"warning", _warning(text)) for text in warnings)))
+    if sum(map(len, texts)) > MOST_WARNINGS:
+        texts = list(_cut(texts))
+    return replace(response, headers=(*response.headers, *((b"warning", _warning(text)) for text in texts)))
+
+
+def _cut(texts: Sequence[str]) -> Iterator[str]:
+    written = 0
+    for text in texts:
+        if written >= MOST_WARNINGS:
+            return
+        written += len(text[:LONGEST_WARNING])
+        yield text[:LONGEST_WARNING]
 
 
 def _warning(text: str) -> bytes:
-    cleaned = "".join(letter if letter.isprintable() else " " for letter in text)
-    escaped = cleaned.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{escaped}"'.encode()
 
 

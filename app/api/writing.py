@@ -16,6 +16,7 @@ from app.api.bodies import (
     decoded,
     patch_error,
     pruned,
+    strict_apply_error,
     strict_error,
     strict_patch_error,
     strictly,
@@ -221,7 +222,7 @@ class Writing:
         def wanted(current: Document) -> Wanted:
             patched = _patched(type_, current, patch, target)
             encoded = orjson.dumps(patched)
-            found = [*duplicates, *complaints(pruned(target.kind, patched), ())]
+            found = complaints(duplicates, pruned(target.kind, patched))
             try:
                 ensure_decodable(
                     target.kind,
@@ -243,12 +244,15 @@ class Writing:
         self, target: Target, media: Media, body: bytes, options: WriteOptions, writer: Writer
     ) -> Response:
         """Server-side apply: makes the object where there is none."""
-        config, warnings = applied_body(body, options.validation)
+        config, found = applied_body(body)
+        warnings = strictly(found, options.validation)
         ensure_applicable(target.kind, target.served.group_version, config)
         encoded = orjson.dumps(config)
 
         def wanted(current: Document) -> Wanted:
             document, owners = applied(target.kind, current, orjson.loads(encoded), writer, force=options.force)
+            if found and options.validation is Validation.STRICT:
+                raise strict_apply_error(found)
             return Wanted(document, warnings, owners)
 
         for _ in range(ATTEMPTS):
@@ -359,7 +363,7 @@ def _strangers(target: Target, body: Decoded, options: WriteOptions) -> list[str
     What is of another kind has no schema here: that is said instead."""
     if body.document.get("kind") not in ((target.kind.name, None) if target.kind.typed else (target.kind.name,)):
         return []
-    found = complaints(pruned(target.kind, body.document), body.duplicates)
+    found = complaints(body.duplicates, pruned(target.kind, body.document))
     if found and options.validation is Validation.STRICT:
         raise strict_error(target.kind.name, target.served.group_version, found)
     return found
@@ -386,8 +390,8 @@ def _read_patch(body: bytes, type_: str) -> tuple[object, list[str]]:
         patch, twice = parse_json_value(body)
     except ApiError as error:
         raise undecodable_patch(error.message) from error
-    found = complaints((), twice)
-    return patch, [f"json patch {complaint}" for complaint in found] if type_ == JSON_PATCH else found
+    prefix = "json patch " if type_ == JSON_PATCH else ""
+    return patch, [f'{prefix}duplicate field "{path}"' for path in twice]
 
 
 def _patched(type_: str, current: Document, patch: object, target: Target) -> Document:

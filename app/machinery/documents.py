@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import orjson
 import yaml
 
 from app.machinery.errors import ApiError, bad_request
-from app.machinery.go_json import cannot_unmarshal, syntax_error
+from app.machinery.go_json import cannot_unmarshal, quoted, syntax_error
 from app.machinery.objects import Document
 
 DEEPEST = 128
@@ -31,6 +31,7 @@ class Wanted:
 
     go_type: str
     prefix: str = ""
+    yaml_prefix: str = ""
 
 
 OBJECT = Wanted(
@@ -38,7 +39,7 @@ OBJECT = Wanted(
     "couldn't get version/kind; json parse error: ",
 )
 """An object of any kind: what it is, is read first."""
-CONFIG = Wanted("map[string]interface {}")
+CONFIG = Wanted("map[string]interface {}", yaml_prefix="error converting YAML to JSON: ")
 """What is applied."""
 
 
@@ -82,7 +83,7 @@ def load_json(body: bytes) -> Any:
 
 
 def parse_yaml(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
-    """As parse_json, for one YAML document; JSON is YAML too. Raises ApiError 400."""
+    """One YAML document, and what a strict reader says of keys that it has twice. JSON is YAML too. Raises ApiError 400."""
     loader = _Loader(body)
     try:
         _ensure_shallow(body)
@@ -93,13 +94,13 @@ def parse_yaml(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
         value = loader.construct_document(node)
         encoded = orjson.dumps(value)
     except yaml.YAMLError as error:
-        raise _undecodable_yaml(error) from None
+        raise _undecodable_yaml(error, wanted) from None
     except (ValueError, TypeError) as error:
         raise bad_request(f"error converting YAML to JSON: {error}") from None
     finally:
         loader.dispose()
     # Aliases make one value of several places: encoding and decoding takes them apart.
-    return _object(orjson.loads(encoded), wanted), _yaml_duplicates(node, "")
+    return _object(orjson.loads(encoded), wanted), list(_repeated(node))
 
 
 # JSON
@@ -230,27 +231,35 @@ def _nodes_below(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _yaml_duplicates(node: yaml.Node, path: str) -> list[str]:
-    found: list[str] = []
+def yaml_duplicates(body: bytes) -> list[str]:
+    """What a strict reader says of keys that are there twice in a body that parse_yaml takes: in order of their values."""
+    loader = _Loader(body)
+    try:
+        node = loader.get_single_node()
+        return [] if node is None else list(_repeated(node))
+    finally:
+        loader.dispose()
+
+
+def _repeated(node: yaml.Node) -> Iterator[str]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            where = _child(path, str(key.value))
-            if where in seen and where not in found:
-                found.append(where)
-            seen.add(where)
-            found.extend(_yaml_duplicates(value, where))
+            yield from _repeated(value)
+            name = str(key.value)
+            if name in seen:
+                yield f"line {value.start_mark.line + 1}: key {quoted(name)} already set in map"
+            seen.add(name)
     elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            found.extend(_yaml_duplicates(item, f"{path}[{index}]"))
-    return found
+        for item in node.value:
+            yield from _repeated(item)
 
 
-def _undecodable_yaml(error: yaml.YAMLError) -> ApiError:
+def _undecodable_yaml(error: yaml.YAMLError, wanted: Wanted) -> ApiError:
     line = _go_line(error)
     where = f"line {line}: " if line else ""
     problem = getattr(error, "problem", None) or str(error)
-    return bad_request(f"error converting YAML to JSON: yaml: {where}{problem}")
+    return bad_request(f"{wanted.yaml_prefix}yaml: {where}{problem}")
 
 
 def _go_line(error: yaml.YAMLError) -> int:

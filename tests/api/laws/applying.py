@@ -75,6 +75,8 @@ ROWS = [
     apply(more(vm(), finalizers=["a/b", "a/b"]), **untyped('.metadata.finalizers: duplicate entries for key [="a/b"]')),
     apply(more(vm(), ownerReferences=[{"uid": "1"}, {"uid": "1"}]), **untyped('.metadata.ownerReferences: duplicate entries for key [uid="1"]')),
     apply(vm(nodeSelector=None), code=201, has={"spec.nodeSelector": KeyError}),
+    apply('{"apiVersion":"kubevirt.io/v1alpha1","kind":"VirtualMachine","spec":{"nodeSelector":{"a":"b"},"nodeSelector":{"a":"c"}}}', path=TM, has={"spec.nodeSelector": {"a": "c"}}, warns=['line 1: key "nodeSelector" already set in map']),
+    apply('{"apiVersion":"kubevirt.io/v1alpha1","kind":"VirtualMachine","spec":{"nodeSelector":{"a":"b"},"nodeSelector":{"a":"c"}}}', path=TM, manager="m&fieldValidation=Strict", **bad('error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 1: key "nodeSelector" already set in map')),
     # Ownership
     apply(vm(nodeSelector={"a": "c"}), after=[MINE], manager="m2", **conflict('1 conflict: conflict with "m1": .spec.nodeSelector', ('conflict with "m1"', ".spec.nodeSelector"))),
     apply(vm(nodeSelector={"a": "c"}, terminationGracePeriodSeconds=6), after=[MINE], manager="m2",

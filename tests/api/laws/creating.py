@@ -45,6 +45,8 @@ MINE = {
     "deletionGracePeriodSeconds": 5,
 }
 
+TWICE = "apiVersion: kubevirt.io/v1alpha1\nkind: VirtualMachine\nmetadata: {name: new}\nspec:\n  bogus: 1\n  nodeSelector: {a: b}\n  nodeSelector: {a: c}\n  domain: {memory: {value: 64, unit: MB}, type: qemu, os: {type: {os: hvm}}, devices: {}}\n"
+
 ROWS = [
     Row(f"POST {MACHINES}", 201, body=machine("new"), has={"kind": "VirtualMachine", "metadata.generation": 1, "metadata.selfLink": f"{MACHINES}/new", "metadata.namespace": "default", "status": KeyError,
                                                         "metadata.managedFields.0.manager": "tests", "metadata.managedFields.0.operation": "Update"}, headers={"location": None}),
@@ -89,7 +91,7 @@ ROWS = [
     Row(f"POST {MACHINES}", body={**machine("new"), "kind": "Foo"}, **refused(422, "Invalid", 'Foo.kubevirt.io "new" is invalid: kind: Invalid value: "Foo": must be VirtualMachine'), has={"details.kind": "Foo"}),
     Row(f"POST {MACHINES}", body={**machine("new"), "kind": "virtualmachine"}, code=422, says='virtualmachine.kubevirt.io "new" is invalid: kind: Invalid value: "virtualmachine": must be VirtualMachine'),
     Row(f"POST {MACHINES}", body={"apiVersion": "kubevirt.io/v1alpha1", "kind": "VirtualMachineList", "metadata": {}, "items": [machine("new")]}, code=422, says='VirtualMachineList.kubevirt.io "" is invalid: kind: Invalid value: "VirtualMachineList": must be VirtualMachine'),
-    Row(f"POST {MACHINES}", body="a: [", type=YAML, code=400, says="the object provided is unrecognized (must be of type VirtualMachine): error converting YAML to JSON: yaml: …"),
+    Row(f"POST {MACHINES}", body="a: [", type=YAML, code=400, says="the object provided is unrecognized (must be of type VirtualMachine): yaml: line 1: did not find expected node content (613a205b)"),
     Row(f"POST {NODES}", 201, body={"metadata": {"name": "bare"}, "spec": {"providerID": "qemu:///session"}}, has={"kind": "Node", "apiVersion": "v1"}),
     Row(f"POST {NODES}", body={**node("new"), "kind": "Pod"}, **bad('Pod in version "v1" cannot be handled as a Node: converting (v1.Pod) to (core.Node): unknown conversion')),
     Row(f"POST {NODES}", body={**node("new"), "kind": "Foo"}, **bad('Foo in version "v1" cannot be handled as a Node: no kind "Foo" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30"')),
@@ -113,6 +115,8 @@ ROWS = [
     Row(f"POST {MACHINES}", 201, body=json.dumps(machine("new")).replace('"type": "qemu"', '"type": "kvm", "type": "qemu"'), has={"spec.domain.type": "qemu"}, warns=['duplicate field "spec.domain.type"']),
     Row(f"POST {NODES}?fieldValidation=Strict", body=node("new", bogus=1), **bad('Node in version "v1" cannot be handled as a Node: strict decoding error: unknown field "spec.bogus"')),
     Row(f"POST {NODES}", 201, body=node("new", podCIDRx="x"), warns=['unknown field "spec.podCIDRx"']),
+    Row(f"POST {MACHINES}", 201, body=TWICE, type=YAML, has={"spec.nodeSelector": {"a": "c"}}, warns=['line 7: key "nodeSelector" already set in map', 'unknown field "spec.bogus"']),
+    Row(f"POST {MACHINES}?fieldValidation=Strict", body=TWICE, type=YAML, **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: strict decoding error: yaml: unmarshal errors:\n  line 7: key "nodeSelector" already set in map, unknown field "spec.bogus"')),
     # In other forms
     Row(f"POST {MACHINES}", 201, body=machine("new"), accept=TABLE, has={"kind": "Table", "rows.0.cells.0": "new"}),
     Row(f"POST {MACHINES}", 201, body=machine("new"), accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", has={"kind": "PartialObjectMetadata", "spec": KeyError}),
