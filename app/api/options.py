@@ -61,18 +61,26 @@ class Position:
         except orjson.JSONDecodeError as error:
             raise _invalid_token(syntax_error(text) or str(error)) from error
         match parsed:
-            case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if _is_position(revision, start):
+            case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if revision and start:
+                if not _is_position(revision, start):
+                    raise _invalid_token(start)
                 namespace, name = start.rstrip("\0").split("/")
                 return cls(Key(resource, namespace, name), None if revision < 0 else revision)
-            case {"v": str(version)} if version != "meta.k8s.io/v1":
-                why = f'server does not recognize this encoded version "{version}"'
-            case _:
+            case {"v": "meta.k8s.io/v1", "rv": int(revision)} if revision:
+                why = "encoded start key empty (version meta.k8s.io/v1)"
+            case {"v": "meta.k8s.io/v1"}:
                 why = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+            case _:
+                version = parsed.get("v", "") if isinstance(parsed, dict) else ""
+                raise bad_request(f"{_INVALID_TOKEN} server does not recognize this encoded version {version}")
         raise _invalid_token(why)
 
 
+_INVALID_TOKEN = "invalid continue token: continue key is not valid:"
+
+
 def _invalid_token(why: str) -> ApiError:
-    return bad_request(f"invalid continue token: continue key is not valid: {why}")
+    return bad_request(f"{_INVALID_TOKEN} {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,8 @@ def _revision(text: str) -> Revision | None:
 
 def _is_position(revision: int, start: str) -> bool:
     """Can there be such a place?"""
-    return revision < 2**63 and start.count("/") == 1 and "\0" not in start.rstrip("\0")
+    steps = start.rstrip("\0").split("/")
+    return revision < 2**63 and len(steps) == 2 and not {".", ".."} & set(steps) and "\0" not in start.rstrip("\0")
 
 
 def revision_of_get(parameters: Mapping[str, str]) -> Revision:

@@ -276,16 +276,24 @@ def _ensure_same_object(kind: AnyKind, before: Document, after: Document, *, pat
             kind.plural,
             group,
             name,
-            f"StorageError: invalid object, Code: 4, Key: /{kind.resource}/{here}/{name}, ResourceVersion: 0, "
+            f"StorageError: invalid object, Code: 4, Key: {_storage_key(kind, here, name)}, ResourceVersion: 0, "
             f"AdditionalErrorMsg: Precondition failed: UID in precondition: {after['uid']}, "
             f"UID in object meta: {before['uid']}",
         )
     version = after.get("resourceVersion")
+    version = None if version == "0" else version
     if version is None and not kind.typed:
         must = invalid("metadata.resourceVersion", 0, "must be specified for an update")
         raise _invalid_resource(kind, name, must)
     if version is not None and version != before.get("resourceVersion"):
         raise conflict(kind.plural, group, name)
+
+
+def _storage_key(kind: AnyKind, namespace: str, name: str) -> str:
+    """Where kube-apiserver would keep it in etcd."""
+    group = kind.group_version.group
+    plural = "minions" if kind.resource == "nodes" else kind.plural
+    return "/".join(step for step in ("/registry", group, plural, namespace, name) if step)
 
 
 def _invalid_resource(kind: AnyKind, name: str, error: FieldError) -> ApiError:

@@ -43,6 +43,7 @@ ROWS = [
     Row(f"DELETE {NODES}/nope", **absent("nodes", "nope")),
     Row(f"DELETE {MACHINES}/nope", **no_vm("nope")),
     Row(f"DELETE {PODS}/pod0", code=403, reason="Forbidden"),
+    Row(f"DELETE {PODS}/pod0", after=[Row(f"PATCH {PODS}/pod0/status", body={"status": {"phase": "Succeeded"}}, type=MERGE)], has={"kind": "Pod", "metadata.name": "pod0"}),
     # With finalizers
     Row(f"DELETE {TM}", has={"kind": "VirtualMachine", "metadata.deletionGracePeriodSeconds": 0, "metadata.generation": 2}),
     Row(f"DELETE {TM}", after=[Row(f"DELETE {TM}")], has={"kind": "VirtualMachine", "metadata.generation": 2}),
@@ -89,5 +90,6 @@ ROWS = [
     Row("DELETE /api/v1/namespaces/leaving", has={"kind": "Namespace", "status.phase": "Terminating", "spec.finalizers": ["kubernetes"], "metadata.deletionGracePeriodSeconds": KeyError}),
     Row("DELETE /api/v1/namespaces/leaving?dryRun=All", has={"kind": "Namespace", "status.phase": "Terminating"}),
     Row("GET /api/v1/namespaces/leaving", after=[Row("DELETE /api/v1/namespaces/leaving?dryRun=All")], has={"status.phase": "Active"}),
+    Row("DELETE /api/v1/namespaces/default", **refused(403, "Forbidden", 'namespaces "default" is forbidden: this namespace may not be deleted'), has={"details": {"name": "default", "kind": "namespaces"}}),
     Row("DELETE /api/v1/namespaces/nope", **absent("namespaces", "nope")),
 ]  # fmt: skip

@@ -71,6 +71,8 @@ ROWS = [
     Row("GET /readyz", text="ok"),
     Row("GET /readyz?verbose", text="[+]ping ok\n…"),
     Row("GET /livez?exclude=ping&verbose", text="[+]ping excluded: ok\nlivez check passed\n"),
+    Row("GET /livez?exclude=nobody&verbose", text='[+]ping ok\nwarn: some health checks cannot be excluded: no matches for "nobody"\nlivez check passed\n'),
+    Row("HEAD /livez", text="", headers={"x-content-type-options": "nosniff"}),
     Row("GET /livez/ping", text="ok"),
     Row("GET /livez/nobody", 404, text=NOT_FOUND_TEXT),
     # 1.3: OpenAPI

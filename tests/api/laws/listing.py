@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 from tests.api.builders import KV, MACHINES, NODES, PODS, node
@@ -19,6 +21,14 @@ SECOND = {"items.0.metadata.name": "vm1", "items.1": KeyError}
 NONE: dict[str, Any] = {"items": []}
 TOO_LARGE = {**refused(504, "Timeout", f"Timeout: Too large resource version: {NEVER}, current: …"), "headers": {"retry-after": "1"},
              "has": {"details": {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}}}  # fmt: skip
+
+
+NO_TOKEN = "invalid continue token: continue key is not valid:"
+V1 = "meta.k8s.io/v1"
+
+
+def token(**fields: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
 
 
 def no_revision(text: str, why: str = "invalid syntax") -> str:
@@ -78,7 +88,11 @@ ROWS = [
     Row(f"GET {MACHINES}?limit=-1", has=ALL),
     Row(f"GET {MACHINES}?limit=1&continue=<continue>", after=[Row(f"DELETE {MACHINES}/vm1")], has={"items.0.metadata.name": "vm1", "items.0.metadata.deletionTimestamp": KeyError}),
     Row(f"GET {MACHINES}?limit=1&continue=garbage", **bad(r"invalid continue token: continue key is not valid: invalid character '\u0081' looking for beginning of value")),
-    Row(f"GET {MACHINES}?continue=e30", **bad("invalid continue token: continue key is not valid: …")),
+    Row(f"GET {MACHINES}?continue={token()}", **bad(f"{NO_TOKEN} server does not recognize this encoded version ")),
+    Row(f"GET {MACHINES}?continue={token(v='v2')}", **bad(f"{NO_TOKEN} server does not recognize this encoded version v2")),
+    Row(f"GET {MACHINES}?continue={token(v=V1, rv=0, start='/a')}", **bad(f"{NO_TOKEN} incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
+    Row(f"GET {MACHINES}?continue={token(v=V1, rv=5, start='')}", **bad(f"{NO_TOKEN} encoded start key empty (version meta.k8s.io/v1)")),
+    Row(f"GET {MACHINES}?continue={token(v=V1, rv=5, start='../a')}", **bad(f"{NO_TOKEN} ../a")),
     Row(f"GET {MACHINES}?limit=2&resourceVersion=5&continue=<continue>", **bad("specifying resource version is not allowed when using continue")),
     Row(f"GET {MACHINES}?{MATCH}=NotOlderThan&resourceVersion=0&continue=<continue>", **option(MATCH, f"Forbidden: {MATCH} is forbidden when continue is provided")),
     # resourceVersion and match
