@@ -16,7 +16,7 @@ from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
 from app.machinery.go_json import cannot_unmarshal
 from app.machinery.go_time import time_error
 from app.machinery.kind import GroupVersion, Kind
-from app.machinery.objects import Document, ObjectMeta
+from app.machinery.objects import Document, ObjectMeta, in_utc
 from app.machinery.schema import is_type_error, metadata_schema, schema_of
 
 AnyKind = Kind[Any, Any]
@@ -127,6 +127,8 @@ def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document) 
     for name in _TIMES:
         if name in present and (why := time_error(present[name])):
             raise Undecodable(kind, group_version, why)
+        if name in present:
+            present[name] = in_utc(present[name])
     present.pop("managedFields", None)
     return present
 
@@ -135,6 +137,8 @@ def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata:
     for error in filter(is_type_error, metadata_schema().check(metadata).errors):
         prefix = "metadata." if kind.typed else ""
         value, steps = _found(metadata, error.path)
+        if isinstance(value, str) and "of type date-time" in error.message:
+            raise Undecodable(kind, group_version, time_error(value) or error.message)
         struct, field, go_type = _go_place("ObjectMeta", ObjectMeta, steps)
         why = cannot_unmarshal(value, go_type, f"{struct}.{prefix}{field}")
         raise Undecodable(kind, group_version, why)

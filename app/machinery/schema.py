@@ -97,24 +97,27 @@ def metadata_schema() -> Schema:
 
 def object_schema(kind: Kind[Any, Any]) -> Document:
     """The whole object: apiVersion, kind, metadata, and spec and status or the kind's own body."""
+    if kind.body is not None:
+        return with_type_meta(kind, _object_meta(), structural(kind.body))
+    parts = {"spec": structural(kind.spec)} | ({"status": structural(kind.status)} if kind.has_status else {})
+    return with_type_meta(kind, _object_meta(), whole(parts, spec=parts["spec"]))
+
+
+def whole(parts: Document, *, spec: Document) -> Document:
+    """The schema of what has a spec and a status: a spec of which something is required is required itself."""
+    return {"properties": parts, "required": ["spec"] if spec.get("required") else []}
+
+
+def with_type_meta(kind: Kind[Any, Any], metadata: Document, body: Document) -> Document:
+    """The object's schema: what every object has, and the body's properties."""
     properties: Document = {
         "apiVersion": {"type": "string", "description": API_VERSION_TEXT},
         "kind": {"type": "string", "description": KIND_TEXT},
-        "metadata": _object_meta(),
+        "metadata": metadata,
+        **body.get("properties", {}),
     }
-    schema: Document = {"type": "object", "description": kind.description, "properties": properties}
-    if kind.body is not None:
-        body = structural(kind.body)
-        properties |= body.get("properties", {})
-        schema["required"] = body.get("required", [])
-    else:
-        properties["spec"] = structural(kind.spec)
-        schema["required"] = ["spec"] if properties["spec"].get("required") else []
-        if kind.has_status:
-            properties["status"] = structural(kind.status)
-    if not schema["required"]:
-        del schema["required"]
-    return schema
+    required = {"required": body["required"]} if body.get("required") else {}
+    return {"type": "object", "description": kind.description, "properties": properties, **required}
 
 
 API_VERSION_TEXT = (

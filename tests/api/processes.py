@@ -1,4 +1,4 @@
-"""API processes over a shared PostgreSQL: `python -m tests.api.processes serve <database url> [<patience in seconds>]`."""
+"""API processes over a shared PostgreSQL: `python -m tests.api.processes serve <database url> [<patience in s> [<folder>]]`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from app.connections import Connection, Patience
 from app.kinds import ALL
 from app.server import listen, listening
 from app.store.postgres import PostgresStore
+from app.tls import Own, Tls
 from app.wiring import Service
 
 ROOT = Path(__file__).parents[2]
@@ -57,15 +58,16 @@ async def line(process: Process) -> str:
         return (await process.stdout.readline()).decode().strip()
 
 
-async def serve(url: str, patience_s: str = "30") -> None:
-    """The API alone, until standard input ends; says its URL."""
+async def serve(url: str, patience_s: str = "30", tls_folder: str = "") -> None:
+    """The API alone, until standard input ends; says its URL. With a folder for certificates it speaks TLS."""
     store = PostgresStore(url)
     await store.open()
     api = create_api(store, ALL, version="v1.36.0+drover-test")
     listener = listen("127.0.0.1", 0)
     service = Service(api, asyncio.Event(), api.end_streams)
-    async with listening(service, listener, connection=patient(float(patience_s))):
-        print(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    tls = Tls(Own(Path(tls_folder), "127.0.0.1")) if tls_folder else None
+    async with listening(service, listener, tls, patient(float(patience_s))):
+        print(f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}")
         await asyncio.to_thread(sys.stdin.read)
     await store.close()
 

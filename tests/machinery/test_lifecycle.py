@@ -369,7 +369,7 @@ REFUSED_UPDATES: dict[str, tuple[Document, int, str]] = {
         stored(uid="zz"),
         409,
         'Operation cannot be fulfilled on virtualmachines.kubevirt.io "u": StorageError: invalid object, Code: 4, '
-        "Key: /virtualmachines.kubevirt.io/default/u, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
+        "Key: /registry/kubevirt.io/virtualmachines/default/u, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
         f"UID in precondition: zz, UID in object meta: {UID}",
     ),
 }
