@@ -58,6 +58,17 @@ class Settings(BaseSettings):
     """How long a Migration waits in Scheduling for a node that fits."""
     queue_timeout_s: Annotated[float, Field(gt=0)] = 3600
     """How long a Migration waits in Pending for a slot."""
+    worker_timeout_s: Annotated[float, Field(gt=0)] = 300
+    """How long a Migration whose target is reserved waits for a worker that starts its process."""
+    pair_failures: Annotated[int, Field(ge=1)] = 3
+    """So many moves that failed because of a host or the way there keep Migrations off that pair of hosts for a while: one
+    may be chance, and a second one bad luck."""
+    pair_window_s: Annotated[float, Field(gt=0)] = 600
+    """How far back they are counted; after that the pair is tried again."""
+    migrations_kept_succeeded: Annotated[int, Field(ge=0)] = 10
+    """Succeeded Migrations that are kept of each VirtualMachine, as a CronJob's successfulJobsHistoryLimit; its last weeks."""
+    migrations_kept_failed: Annotated[int, Field(ge=0)] = 10
+    """Failed ones, as failedJobsHistoryLimit: enough to see a pattern."""
     cpu_allocation_ratio: Annotated[float, Field(gt=0)] = 10
     """Virtual CPUs per physical one in a Node's allocatable."""
     lease_s: Annotated[float, Field(ge=9)] = 15

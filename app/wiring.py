@@ -20,13 +20,14 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.application import Api, create_api
-from app.controllers.config import HostConfig
+from app.controllers.config import HostConfig, Kept
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
 from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard
 from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
-from app.controllers.migration.decide import Patience
+from app.controllers.migration.avoid import Breaker
+from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.observe import Limits
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.supervise import Tenure
@@ -198,6 +199,7 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
+        kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
     )
     migrations = MigrationConfig(
         limits=Limits(
@@ -208,7 +210,9 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         patience=Patience(
             queue=timedelta(seconds=settings.queue_timeout_s),
             unschedulable=timedelta(seconds=settings.unschedulable_timeout_s),
+            claim=timedelta(seconds=settings.worker_timeout_s),
         ),
+        breaker=Breaker(settings.pair_failures, timedelta(seconds=settings.pair_window_s)),
         defaults=MigrationOptions(tls=Tls(settings.migration_tls.capitalize())),
     )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))

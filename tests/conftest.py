@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from app.store import schema
@@ -20,6 +21,10 @@ from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
 
 TEMPLATE = "template_drover"
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+hypothesis.settings.register_profile("drover", deadline=None)
+hypothesis.settings.load_profile("drover")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

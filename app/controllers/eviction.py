@@ -1,4 +1,4 @@
-"""Evictions, which `kubectl drain` asks for: a pod that is over goes; one whose guest runs stays until draining is built."""
+"""Evictions, which `kubectl drain` asks for: a pod that is over goes; a guest's pod stays until a Migration has moved it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 
 from app.controllers.birth import Birth
 from app.controllers.documents import key_of
+from app.controllers.evacuate import Evacuations
+from app.controllers.evacuation import Wait
 from app.controllers.pods import is_finished
-from app.kinds import POD
+from app.kinds import POD, VIRTUAL_MACHINE, names
 from app.machinery.errors import ApiError, not_found, resource_details
 from app.machinery.lifecycle import check_preconditions, prepare_delete
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Store
+from app.store.base import Conflict, Key, NotFound, Store, Transaction
 
 _SUCCESS: Document = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+ATTEMPTS = 5
+"""Events are counted by many: who loses to such a write looks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,25 @@ class Evictions:
     birth: Birth = field(default_factory=Birth)
 
     async def answer(self, _verb: str, key: Key, eviction: Document, dry_run: bool) -> Document:
-        """The Status of one that was evicted. Raises ApiError: 404, 409 for another pod than was meant, 429 for later."""
+        """
+        The Status of one that was evicted. Raises ApiError: 404, 409 for another pod than was meant, and 429 for a guest's
+        pod, which is to be asked for again: that goes on until the guest has left. A dry run of it succeeds where a
+        Migration would be made, or is under way.
+        """
         options: Document = eviction.get("deleteOptions") or {}
+        # `kubectl drain --dry-run=server` says it in the body.
+        dry = dry_run or bool(options.get("dryRun"))
+        for attempt in range(ATTEMPTS):
+            try:
+                await self._evict(key, options, dry)
+                return dict(_SUCCESS)
+            except Conflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("BUG: an eviction with no attempts")
+
+    async def _evict(self, key: Key, options: Document, dry: bool) -> None:
+        """A refusal is raised after the commit: what it speaks of has happened by then."""
         async with self.store.transaction(serial=True) as tx:
             try:
                 stored = await tx.get(key)
@@ -33,20 +54,46 @@ class Evictions:
                 raise not_found(POD.plural, POD.group_version.group, key.name) from error
             pod = stored.document
             check_preconditions(POD, pod, options)
+            refusal = None
             if not is_finished(pod):
-                raise _not_yet(key)
-            # `kubectl drain --dry-run=server` says it in the body.
-            if dry_run or options.get("dryRun"):
-                return dict(_SUCCESS)
-            marked = prepare_delete(POD, pod, options, now=self.birth.stamp())
-            if marked is None:
-                tx.delete(key_of(POD, pod), revision=stored.revision)
-            else:
-                tx.replace(key_of(POD, pod), marked)
-        return dict(_SUCCESS)
+                refusal = await self._why_not(tx, pod, dry)
+            elif not dry:
+                marked = prepare_delete(POD, pod, options, now=self.birth.stamp())
+                if marked is None:
+                    tx.delete(key_of(POD, pod), revision=stored.revision)
+                else:
+                    tx.replace(key_of(POD, pod), marked)
+        if refusal is not None:
+            raise _not_yet(key, refusal)
+
+    async def _why_not(self, tx: Transaction, pod: Document, dry: bool) -> str | None:
+        labels = pod["metadata"].get("labels") or {}
+        moves = labels.get(names.MIGRATION_NAME)
+        if labels.get(names.APP) != names.APP_LAUNCHER:
+            help_ = f': it goes when Migration "{moves}" ends, which deleting that Migration hastens' if moves else ""
+            return f"Cannot evict a process that moves a guest{help_}"
+        namespace, name = pod["metadata"]["namespace"], labels.get(names.DOMAIN, "")
+        try:
+            vm = (await tx.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
+        except NotFound:
+            return f'Cannot evict a guest whose VirtualMachine "{name}" is not there'
+        node = pod["spec"].get("nodeName", "")
+        at = (vm.get("status") or {}).get("nodeName")
+        if moves and at != node:
+            arrives = f'Migration "{moves}" brings VirtualMachine "{name}" here'
+            return f"Cannot evict a reservation: {arrives}, or failed and {node} has not said that it holds no copy"
+        seen = f'Eviction triggered evacuation of VMI "{namespace}/{name}"'
+        wait = await Evacuations(self.birth).take_out(tx, vm, node, dry_run=dry)
+        if wait is None:
+            return None if dry else f"{seen}: a Migration was made"
+        return None if dry and not wait.stuck else _worded(seen, wait)
 
 
-def _not_yet(pod: Key) -> ApiError:
-    """kubectl asks again after a 429; after anything else it would give up, and without evictions delete the pods."""
-    message = f'Cannot evict pod "{pod.name}": draining is not built yet; create a Migration of its VirtualMachine'
+def _worded(triggered: str, wait: Wait) -> str:
+    """Of one that is stuck no evacuation was triggered."""
+    return f"Cannot evict pod: {wait.message}" if wait.stuck else f"{triggered}: {wait.message}"
+
+
+def _not_yet(pod: Key, message: str) -> ApiError:
+    """kubectl asks again after a 429, every five seconds; after anything else it would give up."""
     return ApiError(429, "TooManyRequests", message, resource_details(POD.plural, "", pod.name))

@@ -124,6 +124,15 @@ class FakeHost:
     def uuid(self) -> UUID:
         return uuid5(_NAMESPACE, self.name)
 
+    @property
+    def leaving(self) -> int:
+        """Guests that are being copied away."""
+        return sum(guest.migration is not None for guest in self.guests.values())
+
+    @property
+    def arriving(self) -> int:
+        return sum(guest.domain.job is Job.MIGRATION_IN for guest in self.guests.values())
+
     def guest(self, uuid: UUID) -> Guest:
         try:
             return self.guests[uuid]
@@ -259,7 +268,9 @@ class Migration:
 
     @property
     def rate(self) -> float:
-        return float(min(self.bandwidth or self._cloud.bandwidth, self._cloud.bandwidth))
+        """Bytes per second: those that leave one host, or come to one, share its link evenly."""
+        link = self._cloud.bandwidth / max(1, self._source.leaving, self._target.arriving)
+        return min(float(self.bandwidth or link), link)
 
     @property
     def in_post_copy(self) -> bool:

@@ -296,6 +296,9 @@ class Transaction(Reader, Protocol):
 
     async def unfinished_runs(self) -> Sequence[Run]: ...
 
+    async def failed_runs(self, within: timedelta) -> Sequence[Run]:
+        """Those that ended with another exit code than 0 so short a time ago, by the database's clock."""
+
 
 class Store(Protocol):
     """Everything that is kept. Opened and closed by wiring; both may be called twice."""

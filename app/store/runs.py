@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ColumnElement, RowMapping, select, text
+from sqlalchemy import ColumnElement, Interval, RowMapping, and_, cast, func, literal, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -43,7 +43,7 @@ CANCEL = text("UPDATE runs SET cancelled = cancelled OR state <> 'finished' WHER
 
 # A run that nobody claimed has token 0, and is finished by whoever started it.
 FINISH = text("""
-UPDATE runs SET state = 'finished', exit_code = :exit_code, result = :result
+UPDATE runs SET state = 'finished', exit_code = :exit_code, result = :result, finished_at = clock_timestamp()
 WHERE id = :id AND token = :token AND state <> 'finished'
 RETURNING id
 """)
@@ -86,6 +86,12 @@ async def runs_of(connection: AsyncConnection, migration_uid: UUID) -> Sequence[
 
 async def unfinished_runs(connection: AsyncConnection) -> Sequence[Run]:
     return await _select(connection, runs.c.state != RunState.FINISHED.value, runs.c.seq)
+
+
+async def failed_runs(connection: AsyncConnection, within: timedelta) -> Sequence[Run]:
+    """The index is partial: the condition on the exit code must stand here as it stands there."""
+    recent = runs.c.finished_at > func.clock_timestamp() - cast(literal(within), Interval)
+    return await _select(connection, and_(text("exit_code <> 0"), recent), runs.c.seq)
 
 
 async def start(connection: AsyncConnection, run: Run) -> None:

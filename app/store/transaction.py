@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -49,6 +50,9 @@ class PendingTransaction:
 
     async def unfinished_runs(self) -> Sequence[Run]:
         return await self._read(runs.unfinished_runs)
+
+    async def failed_runs(self, within: timedelta) -> Sequence[Run]:
+        return await self._read(lambda connection: runs.failed_runs(connection, within))
 
     def create(self, key: Key, document: Document) -> None:
         self._writes.append(creation(key, document))

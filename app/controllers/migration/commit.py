@@ -11,12 +11,12 @@ from uuid import UUID
 from app.controllers.birth import Birth
 from app.controllers.documents import is_adopted, key_of, revision_of
 from app.controllers.events import Recorder
-from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell
+from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
 from app.controllers.migration.plan import Place, Plan
 from app.controllers.placement.nodes import shared_paths
-from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, target_pod
+from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
 from app.controllers.storage import is_declared_shared
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
@@ -46,6 +46,9 @@ class Committer:
                     status, vm = await self._start(tx, scene, status, effect)
                 case CancelRun():
                     tx.cancel_run(effect.run)
+                case Withdraw():
+                    tx.finish_run(effect.run, 0, int(effect.code), dict(effect.result))
+                    await self._end_pod(tx, scene.migration, effect)
                 case Conclude():
                     vm = await self.conclude(tx, scene.migration, vm, effect)
                 case Tell():
@@ -66,13 +69,22 @@ class Committer:
         now = self.birth.stamp()
         moved = end.where is Where.TARGET
         for pod in pods:
-            if _is_target_pod(pod, migration):
+            if is_target_of(pod, migration):
                 self._settle_target(tx, pod, end, now, moved=moved)
             elif moved and vm is not None and _is_at(pod, vm, end.source):
                 self.remove(tx, pod_reported(pod, VMPhase.SUCCEEDED, VMReason.GUEST_RUNNING, end.message, now))
         return _settled(vm, end.target if moved else end.source)
 
+    async def _end_pod(self, tx: Transaction, migration: Document, end: Withdraw) -> None:
+        """No process will ever run in it."""
+        name = migration["status"]["migrationState"]["migrationPod"]
+        pod = (await tx.get(Key(POD.resource, migration["metadata"]["namespace"], name))).document
+        status = {**pod["status"], "phase": "Failed", "reason": "NotStarted", "message": end.result["message"]}
+        tx.replace(key_of(POD, pod), {**pod, "status": status})
+
     def _settle_target(self, tx: Transaction, pod: Document, end: Conclude, now: str, *, moved: bool) -> None:
+        if pod["spec"].get("nodeName") != end.target:
+            return  # an earlier attempt's, whose host may hold a copy
         if not moved and end.target_free:
             self.remove(tx, pod_reported(pod, VMPhase.FAILED, VMReason.GUEST_VANISHED, end.message, now))
         if not moved:
@@ -230,13 +242,6 @@ def _migration_uri(declared: str | None, uid: str) -> str | None:
     if declared and declared.startswith("unix:") and declared.endswith("/"):
         return f"{declared}{uid[:8]}.sock"
     return declared
-
-
-def _is_target_pod(pod: Document, migration: Document) -> bool:
-    labels = pod["metadata"].get("labels") or {}
-    return (
-        labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.MIGRATION_UID) == migration["metadata"]["uid"]
-    )
 
 
 def _is_at(pod: Document, vm: Document, node: str) -> bool:

@@ -21,6 +21,8 @@ class ExitCode(IntEnum):
     GUEST_STOPPED = 70
     SOURCE_UNREACHABLE = 71
     LOST = 72
+    NOT_STARTED = 78
+    """Of no process: no worker took the run."""
 
 
 class Where(StrEnum):
@@ -93,6 +95,12 @@ MEANINGS: dict[ExitCode, Meaning] = {
         Where.NOWHERE,
         "neither host knows the guest any more",
         "look for the guest's end in the hosts' logs",
+    ),
+    ExitCode.NOT_STARTED: Meaning(
+        Reason.NO_WORKER,
+        Where.SOURCE,
+        "no worker took the move on",
+        "start `drover work`, or see in its log why it starts no processes",
     ),
 }
 
