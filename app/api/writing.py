@@ -108,8 +108,15 @@ class Writing:
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
         fresh = self._fresh(target, document, raw)
-        await self._ensure_namespace(target, fresh)
-        first = self._judged(target, fresh, writer)
+        try:
+            first = self._judged(target, fresh, writer)
+        except ApiError:
+            # Where there is no namespace, that is said first. A create that is well waits for no look at it: the write
+            # judges that itself.
+            await self._ensure_namespace(target, fresh)
+            raise
+        if options.dry_run:
+            await self._ensure_namespace(target, fresh)
         response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
         return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(kind, None, first)])
 
@@ -132,8 +139,9 @@ class Writing:
                 return self._representations.one(view, stored, 201)
             except Closing:
                 # Its deletion began after the look at it. Or a new one of that name is there already: then once more.
-                await self._ensure_namespace(target, prepared)
+                await self._ensure_namespace(target, document)
             except AlreadyExists as error:
+                await self._ensure_namespace(target, document)
                 if document["metadata"].get("name"):
                     raise await self._taken(target, key, document) from error
                 prepared = self._judged(target, self._fresh(target, document), writer)

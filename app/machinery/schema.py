@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -200,7 +201,21 @@ def _fits(schema: Document) -> Fits:
 def _string_fits(schema: Document) -> Fits:
     if not schema.keys() & {"enum", "pattern", "minLength", "maxLength", "format"}:
         return lambda value: type(value) is str
-    return lambda value: type(value) is str and not any(_string_errors(schema, value, ""))
+    choices = frozenset(schema["enum"]) if "enum" in schema else None
+    least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
+    search = _pattern(schema["pattern"]).search if "pattern" in schema else None
+    form = schema.get("format")
+
+    def fits(value: Any) -> bool:
+        return (
+            type(value) is str
+            and (choices is None or value in choices)
+            and least <= len(value) <= most
+            and (search is None or search(value) is not None)
+            and (form is None or _has_format(form, value))
+        )
+
+    return fits
 
 
 def _number_fits(schema: Document, types: tuple[type, ...]) -> Fits:
@@ -211,19 +226,25 @@ def _number_fits(schema: Document, types: tuple[type, ...]) -> Fits:
 
 def _array_fits(schema: Document) -> Fits:
     item_fits = _fits(schema.get("items", {}))
-    bounded = bool(schema.keys() & {"minItems", "maxItems"} or schema.get("x-kubernetes-list-type") in ("map", "set"))
+    bounded = bool(schema.keys() & {"minItems", "maxItems"})
+    unique = schema.get("x-kubernetes-list-type") in ("map", "set")
 
     def fits(value: Any) -> bool:
-        if type(value) is not list or not all(map(item_fits, value)):
+        if type(value) is not list:
             return False
-        return not bounded or not (any(_size_errors(schema, value, "")) or any(_repeated_items(schema, value, "")))
+        for item in value:
+            if not item_fits(item):
+                return False
+        if bounded and any(_size_errors(schema, value, "")):
+            return False
+        return not (unique and len(value) > 1 and any(_repeated_items(schema, value, "")))
 
     return fits
 
 
 def _object_fits(schema: Document) -> Fits:
     known = {name: _fits(below) for name, below in schema.get("properties", {}).items()}
-    needed = tuple(schema.get("required", ()))
+    needed = frozenset(schema.get("required", ()))
     values = schema.get("additionalProperties")
     value_fits = _fits(values) if isinstance(values, dict) else None
     free = bool(schema.get(_FREE))
@@ -238,7 +259,7 @@ def _object_fits(schema: Document) -> Fits:
                     return False
             elif not test(below):
                 return False
-        return all(name in value for name in needed)
+        return not needed or needed <= value.keys()
 
     return fits
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 
 from app.machinery.objects import Document
@@ -26,16 +28,28 @@ class _Scope:
 
 def structural(model: type[BaseModel]) -> Document:
     """One inlined schema without references. A truthy default is an API default; a falsy one is merely unset."""
-    raw = model.model_json_schema(by_alias=True, mode="validation")
+    raw = _described(model)
     return _structural(raw, _Scope(raw.get("$defs", {})))
 
 
 def shapes(model: type[BaseModel], refer: Callable[[str], str]) -> dict[str, Document]:
     """The same, as one schema for each model, by its class's name. `refer` makes a name the reference to it."""
-    raw = model.model_json_schema(by_alias=True, mode="validation")
+    raw = _described(model)
     definitions = raw.get("$defs", {})
     models = {name: below for name, below in definitions.items() if _is_model(below)} | {model.__name__: raw}
     return {name: _structural(below, _Scope(definitions, refer)) for name, below in models.items()}
+
+
+def _described(model: type[BaseModel]) -> Document:
+    """What pydantic says of it."""
+    described: Document = orjson.loads(_encoded(model))
+    return described
+
+
+@cache
+def _encoded(model: type[BaseModel]) -> bytes:
+    """Worked out once, for it takes long."""
+    return orjson.dumps(model.model_json_schema(by_alias=True, mode="validation"))
 
 
 def _is_model(definition: Document) -> bool:

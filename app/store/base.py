@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -113,6 +113,8 @@ class Listing:
     revision: Revision
     remaining: int
     """How many more there are after a limit; 0 when this is all."""
+    content: Hashable = None
+    """Two listings of one store with the same content have the same items: what is made of them can be kept. None: unknown."""
 
 
 class Watch(Protocol):
@@ -139,9 +141,16 @@ class Reader(Protocol):
         """Raises NotFound."""
 
     async def list(
-        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+        self,
+        scope: Scope,
+        *,
+        limit: int = 0,
+        after: Key | None = None,
+        at: Revision | None = None,
+        left: int | None = None,
     ) -> Listing:
-        """At the newest revision, or exactly `at`. Raises Gone when `at` is compacted, TooNew when it is not reached."""
+        """At the newest revision, or exactly `at`. Raises Gone when `at` is compacted, TooNew when it is not reached.
+        `left` is what remained after the page before, at the same revision: without it what lies behind is counted."""
 
 
 class Objects(Reader, Protocol):

@@ -43,6 +43,17 @@ objects = Table(
     comment="The newest version of every object. body is JSON, and keeps its bytes.",
 )
 
+populations = Table(
+    "populations",
+    metadata,
+    _word("resource", primary_key=True),
+    _word("namespace", primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    comment="How many objects there are. The stamp grows with every change of one. Kept by triggers of objects.",
+    postgresql_with={"fillfactor": "10"},
+)
+
 changes = Table(
     "changes",
     metadata,

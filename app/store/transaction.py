@@ -41,9 +41,19 @@ class PendingTransaction:
         return found[key]
 
     async def list(
-        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+        self,
+        scope: Scope,
+        *,
+        limit: int = 0,
+        after: Key | None = None,
+        at: Revision | None = None,
+        left: int | None = None,
     ) -> Listing:
-        return await self._read(lambda connection: reading.listing(connection, scope, limit=limit, after=after, at=at))
+        return await self._read(
+            lambda connection: reading.listing(
+                through_engine(connection), scope, limit=limit, after=after, at=at, left=left
+            )
+        )
 
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]:
         return await self._read(lambda connection: runs.runs_of(connection, migration_uid))
