@@ -176,6 +176,15 @@ class VMSelector(Shape):
     """Name of the VirtualMachine, in the Migration's own namespace."""
 
 
+class CopyStorage(StrEnum):
+    """What becomes of disks that only the guest's host can reach."""
+
+    AUTO = "Auto"
+    """They are copied while the guest runs; into new files, never over one that is there."""
+    NEVER = "Never"
+    """Only a host that shares them is chosen."""
+
+
 class MigrationOptions(Shape):
     """How the guest is moved."""
 
@@ -184,6 +193,8 @@ class MigrationOptions(Shape):
     tls: Tls | None = None
     """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
     say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
+    copy_storage: CopyStorage | None = None
+    """Whether disks that only the guest's host can reach are copied: Auto or Never. Unset counts as Auto."""
 
 
 class MigrationSpec(Shape):

@@ -14,10 +14,11 @@ from app.controllers.events import Recorder
 from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
-from app.controllers.migration.plan import Place, Plan
+from app.controllers.migration.plan import Copy, Place, Plan
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
-from app.controllers.storage import is_declared_shared
+from app.controllers.storage import copied_path, copies, is_declared_shared
+from app.controllers.virtualmachine.made import made_on, with_made_disks, with_moved_disks, with_obsolete
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
 from app.kinds.migration import FINAL, MigrationState, MigrationStatus
@@ -73,7 +74,28 @@ class Committer:
                 self._settle_target(tx, pod, end, now, moved=moved)
             elif moved and vm is not None and _is_at(pod, vm, end.source):
                 self.remove(tx, pod_reported(pod, VMPhase.SUCCEEDED, VMReason.GUEST_RUNNING, end.message, now))
-        return _settled(vm, end.target if moved else end.source)
+        settled = _settled(vm, end.target if moved else end.source)
+        return settled and await self._settle_disks(tx, migration, settled, end, moved=moved)
+
+    async def _settle_disks(
+        self, tx: Transaction, migration: Document, vm: Document, end: Conclude, *, moved: bool
+    ) -> Document:
+        """The files that nobody needs any more, if Drover made them; those of others stay, and are named."""
+        runs = await tx.runs_of(UUID(migration["metadata"]["uid"]))
+        last = max(runs, key=lambda run: run.attempt, default=None)
+        copies = Plan.read(last.plan).copies if last is not None else ()
+        if last is None or not copies:
+            return vm
+        if not moved or last.result.get("disksCopied") is False:
+            return with_obsolete(vm, end.target, {copy.target_path for copy in copies})
+        if last.result.get("disksCopied") is None:
+            return vm
+        left = {copy.source_path for copy in copies}
+        kept = sorted(left - made_on(vm, end.source))
+        if kept:
+            told = f"{', '.join(kept)} on {end.source}: the guest has left it, and Drover did not make it, so it stays"
+            await self.recorder.record(tx, vm, "DiskLeftBehind", told)
+        return with_obsolete(with_moved_disks(vm, copies), end.source, left)
 
     async def _end_pod(self, tx: Transaction, migration: Document, end: Withdraw) -> None:
         """No process will ever run in it."""
@@ -122,7 +144,7 @@ class Committer:
             )
         )
         status = status.model_copy(update={"migration_state": _state(status, scene, plan)})
-        vm = with_phase(guest.vm, VMPhase.MIGRATING)
+        vm = with_made_disks(with_phase(guest.vm, VMPhase.MIGRATING), effect.target, plan.copies)
         vm["status"]["migrationNodeName"] = effect.target
         return status, vm
 
@@ -156,6 +178,8 @@ class Committer:
             tls=options.encrypts(source["metadata"].get("annotations") or {}, annotations),
             tls_name=_certified_name(annotations),
             unsafe=_is_declared_shared(guest.vm, source, target),
+            copies=_copies(guest.vm, source, target, uid, attempt) if options.copies else (),
+            disks_uri=_disks_uri(annotations.get(names.MIGRATION_URI), uid),
             store=self.store_id,
             migration_uid=uid,
             attempt=attempt,
@@ -220,6 +244,26 @@ def _is_declared_shared(vm: Document, source: Document, target: Document) -> boo
     told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
     prefixes = [shared_paths(node["metadata"].get("annotations") or {}) for node in (source, target)]
     return is_declared_shared(told.disks, *prefixes)
+
+
+def _copies(vm: Document, source: Document, target: Document, uid: str, attempt: int) -> tuple[Copy, ...]:
+    told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
+    prefixes = [shared_paths(node["metadata"].get("annotations") or {}) for node in (source, target)]
+    return tuple(
+        Copy(
+            disk=disk.target,
+            format=disk.format or "raw",
+            source_path=disk.path,
+            target_path=copied_path(disk.path, uid, attempt),
+        )
+        for disk in copies(told.disks, *prefixes)
+    )
+
+
+def _disks_uri(declared: str | None, uid: str) -> str | None:
+    """Beside the socket for memory. A host that is reached by its address listens at a port of libvirt's choice."""
+    uri = _migration_uri(declared, uid)
+    return f"{uri.removesuffix('.sock')}-disks.sock" if uri and uri.startswith("unix:") else None
 
 
 def _certified_name(annotations: Mapping[str, str]) -> str | None:

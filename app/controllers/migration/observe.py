@@ -220,7 +220,7 @@ def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
         ),
         affinity=node_affinity(vm),
         tolerations=tolerations(vm),
-        host=guests.moving_needs(vm),
+        host=guests.moving_needs(vm, copying=options.copies),
         encrypted=options.must_encrypt,
         source=guest.node,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.controllers.placement.nodes import has_certificates
 from app.kinds import MIGRATION_POLICY, NAMESPACE
-from app.kinds.migration import MigrationConfiguration, MigrationOptions, Tls
+from app.kinds.migration import CopyStorage, MigrationConfiguration, MigrationOptions, Tls
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Scope, Transaction
 
@@ -25,6 +25,11 @@ class Resolved:
     @property
     def must_encrypt(self) -> bool:
         return self.configuration.tls is Tls.REQUIRED
+
+    @property
+    def copies(self) -> bool:
+        """Disks that only the source reaches are copied."""
+        return self.configuration.copy_storage is not CopyStorage.NEVER
 
     def encrypts(self, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
         """Given the annotations of both Nodes."""

@@ -15,6 +15,16 @@ class Place(Wire):
     """As the workers reach it."""
 
 
+class Copy(Wire):
+    """A disk that only the source reaches, unless libvirt knows better: copied into a new file on the target."""
+
+    disk: str
+    """As the guest sees it: vda."""
+    format: str
+    source_path: str
+    target_path: str
+
+
 class Plan(Wire):
     """One attempt: which guest, from where to where, and how."""
 
@@ -33,6 +43,9 @@ class Plan(Wire):
     bandwidth: int | None = None
     """Bytes per second; None is no cap."""
     unsafe: bool = False
+    copies: tuple[Copy, ...] = ()
+    disks_uri: str | None = None
+    """Where the target listens for them; None lets libvirt choose."""
     tls: bool = False
     """The stream between the two hosts is encrypted."""
     tls_name: str | None = None

@@ -11,6 +11,7 @@ However the call ended, only the hosts say what became of the guest. While they 
 
 from __future__ import annotations
 
+from app.controllers.migration.copies import with_disks
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.follow import followed
 from app.controllers.migration.job import Job
@@ -64,8 +65,12 @@ async def _call(move: Move) -> None:
     )
     move.called = True
     move.tell(Started(at=stamp(), autostart=move.mark.autostart))
+
+    async def send(there: Destination) -> None:
+        await move.source.ask(lambda host: host.migrate(plan.domain, there, still=move.orders.require))
+
     try:
-        await move.source.ask(lambda host: host.migrate(plan.domain, to, still=move.orders.require))
+        await with_disks(move, to, send)
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")

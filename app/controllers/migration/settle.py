@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import assert_never
 
+from app.controllers.migration.copies import were_copied
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.location import Action, Facts, Ruling, Verdict, location
@@ -143,6 +144,7 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
     if source is not None and source.autostart:
         await _disarm(move)
     stats = await _statistics(move)
+    copied = await _disks_copied(move)
     downtime = None if stats is None else stats.downtime_ms
     message = ruling.why if downtime is None else f"{ruling.why}; it was stopped for {downtime} ms"
     return move.ended(
@@ -151,8 +153,18 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
         downtimeMs=downtime,
         totalBytes=None if stats is None else stats.total,
         iterations=None if stats is None else stats.iterations,
+        disksCopied=copied,
         evidence=_evidence(source, target),
     )
+
+
+async def _disks_copied(move: Move) -> bool | None:
+    """None where nobody can say: then no file is taken for left behind."""
+    try:
+        return await were_copied(move)
+    except HypervisorError as error:
+        move.say(f"{move.target.node} does not say which files the guest uses: {error.text}")
+        return None
 
 
 async def _disarm(move: Move) -> None:

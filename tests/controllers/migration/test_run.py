@@ -14,7 +14,7 @@ from app.controllers.migration.job import Job
 from app.controllers.migration.messages import Arrived, Holding, Renewed, Sampled, Started
 from app.controllers.migration.move import Outcome
 from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
-from app.controllers.migration.plan import Place, Plan
+from app.controllers.migration.plan import Copy, Place, Plan
 from app.controllers.migration.run import run_migration
 from app.hypervisor.base import Destination, Mark, Reason, State
 from app.hypervisor.base import Job as HostJob
@@ -420,3 +420,48 @@ async def left_paused(scene: Scene) -> None:
     guest = scene.cloud["node0"].guests[scene.guest]
     guest.become(State.PAUSED, Reason.MIGRATION)
     guest.work(HostJob.NONE)
+
+
+LOCAL = Copy(disk="vda", format="qcow2", source_path="/i/a", target_path="/i/a.5c2b0000")
+
+
+async def with_local_disk(scene: Scene) -> None:
+    """The guest writes to a disk that nobody declared shared."""
+    source = scene.cloud["node0"]
+    definition = source.guests[scene.guest].definition
+    disk = "<devices><disk type='file'><source file='/i/a'/><target dev='vda'/></disk></devices>"
+    source.guests[scene.guest].definition = definition.replace("</domain>", f"{disk}</domain>")
+    source.files["/i/a"] = 3 * MIB
+    scene.plan = scene.plan.model_copy(update={"copies": (LOCAL,)})
+
+
+async def test_a_disk_that_the_hosts_do_not_share_is_made_and_copied(scene: Scene) -> None:
+    await with_local_disk(scene)
+
+    outcome = await scene.process()
+
+    assert (outcome.code, outcome.result["disksCopied"]) == (ExitCode.MOVED, True)
+    assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 3 * MIB}
+    assert "/i/a.5c2b0000" in scene.cloud["node1"].guests[scene.guest].definition
+    assert scene.cloud["node0"].files == {"/i/a": 3 * MIB}
+
+
+async def test_a_file_that_is_there_is_not_written_over(scene: Scene) -> None:
+    await with_local_disk(scene)
+    scene.cloud["node1"].files["/i/a.5c2b0000"] = 7
+
+    outcome = await scene.process()
+
+    assert (outcome.code, scene.runs_on()) == (ExitCode.FAILED, ["node0"])
+    assert "exists already" in outcome.result["message"]
+    assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 7}
+
+
+async def test_who_takes_over_makes_anew_what_the_same_attempt_had_made(scene: Scene) -> None:
+    await with_local_disk(scene)
+    scene.cloud["node1"].files["/i/a.5c2b0000"] = 7
+
+    outcome = await scene.process(fresh=False)
+
+    assert (outcome.code, scene.runs_on()) == (ExitCode.MOVED, ["node1"])
+    assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 3 * MIB}
