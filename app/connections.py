@@ -41,6 +41,8 @@ class Patience:
     """For reading what was sent; more than the few seconds of a network that is changing its route."""
     look_s: float = 5
     """How often a connection is looked at."""
+    goodbye_s: float = 1
+    """For answering the end of TLS when the listener closes; a client that keeps the connection for later does not."""
 
 
 TOGETHER_BYTES = 16 * 1024
@@ -145,6 +147,15 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._stalled_since = None
         super().resume_writing()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(self.patience.goodbye_s, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if not self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def _refuse(self) -> None:
         """In Go's words; what else comes is not looked at."""

@@ -35,7 +35,7 @@ from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
-from app.kinds.migration import MigrationOptions, Tls
+from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
@@ -213,7 +213,7 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
             claim=timedelta(seconds=settings.worker_timeout_s),
         ),
         breaker=Breaker(settings.pair_failures, timedelta(seconds=settings.pair_window_s)),
-        defaults=MigrationOptions(tls=Tls(settings.migration_tls.capitalize())),
+        defaults=_options(settings),
     )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
     return (
@@ -221,6 +221,21 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
         MigrationController(store, keeper, migrations).run,
         workers.run,
+    )
+
+
+def _options(settings: Settings) -> MigrationOptions:
+    """How guests are moved where neither a Migration nor a policy says."""
+    return MigrationOptions(
+        tls=Tls(settings.migration_tls.capitalize()),
+        bandwidth_per_migration=settings.bandwidth_per_migration,
+        max_downtime_ms=settings.max_downtime_ms,
+        completion_timeout_per_gib=settings.completion_timeout_per_gib_s,
+        progress_timeout=settings.progress_timeout_s,
+        allow_auto_converge=settings.allow_auto_converge,
+        allow_post_copy=settings.allow_post_copy,
+        allow_workload_disruption=settings.allow_workload_disruption,
+        parallel_connections=0,
     )
 
 

@@ -14,11 +14,15 @@ from pathlib import Path
 import asyncpg
 import hypothesis
 import pytest
+from hypothesis import settings
 
 from app.store import schema
 from app.store.address import Limits, connect
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
+
+settings.register_profile("drover", deadline=None)  # how fast a loaded machine is, is not what is tested
+settings.load_profile("drover")
 
 TEMPLATE = "template_drover"
 

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from app.kinds import names, quantity
+from app.kinds import names
+from app.kinds.migration_options import CHANGEABLE, MigrationConfiguration, MigrationOptions, fixed, option_problems
 from app.kinds.shape import MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
 from app.machinery.errors import FieldError, forbidden, invalid
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
@@ -100,6 +101,12 @@ class Reason(StrEnum):
     """The target cannot take this guest; the message has libvirt's words. Exclude that node with a nodeSelector."""
     MIGRATION_FAILED = "MigrationFailed"
     """The copy ended with an error and the guest stayed on its source; the message has libvirt's words."""
+    NOT_CONVERGING = "NotConverging"
+    """The guest wrote to its memory faster than that could be sent, until the timeouts. It runs on its source. Allow
+    auto-converge, post-copy or disruption, a longer downtime or more bandwidth, or move it when it is calmer."""
+    TRANSFER_STUCK = "TransferStuck"
+    """Nothing at all was sent for as long as progressTimeout. The guest runs on its source. See what holds up the network
+    between the two hosts."""
     GUEST_STOPPED = "GuestStopped"
     """The guest ended on its source while it was being moved: there is nothing left to move."""
     TARGET_UNREACHABLE = "TargetUnreachable"
@@ -158,17 +165,6 @@ class Priority(StrEnum):
     """It may wait for everybody else: rebalancing."""
 
 
-class Tls(StrEnum):
-    """Whether the stream between the two hosts is encrypted."""
-
-    REQUIRED = "Required"
-    """Yes, or nothing is moved: hosts without certificates are no targets."""
-    PREFERRED = "Preferred"
-    """Where both hosts have certificates."""
-    OFF = "Off"
-    """No."""
-
-
 class VMSelector(Shape):
     """Which VirtualMachine is moved."""
 
@@ -176,29 +172,9 @@ class VMSelector(Shape):
     """Name of the VirtualMachine, in the Migration's own namespace."""
 
 
-class CopyStorage(StrEnum):
-    """What becomes of disks that only the guest's host can reach."""
-
-    AUTO = "Auto"
-    """They are copied while the guest runs; into new files, never over one that is there."""
-    NEVER = "Never"
-    """Only a host that shares them is chosen."""
-
-
-class MigrationOptions(Shape):
-    """How the guest is moved."""
-
-    bandwidth_per_migration: Annotated[str, Field(pattern=quantity.PATTERN)] | None = None
-    """At most so many bytes per second, such as 64Mi; rounded to whole MiB. Unset: no limit."""
-    tls: Tls | None = None
-    """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
-    say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
-    copy_storage: CopyStorage | None = None
-    """Whether disks that only the guest's host can reach are copied: Auto or Never. Unset counts as Auto."""
-
-
 class MigrationSpec(Shape):
-    """Which VirtualMachine is moved, whereto, and how. Only `cancel` can be changed."""
+    """Which VirtualMachine is moved, whereto, and how. Only `cancel`, and of the
+    options bandwidth and downtime, can be changed."""
 
     selector: VMSelector
     """Selects the VirtualMachine to move."""
@@ -237,10 +213,6 @@ class PhaseTransition(Shape):
     """The phase that began."""
     phase_transition_timestamp: Time
     """When it began."""
-
-
-class MigrationConfiguration(MigrationOptions):
-    """The options as they were resolved when the migration started: its own, the policy's, the defaults."""
 
 
 class MigrationState(Shape):
@@ -318,6 +290,10 @@ class MigrationProgress(Shape):
     """How often the guest's memory has been gone through."""
     elapsed_ms: int = 0
     """Since the copy began."""
+    cpu_throttle_percent: int | None = None
+    """Share of their time that the guest's CPUs are held back, where auto-converge had to."""
+    post_copy_requests: int | None = None
+    """Pages that the guest has waited for on the target, in post-copy."""
     eta_seconds: int | None = None
     """How long it will take at this rate; unset while that cannot be said."""
 
@@ -385,7 +361,6 @@ _IMMUTABLE = (
     "selector",
     "nodeSelector",
     "priority",
-    "options",
     "activeDeadlineSeconds",
     "backoffLimit",
     "ttlSecondsAfterFinished",
@@ -397,27 +372,25 @@ def _check_create(document: Document) -> Iterator[FieldError]:
     yield from option_problems("spec.options", _dig(document, "spec", "options") or {})
 
 
-def option_problems(path: str, options: Document) -> Iterator[FieldError]:
-    """What the schema cannot say of MigrationOptions."""
-    bandwidth = options.get("bandwidthPerMigration")
-    if bandwidth is None:
-        return
-    try:
-        rate = quantity.whole(bandwidth)
-    except quantity.NotAQuantity as wrong:
-        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, str(wrong))
-        return
-    if rate < 2**20:
-        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s")
-
-
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     before, after = old.get("spec") or {}, new.get("spec") or {}
     for field in _IMMUTABLE:
         if before.get(field) != after.get(field):
             help_ = "field is immutable: delete this Migration and create another"
             yield invalid(f"spec.{field}", after.get(field), help_)
+    yield from _option_problems(before.get("options") or {}, after.get("options") or {})
     yield from _cancel_problems(old, bool(before.get("cancel")), bool(after.get("cancel")), after.get("cancel"))
+
+
+def _option_problems(before: Document, after: Document) -> Iterator[FieldError]:
+    if fixed(before) != fixed(after):
+        yield invalid(
+            "spec.options",
+            after,
+            f"only {' and '.join(CHANGEABLE)} can be changed: delete this Migration and create another",
+        )
+    if before != after:
+        yield from option_problems("spec.options", after)
 
 
 def _cancel_problems(old: Document, before: bool, after: bool, given: Any) -> Iterator[FieldError]:

@@ -200,7 +200,7 @@ class Run:
     target: str
     attempt: int
     plan: Document
-    """What the process needs and may not change: URIs, destination XML, options, pods. Resolved when it was started."""
+    """What the process needs and does not change: URIs, destination XML, options, pods. Resolved when it was started."""
     state: RunState = RunState.WAITING
     holder: str = ""
     token: int = 0
@@ -291,6 +291,10 @@ class Transaction(Reader, Protocol):
     def start_run(self, run: Run) -> None: ...
 
     def cancel_run(self, run: UUID) -> None: ...
+
+    def replan_run(self, run: UUID, plan: Document) -> None:
+        """What its process is to do from now on; who holds it hears of it when it extends its lease. A finished run stays as
+        it is. Raises NotFound."""
 
     def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
         """Conditional on the token. Frees the slot."""

@@ -41,6 +41,8 @@ FENCE = text("SELECT 1 FROM runs WHERE id = :id AND token = :token AND state = '
 
 CANCEL = text("UPDATE runs SET cancelled = cancelled OR state <> 'finished' WHERE id = :id RETURNING id")
 
+REPLAN = text("UPDATE runs SET plan = CASE state WHEN 'finished' THEN plan ELSE :plan END WHERE id = :id RETURNING id")
+
 # A run that nobody claimed has token 0, and is finished by whoever started it.
 FINISH = text("""
 UPDATE runs SET state = 'finished', exit_code = :exit_code, result = :result, finished_at = clock_timestamp()
@@ -123,6 +125,12 @@ async def start(connection: AsyncConnection, run: Run) -> None:
 async def cancel(connection: AsyncConnection, run: UUID) -> None:
     """A finished run stays as it is. Raises NotFound."""
     if (await connection.execute(CANCEL, {"id": run})).first() is None:
+        raise NotFound(f"run {run}")
+
+
+async def replan(connection: AsyncConnection, run: UUID, plan: Document) -> None:
+    """A finished run stays as it is. Raises NotFound."""
+    if (await connection.execute(REPLAN, {"id": run, "plan": orjson.dumps(plan)})).first() is None:
         raise NotFound(f"run {run}")
 
 

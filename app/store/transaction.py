@@ -79,6 +79,9 @@ class PendingTransaction:
     def cancel_run(self, run: UUID) -> None:
         self._steps.append(lambda connection: runs.cancel(connection, run))
 
+    def replan_run(self, run: UUID, plan: Document) -> None:
+        self._steps.append(lambda connection: runs.replan(connection, run, plan))
+
     def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
         self._steps.append(lambda connection: runs.finish(connection, run, token, exit_code, result))
 

@@ -53,5 +53,5 @@ class Server:
 @pytest.fixture
 async def secure(postgres_url: str, tmp_path: Path) -> AsyncIterator[Server]:
     """The API alone, over TLS, in a process of its own: generated clients block."""
-    async with running("serve", postgres_url, "30", str(tmp_path)) as process:
+    async with running("serve", postgres_url, "30", "0", str(tmp_path)) as process:
         yield Server(await line(process), tmp_path / "tls" / "ca.crt")

@@ -44,6 +44,11 @@ CAUSES: Mapping[Reason, Cause] = {
     Reason.NO_WORKER: Cause(CONFIGURATION, "start `drover work`, or see in its log why it starts no processes"),
     Reason.TARGET_REFUSED: Cause(HOST, "choose another node with a nodeSelector"),
     Reason.MIGRATION_FAILED: Cause(HOST, "mend what libvirt's words name and create another Migration"),
+    Reason.NOT_CONVERGING: Cause(
+        GUEST,
+        "allow auto-converge, post-copy or disruption, a longer downtime or more bandwidth, or move it when it is calmer",
+    ),
+    Reason.TRANSFER_STUCK: Cause(PATH, "see what holds up the network between the two hosts"),
     Reason.GUEST_STOPPED: Cause(GUEST, "the VirtualMachine's conditions say how it ended"),
     Reason.TARGET_UNREACHABLE: Cause(PATH, "see why the target does not answer, or choose another node"),
     Reason.HOST_UNREACHABLE: Cause(HOST, "see why its libvirt does not answer"),

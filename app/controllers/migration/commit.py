@@ -11,16 +11,17 @@ from uuid import UUID
 from app.controllers.birth import Birth
 from app.controllers.documents import is_adopted, key_of, revision_of
 from app.controllers.events import Recorder
-from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell, Withdraw
+from app.controllers.migration.decide import CancelRun, Conclude, Decision, Retune, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
 from app.controllers.migration.plan import Copy, Place, Plan
+from app.controllers.migration.tuning import changed_plan, planned
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
 from app.controllers.storage import copied_path, copies, is_declared_shared
 from app.controllers.virtualmachine.made import made_on, with_made_disks, with_moved_disks, with_obsolete
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
-from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
+from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL, MigrationState, MigrationStatus
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
@@ -47,6 +48,9 @@ class Committer:
                     status, vm = await self._start(tx, scene, status, effect)
                 case CancelRun():
                     tx.cancel_run(effect.run)
+                case Retune():
+                    plan = next(run.plan for run in scene.runs if run.id == effect.run)
+                    tx.replan_run(effect.run, changed_plan(plan, effect.configuration))
                 case Withdraw():
                     tx.finish_run(effect.run, 0, int(effect.code), dict(effect.result))
                     await self._end_pod(tx, scene.migration, effect)
@@ -164,7 +168,6 @@ class Committer:
         uid, metadata = scene.migration["metadata"]["uid"], guest.vm["metadata"]
         options = scene.options
         assert guest.pod is not None and options is not None, "BUG: started without a pod, or options"
-        cap = options.configuration.bandwidth_per_migration
         return Plan(
             vm=f"{metadata['namespace']}/{metadata['name']}",
             domain=guest.domain,
@@ -174,7 +177,8 @@ class Committer:
             others=await _others(tx, {guest.node, target_name}),
             peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
-            bandwidth=None if cap is None else quantity.whole(cap),
+            **planned(options.configuration, options.granted),
+            memory=0 if scene.need is None else scene.need.memory,
             tls=options.encrypts(source["metadata"].get("annotations") or {}, annotations),
             tls_name=_certified_name(annotations),
             unsafe=_is_declared_shared(guest.vm, source, target),

@@ -39,6 +39,7 @@ from app.kinds.migration import (
     PhaseTransition,
     Reason,
 )
+from app.kinds.migration_options import MigrationConfiguration
 from app.kinds.virtualmachine import Phase as VMPhase
 
 LOOK_AGAIN_S = 5.0
@@ -121,6 +122,8 @@ class Seen:
     terms: Terms = field(default_factory=Terms)
     held_told: datetime | None = None
     """When an Event last said that it is held, as far as this process knows."""
+    wished: MigrationConfiguration | None = None
+    """The options of what runs, as they would be now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,14 @@ class CancelRun:
     """Let the process abort, if it is not too late."""
 
     run: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Retune:
+    """Let the process go on with what was changed on the way."""
+
+    run: UUID
+    configuration: MigrationConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +178,7 @@ class Tell:
     warning: bool = False
 
 
-Effect = StartRun | CancelRun | Withdraw | Conclude | Tell
+Effect = StartRun | CancelRun | Retune | Withdraw | Conclude | Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +251,18 @@ def follow(seen: Seen) -> Decision:
     if not run.claimed and _left_s(seen, _attempt_began(seen), seen.patience.claim) <= 0:
         waited = int(seen.patience.claim.total_seconds())
         return _withdrawn(seen, run, ExitCode.NOT_STARTED, f"no worker took the move on in {waited} s")
-    return Decision(seen.status, _held_again(seen), _next_look(seen, run))
+    return _retuned(seen, run, Decision(seen.status, _held_again(seen), _next_look(seen, run)))
+
+
+def _retuned(seen: Seen, run: RunSeen, otherwise: Decision) -> Decision:
+    """What may be changed on the way is passed on when it was."""
+    state = _state(seen)
+    if seen.wished is None or seen.wished == state.migration_configuration:
+        return otherwise
+    state = state.model_copy(update={"migration_configuration": seen.wished})
+    status = seen.status.model_copy(update={"migration_state": state})
+    told = Tell("Retuned", "the options were changed on the way")
+    return Decision(status, (*otherwise.effects, Retune(run.id, seen.wished), told), otherwise.again)
 
 
 def is_retrying(status: MigrationStatus) -> bool:

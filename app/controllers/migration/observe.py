@@ -15,6 +15,8 @@ from app.controllers.migration.avoid import BREAKER, Breaker, Excluded, broken_p
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.decide import Room, RunSeen, Seen, Terms, VMSeen, is_resting, is_retrying
 from app.controllers.migration.options import DEFAULTS, Options, Resolved
+from app.controllers.migration.plan import Plan
+from app.controllers.migration.tuning import retuned
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
@@ -22,7 +24,8 @@ from app.controllers.placement.pipeline import Placement
 from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, is_target_of, node_affinity, tolerations
 from app.kinds import POD, VIRTUAL_MACHINE
-from app.kinds.migration import ConditionType, MigrationOptions, MigrationStatus, Phase, Priority
+from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
+from app.kinds.migration_options import MigrationConfiguration, MigrationOptions
 from app.kinds.node import DEFAULT_WORKERS, SPARE_WORKERS
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
@@ -135,6 +138,7 @@ async def observe(
         vm=_vm_seen(guest),
         run=_run_seen(runs),
         patience=patience,
+        wished=_wished(migration, status, runs),
         terms=terms_of(migration),
         held_told=held_told,
     )
@@ -376,6 +380,14 @@ def bound_by(vm: Document) -> str | None:
     none: Document = {}
     told = next((c for c in conditions if c.get("type") == VMConditionType.LIVE_MIGRATABLE), none)
     return f"{told.get('message')} ({told.get('reason')})" if told.get("status") == "False" else None
+
+
+def _wished(migration: Document, status: MigrationStatus, runs: Sequence[Run]) -> MigrationConfiguration | None:
+    state = status.migration_state
+    if status.phase is not Phase.RUNNING or state is None or state.migration_configuration is None or not runs:
+        return None
+    plan = Plan.read(max(runs, key=lambda run: run.attempt).plan)
+    return retuned(state.migration_configuration, migration["spec"].get("options") or {}, plan.granted)
 
 
 def _run_seen(runs: Sequence[Run]) -> RunSeen | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from app.hypervisor.base import Compression
 from app.machinery.objects import Wire
 
 
@@ -13,6 +14,13 @@ class Place(Wire):
     node: str
     uri: str
     """As the workers reach it."""
+
+
+class Granted(Wire):
+    """By the policy that fitted best, and the settings."""
+
+    bandwidth: int | None = None
+    max_downtime_ms: int = 300
 
 
 class Copy(Wire):
@@ -42,6 +50,18 @@ class Plan(Wire):
     migration_uri: str | None = None
     bandwidth: int | None = None
     """Bytes per second; None is no cap."""
+    max_downtime_ms: int = 300
+    completion_s_per_gib: int = 150
+    progress_s: int = 150
+    auto_converge: bool = False
+    post_copy: bool = False
+    disruption: bool = False
+    parallel_connections: int = 0
+    compression: Compression | None = None
+    memory: int = 0
+    """Bytes of the guest."""
+    granted: Granted = Granted()
+    """What may be changed on the way, as it would be without the Migration's own wishes."""
     unsafe: bool = False
     copies: tuple[Copy, ...] = ()
     disks_uri: str | None = None

@@ -28,7 +28,8 @@ from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
 from app.controllers.pods import is_target_of
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
-from app.kinds.migration import FINAL, MigrationOptions
+from app.kinds.migration import FINAL
+from app.kinds.migration_options import MigrationOptions
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import (
