@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.controllers.birth import Birth
-from app.controllers.documents import key_of
 from app.controllers.evacuate import Evacuations
 from app.controllers.evacuation import Wait
 from app.controllers.pods import is_finished
@@ -13,9 +12,10 @@ from app.kinds import POD, VIRTUAL_MACHINE, names
 from app.machinery.errors import ApiError, not_found, resource_details
 from app.machinery.lifecycle import check_preconditions, prepare_delete
 from app.machinery.objects import Document
-from app.store.base import Conflict, Key, NotFound, Store, Transaction
+from app.store.base import Conflict, Key, NotFound, Store, Stored, Transaction
 
 _SUCCESS: Document = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+_MOVES = Wait("a Migration is to be made")
 ATTEMPTS = 5
 """Events are counted by many: who loses to such a write looks again."""
 
@@ -38,60 +38,72 @@ class Evictions:
         dry = dry_run or bool(options.get("dryRun"))
         for attempt in range(ATTEMPTS):
             try:
-                await self._evict(key, options, dry)
+                # A drain asks again and again for every guest of a node: while there is only to wait, nobody is held up.
+                if not await self._evict(key, options, dry, serial=False):
+                    await self._evict(key, options, dry, serial=True)
                 return dict(_SUCCESS)
             except Conflict:
                 if attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("BUG: an eviction with no attempts")
 
-    async def _evict(self, key: Key, options: Document, dry: bool) -> None:
-        """A refusal is raised after the commit: what it speaks of has happened by then."""
-        async with self.store.transaction(serial=True) as tx:
+    async def _evict(self, key: Key, options: Document, dry: bool, *, serial: bool) -> bool:
+        """Whether that was all; False where a Migration is to be made, which needs a serial transaction. A refusal is raised
+        after the commit: what it speaks of has happened by then."""
+        async with self.store.transaction(serial=serial) as tx:
             try:
                 stored = await tx.get(key)
             except NotFound as error:
                 raise not_found(POD.plural, POD.group_version.group, key.name) from error
             pod = stored.document
             check_preconditions(POD, pod, options)
-            refusal = None
-            if not is_finished(pod):
-                refusal = await self._why_not(tx, pod, dry)
-            elif not dry:
-                marked = prepare_delete(POD, pod, options, now=self.birth.stamp())
-                if marked is None:
-                    tx.delete(key_of(POD, pod), revision=stored.revision)
-                else:
-                    tx.replace(key_of(POD, pod), marked)
-        if refusal is not None:
-            raise _not_yet(key, refusal)
+            if is_finished(pod):
+                if not dry:
+                    self._remove(tx, stored, options)
+                return True
+            refusal = await self._why_not(tx, pod, makes=serial and not dry)
+        if refusal is _MOVES:
+            return dry
+        if dry and not refusal.stuck:
+            return True
+        raise _not_yet(key, refusal.message)
 
-    async def _why_not(self, tx: Transaction, pod: Document, dry: bool) -> str | None:
+    def _remove(self, tx: Transaction, stored: Stored, options: Document) -> None:
+        marked = prepare_delete(POD, stored.document, options, now=self.birth.stamp())
+        if marked is None:
+            tx.delete(stored.key, revision=stored.revision)
+        else:
+            tx.replace(stored.key, marked)
+
+    async def _why_not(self, tx: Transaction, pod: Document, *, makes: bool) -> Wait:
+        """_MOVES where a Migration would be made and `makes` does not say so."""
         labels = pod["metadata"].get("labels") or {}
         moves = labels.get(names.MIGRATION_NAME)
         if labels.get(names.APP) != names.APP_LAUNCHER:
             help_ = f': it goes when Migration "{moves}" ends, which deleting that Migration hastens' if moves else ""
-            return f"Cannot evict a process that moves a guest{help_}"
+            return Wait(f"Cannot evict a process that moves a guest{help_}", stuck=True)
         namespace, name = pod["metadata"]["namespace"], labels.get(names.DOMAIN, "")
         try:
             vm = (await tx.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
         except NotFound:
-            return f'Cannot evict a guest whose VirtualMachine "{name}" is not there'
+            return Wait(f'Cannot evict a guest whose VirtualMachine "{name}" is not there', stuck=True)
         node = pod["spec"].get("nodeName", "")
         at = (vm.get("status") or {}).get("nodeName")
         if moves and at != node:
             arrives = f'Migration "{moves}" brings VirtualMachine "{name}" here'
-            return f"Cannot evict a reservation: {arrives}, or failed and {node} has not said that it holds no copy"
-        seen = f'Eviction triggered evacuation of VMI "{namespace}/{name}"'
-        wait = await Evacuations(self.birth).take_out(tx, vm, node, dry_run=dry)
-        if wait is None:
-            return None if dry else f"{seen}: a Migration was made"
-        return None if dry and not wait.stuck else _worded(seen, wait)
+            message = f"Cannot evict a reservation: {arrives}, or failed and {node} has not said that it holds no copy"
+            return Wait(message, stuck=True)
+        wait = await Evacuations(self.birth).take_out(tx, vm, node, dry_run=not makes)
+        if wait is None and not makes:
+            return _MOVES
+        return _worded(
+            f'Eviction triggered evacuation of VMI "{namespace}/{name}"', wait or Wait("a Migration was made")
+        )
 
 
-def _worded(triggered: str, wait: Wait) -> str:
+def _worded(triggered: str, wait: Wait) -> Wait:
     """Of one that is stuck no evacuation was triggered."""
-    return f"Cannot evict pod: {wait.message}" if wait.stuck else f"{triggered}: {wait.message}"
+    return replace(wait, message=f"Cannot evict pod: {wait.message}" if wait.stuck else f"{triggered}: {wait.message}")
 
 
 def _not_yet(pod: Key, message: str) -> ApiError:
