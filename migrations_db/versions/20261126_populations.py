@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261126_populations"
-down_revision = "20261126_when_runs_finished"
+down_revision = "20261123_first_tables"
 branch_labels = None
 depends_on = None
 
