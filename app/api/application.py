@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from app.api import errors
+from app.api import errors, responses
 from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, random_uid, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
@@ -81,6 +81,7 @@ def create_api(
 
 async def _as_status(_request: Request, error: Exception) -> Response:
     """FastAPI's own refusals in Kubernetes' form."""
-    wrong_method = isinstance(error, HTTPException) and error.status_code == 405
-    status = (errors.method_not_allowed() if wrong_method else errors.no_such_path()).status()
-    return JSONResponse(status, status["code"])
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return JSONResponse(errors.method_not_allowed().status(), 405)
+    missing = responses.of_error(errors.NoSuchPath())
+    return Response(missing.body, missing.code, media_type=missing.type)
