@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from app.api import errors, responses
-from app.api.context import Context, DeleteGuard, SubresourceHandler, random_suffix, random_uid, utc_now
+from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, random_uid, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.health import Check, routes
@@ -57,18 +57,19 @@ def create_api(
     version: str,
     handlers: Mapping[tuple[str, str], SubresourceHandler] = _NONE,
     guards: Mapping[str, DeleteGuard] = _NONE,
+    previews: Mapping[str, Preview] = _NONE,
     checks: Mapping[str, Check] = _NONE,
     clock: Callable[[], datetime] = utc_now,
     uid: Callable[[], str] = random_uid,
     suffix: Callable[[], str] = random_suffix,
     registry: CollectorRegistry | None = None,
 ) -> Api:
-    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes by kind, `checks` decide /readyz;
-    what else a process measures can be collected in the `registry`."""
+    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
+    `checks` decide /readyz; what else a process measures can be collected in the `registry`."""
     metrics = Metrics(registry or CollectorRegistry())
     streams = Streams()
     metrics.count_streams(lambda: len(streams))
-    context = Context(store, Representations(clock), handlers, guards, clock, uid, suffix)
+    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix)
     dispatch = Dispatch(
         Routes(kinds), Resources(context, streams), documents_of(tuple(kinds)), metrics, context.deadlines
     )

@@ -134,7 +134,7 @@ class Writing:
             try:
                 if dry_run:
                     await self._ensure_free(key)
-                    return self._representations.of(view, self._served(target, prepared), 201)
+                    return await self._previewed(target, view, prepared)
                 stored = await self._objects.create(key, prepared, within=self._room(target))
                 return self._representations.one(view, stored, 201)
             except Closing:
@@ -165,6 +165,12 @@ class Writing:
         """The new object with its owner. Raises 422."""
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
         return with_entries(fresh, created(target.kind, fresh, writer))
+
+    async def _previewed(self, target: Target, view: View, prepared: Document) -> Response:
+        """What a dry run answers: the object, and of some kinds what would become of it."""
+        preview = self._context.previews.get(target.kind.name) if target.kind.previewed else None
+        shown = prepared if preview is None else await preview(prepared)
+        return self._representations.of(view, self._served(target, shown), 201)
 
     def _room(self, target: Target) -> Key | None:
         """The namespace that the object is made in."""
@@ -281,7 +287,7 @@ class Writing:
         prepared = with_entries(fresh, wanted.owners or ())
         view = View(target.served, media)
         if options.dry_run:
-            return self._representations.of(view, self._served(target, prepared), 201)
+            return await self._previewed(target, view, prepared)
         try:
             stored = await self._objects.create(target.key, prepared, within=self._room(target))
         except Closing as error:
