@@ -135,7 +135,7 @@ def _says_each_once(body: bytes, value: Any) -> bool:
 def _count_keys(value: Any) -> int:
     count, containers = 0, [value] if isinstance(value, dict | list) else []
     for container in containers:  # which grows meanwhile
-        items = container
+        items: Iterable[Any] = container
         if type(container) is dict:
             count += len(container)
             items = container.values()
