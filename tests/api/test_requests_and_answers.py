@@ -98,7 +98,7 @@ DISCOVERY = [
         has={"spec.finalizers": ["kubernetes"], "metadata.labels": {"kubernetes.io/metadata.name": "default"}},
     ),
     Row("GET /api/v1", has={"kind": "APIResourceList", "groupVersion": "v1"}),
-    Row(f"GET {KV}/", has={"kind": "APIResourceList", "apiVersion": "v1", "resources.0.name": "migrations"}),
+    Row(f"GET {KV}/", has={"kind": "APIResourceList", "apiVersion": "v1", "resources.1.name": "migrations"}),
     Row("GET /apis", accept=AGGREGATED, has={"kind": "APIGroupDiscoveryList", "items.0.metadata.name": "kubevirt.io"}),
     Row("GET /api", accept=AGGREGATED, has={"items.0.metadata": {}, "items.0.versions.0.freshness": "Current"}),
     Row(
