@@ -24,6 +24,7 @@ lint: setup          ## ruff, mypy --strict, and the walls between the rooms
 bench: setup         ## figures, as ratios measured side by side
 	$(PYTHON) -m benchmarks.migration
 	$(PYTHON) -m benchmarks.api
+	$(PYTHON) -m benchmarks.drain
 
 openapi: setup       ## write openapi/ anew from the declared kinds
 	.venv/bin/drover openapi --write openapi

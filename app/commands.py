@@ -14,7 +14,7 @@ import uvloop
 from pydantic import ValidationError
 
 from app.kubeconfig import kubeconfig_of
-from app.server import first, listen, listening, stop_signals, url_of
+from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
 from app.telemetry import configure_logging
 from app.tls import TlsError, authority_of, tls_of
@@ -219,6 +219,7 @@ async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
     server = url_of(settings.bind, listener.getsockname()[1], secure=settings.secure)
     with stop_signals() as stop:
         async with running(settings, workers=settings.workers) as service, listening(service, listener, tls) as serving:
+            settle()
             print(f"Drover serves {server}\n{_way_in(settings.data_dir, server, authority)}", flush=True)
             if lab_nodes:
                 await _lab_until(stop, service, settings, lab_nodes, server, authority)

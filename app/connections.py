@@ -14,6 +14,7 @@ import asyncio
 import socket
 import struct
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 HEAD_LIMIT = 1024 * 1024
 """Bytes of request line and headers; Go's default, so that the longest selector is the same as Kubernetes'."""
 
+CONTINUE = b"HTTP/1.1 100"
 TOO_LONG = b"431 Request Header Fields Too Large"
 
 
@@ -39,6 +41,46 @@ class Patience:
     """For reading what was sent; more than the few seconds of a network that is changing its route."""
     look_s: float = 5
     """How often a connection is looked at."""
+    goodbye_s: float = 1
+    """For answering the end of TLS when the listener closes; a client that keeps the connection for later does not."""
+
+
+TOGETHER_BYTES = 16 * 1024
+"""What is not larger is copied, to be sent with the head before it: a record of TLS holds no more."""
+
+
+class Joining(asyncio.Transport):
+    """A connection as one answer sees it: its head waits for what follows, and both go out at once."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._head = b""
+        self._begun = False
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        if not self._begun and data[:12] != CONTINUE:
+            self._begun = True
+            self._head = bytes(data)
+        elif self._head and len(data) <= TOGETHER_BYTES:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        else:
+            self.flush()
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Nothing follows the head."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class Connection(HttpToolsProtocol):
@@ -84,6 +126,13 @@ class Connection(HttpToolsProtocol):
         self._head_since = None
         self._in_body = True
         super().on_headers_complete()
+        if self.cycle is not None and not isinstance(self.cycle.transport, Joining):
+            self.cycle.transport = joining = Joining(self.transport)
+            self.cycle.on_response = partial(self._answered, joining)
+
+    def _answered(self, answer: Joining) -> None:
+        answer.flush()
+        self.on_response_complete()
 
     def on_message_complete(self) -> None:
         self._request_since = None
@@ -98,6 +147,15 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._stalled_since = None
         super().resume_writing()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(self.patience.goodbye_s, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if not self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def _refuse(self) -> None:
         """In Go's words; what else comes is not looked at."""

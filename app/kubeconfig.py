@@ -24,5 +24,6 @@ def kubeconfig_of(server: str, authority: str = "") -> str:
     """For https with the PEM text that it is trusted by; without that kubectl asks its system."""
     secure = server.startswith("https:")
     trust = f', certificate-authority-data: "{b64encode(authority.encode()).decode()}"' if secure and authority else ""
-    # Over TLS kubectl asks the person for a name and a password unless it finds a name. Nobody reads it.
-    return _TEXT.format(server=server, trust=trust, user="username: drover" if secure else "")
+    # Over TLS kubectl asks the person for a name and a password unless it finds a credential, and other clients refuse
+    # a file with a name. Nobody reads the token.
+    return _TEXT.format(server=server, trust=trust, user="token: drover" if secure else "")

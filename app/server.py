@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -77,6 +79,7 @@ async def listening(
             service.api,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             lifespan="off",
             loop="none",
             http=connection,
@@ -114,6 +117,16 @@ async def _kept(tls: Tls | None) -> AsyncIterator[None]:
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
+
+
+def settle() -> None:
+    """What was made at the start stays: schemas and documents are not gone through again whenever there is garbage.
+    Requests leave next to none in circles, so it is looked for less often. And a watch needs a descriptor each."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager

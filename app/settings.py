@@ -58,6 +58,32 @@ class Settings(BaseSettings):
     """How long a Migration waits in Scheduling for a node that fits."""
     queue_timeout_s: Annotated[float, Field(gt=0)] = 3600
     """How long a Migration waits in Pending for a slot."""
+    bandwidth_per_migration: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}(M|Mi|G|Gi|T|Ti)$")] | None = None
+    """At most so many bytes per second for each migration (64Mi), where neither it nor a MigrationPolicy says. Unset: no
+    limit, for one that needs it knows its network."""
+    max_downtime_ms: Annotated[int, Field(ge=1, le=2_000_000)] = 300
+    """How long a guest may be stopped for its switch-over; QEMU's own default."""
+    completion_timeout_per_gib_s: Annotated[int, Field(ge=1, le=86_400)] = 150
+    """How long a copy may take for each GiB of memory, and at least for two; KubeVirt's default."""
+    progress_timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 150
+    """How long a copy may go on without leaving less than ever before; KubeVirt's default."""
+    allow_auto_converge: bool = False
+    """Slow down guests that write faster than their memory is sent. Off: it costs the guest most of its speed."""
+    allow_post_copy: bool = False
+    """Move guests before their memory. Off: meanwhile they depend on two hosts."""
+    allow_workload_disruption: bool = False
+    """Stop guests for longer than max_downtime_ms where nothing else ends the copy. Off: it is felt."""
+    worker_timeout_s: Annotated[float, Field(gt=0)] = 300
+    """How long a Migration whose target is reserved waits for a worker that starts its process."""
+    pair_failures: Annotated[int, Field(ge=1)] = 3
+    """So many moves that failed because of a host or the way there keep Migrations off that pair of hosts for a while: one
+    may be chance, and a second one bad luck."""
+    pair_window_s: Annotated[float, Field(gt=0)] = 600
+    """How far back they are counted; after that the pair is tried again."""
+    migrations_kept_succeeded: Annotated[int, Field(ge=0)] = 10
+    """Succeeded Migrations that are kept of each VirtualMachine, as a CronJob's successfulJobsHistoryLimit; its last weeks."""
+    migrations_kept_failed: Annotated[int, Field(ge=0)] = 10
+    """Failed ones, as failedJobsHistoryLimit: enough to see a pattern."""
     cpu_allocation_ratio: Annotated[float, Field(gt=0)] = 10
     """Virtual CPUs per physical one in a Node's allocatable."""
     lease_s: Annotated[float, Field(ge=9)] = 15

@@ -20,13 +20,14 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.application import Api, create_api
-from app.controllers.config import HostConfig
+from app.controllers.config import HostConfig, Kept
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
 from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard
 from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
-from app.controllers.migration.decide import Patience
+from app.controllers.migration.avoid import Breaker
+from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.observe import Limits
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.supervise import Tenure
@@ -34,7 +35,7 @@ from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
-from app.kinds.migration import MigrationOptions, Tls
+from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
@@ -198,6 +199,7 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
+        kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
     )
     migrations = MigrationConfig(
         limits=Limits(
@@ -208,8 +210,10 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         patience=Patience(
             queue=timedelta(seconds=settings.queue_timeout_s),
             unschedulable=timedelta(seconds=settings.unschedulable_timeout_s),
+            claim=timedelta(seconds=settings.worker_timeout_s),
         ),
-        defaults=MigrationOptions(tls=Tls(settings.migration_tls.capitalize())),
+        breaker=Breaker(settings.pair_failures, timedelta(seconds=settings.pair_window_s)),
+        defaults=_options(settings),
     )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
     return (
@@ -217,6 +221,21 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
         MigrationController(store, keeper, migrations).run,
         workers.run,
+    )
+
+
+def _options(settings: Settings) -> MigrationOptions:
+    """How guests are moved where neither a Migration nor a policy says."""
+    return MigrationOptions(
+        tls=Tls(settings.migration_tls.capitalize()),
+        bandwidth_per_migration=settings.bandwidth_per_migration,
+        max_downtime_ms=settings.max_downtime_ms,
+        completion_timeout_per_gib=settings.completion_timeout_per_gib_s,
+        progress_timeout=settings.progress_timeout_s,
+        allow_auto_converge=settings.allow_auto_converge,
+        allow_post_copy=settings.allow_post_copy,
+        allow_workload_disruption=settings.allow_workload_disruption,
+        parallel_connections=0,
     )
 
 

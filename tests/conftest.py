@@ -12,14 +12,23 @@ from itertools import count
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
+from hypothesis import settings
 
 from app.store import schema
 from app.store.address import Limits, connect
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
 
+settings.register_profile("drover", deadline=None)  # how fast a loaded machine is, is not what is tested
+settings.load_profile("drover")
+
 TEMPLATE = "template_drover"
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+hypothesis.settings.register_profile("drover", deadline=None)
+hypothesis.settings.load_profile("drover")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

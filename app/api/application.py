@@ -69,7 +69,9 @@ def create_api(
     streams = Streams()
     metrics.count_streams(lambda: len(streams))
     context = Context(store, Representations(clock), handlers, guards, clock, uid, suffix)
-    dispatch = Dispatch(Routes(kinds), Resources(context, streams), documents_of(tuple(kinds)), metrics)
+    dispatch = Dispatch(
+        Routes(kinds), Resources(context, streams), documents_of(tuple(kinds)), metrics, context.deadlines
+    )
     api = Api(dispatch, streams)
     api.include_router(routes(version, checks, metrics))
     api.add_exception_handler(HTTPException, _as_status)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from app.api.deadlines import Deadlines
 from app.api.representation import Representations
 from app.machinery.names import SUFFIX_ALPHABET, SUFFIX_LENGTH
 from app.machinery.objects import Document
@@ -30,7 +31,9 @@ def random_uid() -> str:
 
 def random_suffix() -> str:
     """What a generated name ends in."""
-    return "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(SUFFIX_LENGTH))
+    size = len(SUFFIX_ALPHABET)
+    number = secrets.randbelow(size**SUFFIX_LENGTH)
+    return "".join(SUFFIX_ALPHABET[number // size**place % size] for place in range(SUFFIX_LENGTH))
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Context:
     clock: Callable[[], datetime] = utc_now
     uid: Callable[[], str] = random_uid
     suffix: Callable[[], str] = random_suffix
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
     def now(self) -> str:
         """The time as metadata carries it: RFC 3339, whole seconds."""
-        return self.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.clock().astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api import errors, responses, reviews
+from app.api.deadlines import Deadlines
 from app.api.documents import Documents
 from app.api.metrics import Metrics
 from app.api.negotiation import negotiate
@@ -21,7 +21,10 @@ from app.machinery.errors import ApiError
 class Dispatch:
     """Finds who answers, waits no longer than the deadline, and sends."""
 
-    def __init__(self, routes: Routes, resources: Resources, documents: Documents, metrics: Metrics) -> None:
+    def __init__(
+        self, routes: Routes, resources: Resources, documents: Documents, metrics: Metrics, deadlines: Deadlines
+    ) -> None:
+        self._deadlines = deadlines
         self._routes = routes
         self._resources = resources
         self._documents = documents
@@ -38,7 +41,7 @@ class Dispatch:
         started = time.perf_counter()
         try:
             try:
-                async with asyncio.timeout(request.deadline_s):
+                async with self._deadlines.within(request.deadline_s):
                     answer = await self._answer_of(target, request)
             except ApiError as error:
                 answer = of_error(error)

@@ -31,15 +31,32 @@ class Metrics:
             registry=registry,
         )
 
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._histograms: dict[tuple[str, str], Histogram] = {}
+
     def count_streams(self, count: Callable[[], float]) -> None:
         """Tells the open watches and followed logs, asked when metrics are read."""
         streams = Gauge("apiserver_longrunning_requests", "Open watches and followed logs.", registry=self._registry)
         streams.set_function(count)
 
     def answered(self, verb: str, resource: str, code: int, took_s: float) -> None:
-        self._requests.labels(verb, resource, str(code)).inc()
+        self._counter(verb, resource, code).inc()
         if verb not in _LASTING:
-            self._durations.labels(verb, resource).observe(took_s)
+            self._histogram(verb, resource).observe(took_s)
+
+    # Finding a metric by its labels takes longer than counting. What is kept is bounded as the labels are.
+
+    def _counter(self, verb: str, resource: str, code: int) -> Counter:
+        found = self._counters.get((verb, resource, code))
+        if found is None:
+            found = self._counters[verb, resource, code] = self._requests.labels(verb, resource, str(code))
+        return found
+
+    def _histogram(self, verb: str, resource: str) -> Histogram:
+        found = self._histograms.get((verb, resource))
+        if found is None:
+            found = self._histograms[verb, resource] = self._durations.labels(verb, resource)
+        return found
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -41,11 +41,15 @@ class Position:
 
     after: Key
     revision: Revision | None
+    left: int | None = None
+    """How many there are after it in that snapshot, so that nobody need count them again."""
 
     def token(self) -> str:
         revision = -1 if self.revision is None else self.revision
-        start = f"{self.after.namespace}/{self.after.name}\0"
-        text = json.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start}, separators=(",", ":"))
+        said: Document = {"v": "meta.k8s.io/v1", "rv": revision, "start": f"{self.after.namespace}/{self.after.name}\0"}
+        if self.left is not None:
+            said["left"] = self.left
+        text = json.dumps(said, separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
@@ -58,7 +62,10 @@ class Position:
         match parsed:
             case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if _is_position(revision, start):
                 namespace, name = start.rstrip("\0").split("/")
-                return cls(Key(resource, namespace, name), None if revision < 0 else revision)
+                if revision < 0:
+                    return cls(Key(resource, namespace, name), None)
+                left = parsed.get("left")
+                return cls(Key(resource, namespace, name), revision, left if _is_count(left) else None)
             case {"v": str(version)} if version != "meta.k8s.io/v1":
                 why = f'server does not recognize this encoded version "{version}"'
             case _:
@@ -120,6 +127,10 @@ def _revision(text: str) -> Revision | None:
     return int(text)
 
 
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
 def _is_position(revision: int, start: str) -> bool:
     """Can there be such a place?"""
     return revision < 2**63 and start.count("/") == 1 and "\0" not in start.rstrip("\0")
@@ -173,6 +184,8 @@ class WriteOptions:
     @classmethod
     def read(cls, parameters: Mapping[str, str], kind: str, *, apply: bool = False) -> WriteOptions:
         """Raises 422. `kind` is what the error calls the options."""
+        if not parameters and not apply:
+            return _WITHOUT
         errors = [
             *_dry_run_errors([parameters["dryRun"]] if "dryRun" in parameters else []),
             *_manager_errors(parameters.get("fieldManager", ""), apply=apply),
@@ -188,6 +201,9 @@ class WriteOptions:
             manager=parameters.get("fieldManager", ""),
             force=flag(parameters, "force"),
         )
+
+
+_WITHOUT = WriteOptions(dry_run=False, validation=Validation.WARN, manager="", force=False)
 
 
 def _dry_run_errors(values: list[str]) -> Iterator[FieldError]:

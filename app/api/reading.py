@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from app.api import errors
 from app.api.context import Context
@@ -73,27 +74,34 @@ class Reading:
             metadata["continue"] = ""
         if rest is not None and selection.everything:
             metadata["remainingItemCount"] = listing.remaining
-        return Page(listing.items, metadata)
+        return Page(listing.items, metadata, listing.content)
 
     async def _listing(self, selection: Selection, options: ListOptions) -> tuple[Listing, Position | None]:
         """A page, and where the next one begins."""
         at = await self._snapshot(options)
         after = options.position.after if options.position else None
+        left = options.position.left if options.position else None
+        kept: Sequence[Stored]
         if selection.everything or not options.limit:
-            listing = await self._objects.list(selection.scope, limit=options.limit, after=after, at=at)
-            kept = [stored for stored in listing.items if selection.matches(stored)]
+            listing = await self._objects.list(selection.scope, limit=options.limit, after=after, at=at, left=left)
+            kept = listing.items
+            if not selection.everything:
+                kept = [stored for stored in listing.items if selection.matches(stored)]
         else:
-            listing, kept = await self._searched(selection, options.limit, after, at)
-        rest = Position(listing.items[-1].key, listing.revision) if listing.remaining and listing.items else None
-        return Listing(kept, listing.revision, listing.remaining), rest
+            listing, kept = await self._searched(selection, options.limit, after, at, left)
+        rest = None
+        if listing.remaining and listing.items:
+            rest = Position(listing.items[-1].key, listing.revision, listing.remaining)
+        content = listing.content if selection.everything else None
+        return Listing(kept, listing.revision, listing.remaining, content), rest
 
     async def _searched(
-        self, selection: Selection, limit: int, after: Key | None, at: Revision | None
+        self, selection: Selection, limit: int, after: Key | None, at: Revision | None, left: int | None
     ) -> tuple[Listing, list[Stored]]:
         """Looks through one snapshot until `limit` objects match; the listing is of all that was looked at last."""
         kept: list[Stored] = []
         while True:
-            listing = await self._objects.list(selection.scope, limit=max(limit, CHUNK), after=after, at=at)
+            listing = await self._objects.list(selection.scope, limit=max(limit, CHUNK), after=after, at=at, left=left)
             for index, stored in enumerate(listing.items):
                 if not selection.matches(stored):
                     continue
@@ -103,7 +111,7 @@ class Reading:
                     return Listing(listing.items[: index + 1], listing.revision, unseen), kept
             if not listing.remaining:
                 return listing, kept
-            after, at = listing.items[-1].key, listing.revision
+            after, at, left = listing.items[-1].key, listing.revision, listing.remaining
 
     async def _snapshot(self, options: ListOptions) -> Revision | None:
         """The one revision that the list must be of; None for the newest."""

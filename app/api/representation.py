@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,6 +69,8 @@ class Page:
 
     items: Sequence[Stored]
     metadata: Document
+    content: Hashable = None
+    """The same for pages with the same items; None: unknown."""
 
 
 class Representations:
@@ -78,6 +80,7 @@ class Representations:
         self._clock = clock
         self._bodies = Memo()
         self._frames = Memo()
+        self._lists = Memo()
 
     def body(self, served: Served, stored: Stored) -> bytes:
         """The object's JSON; the stored bytes themselves wherever that is possible."""
@@ -122,11 +125,17 @@ class Representations:
 
     def _list(self, served: Served, page: Page) -> bytes:
         version, name = str(served.group_version), served.kind.list_name
-        bodies = [self.body(served, stored) for stored in page.items]
-        items = b",".join(_without_type(served, bodies) if served.kind.typed and served.native else bodies)
+        if page.content is None:
+            items = self._joined(served, page)
+        else:
+            items = self._lists.get((served, page.content), lambda: self._joined(served, page))
         return b'{"apiVersion":%b,"items":[%b],"kind":%b,"metadata":%b}' % (
             orjson.dumps(version), items, orjson.dumps(name), orjson.dumps(page.metadata),
         )  # fmt: skip
+
+    def _joined(self, served: Served, page: Page) -> bytes:
+        bodies = [self.body(served, stored) for stored in page.items]
+        return b",".join(_without_type(served, bodies) if served.kind.typed and served.native else bodies)
 
     def _table(
         self, view: View, documents: Sequence[Document], *, headers: bool = True, metadata: Document

@@ -1,4 +1,4 @@
-"""Self reviews: may I, and who am I. Whatever form the question has, the answer follows from who asks."""
+"""Reviews: may I, and who am I. Whatever form the question has, the answer follows from who asks."""
 
 from __future__ import annotations
 
@@ -33,10 +33,16 @@ def _self(user: User) -> Document:
     return {"userInfo": {"username": user.name, "groups": list(user.groups)}}
 
 
+def _token(user: User) -> Document:
+    """Any token is its bearer's, who is who asks."""
+    return {"authenticated": True, "user": _self(user)["userInfo"]}
+
+
 _REVIEWS: dict[str, tuple[str, str, Callable[[User], Document]]] = {
     f"/apis/{AUTHORIZATION}/selfsubjectaccessreviews": (AUTHORIZATION, "SelfSubjectAccessReview", _access),
     f"/apis/{AUTHORIZATION}/selfsubjectrulesreviews": (AUTHORIZATION, "SelfSubjectRulesReview", _rules),
     f"/apis/{AUTHENTICATION}/selfsubjectreviews": (AUTHENTICATION, "SelfSubjectReview", _self),
+    f"/apis/{AUTHENTICATION}/tokenreviews": (AUTHENTICATION, "TokenReview", _token),
 }
 
 
@@ -48,7 +54,7 @@ def review(path: str, user: User, spec: Document) -> Document:
     """The answered review, with the question that was asked."""
     version, kind, status = _REVIEWS[path]
     answered: Document = {"kind": kind, "apiVersion": version, "metadata": {"creationTimestamp": None}}
-    if version == AUTHORIZATION:
+    if kind != "SelfSubjectReview":
         answered["spec"] = spec
     return {**answered, "status": status(user)}
 

@@ -8,6 +8,7 @@ from app.machinery.objects import Document
 PLURAL = "services"
 _VERBS = ["get", "list"]
 _SHORT = ["svc"]
+_CATEGORIES = ["all"]
 _EMPTY: Document = {"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": []}
 
 
@@ -30,6 +31,7 @@ def announced(resources: Document) -> Document:
         "kind": "Service",
         "verbs": _VERBS,
         "shortNames": _SHORT,
+        "categories": _CATEGORIES,
     }
     return {**resources, "resources": [*resources["resources"], entry]}
 
@@ -43,6 +45,7 @@ def announced_together(groups: Document) -> Document:
         "singularResource": "service",
         "verbs": _VERBS,
         "shortNames": _SHORT,
+        "categories": _CATEGORIES,
     }
     return {**groups, "items": [_with(group, entry) for group in groups["items"]]}
 

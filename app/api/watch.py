@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from starlette.types import Receive, Send
 
 from app.api import errors
 from app.api.context import Context
+from app.api.deadlines import Deadlines
 from app.api.negotiation import JSON, Shape, negotiate
 from app.api.options import ListOptions
 from app.api.reading import reached
@@ -61,6 +61,7 @@ class Watching:
         self._objects: Objects = context.store.objects
         self._representations = context.representations
         self._streams = streams
+        self._deadlines = context.deadlines
 
     def asked(self, target: Target, request: Request) -> Asked:
         """Raises ApiError for what kube-apiserver refuses before it streams."""
@@ -74,7 +75,7 @@ class Watching:
         headers = stream_headers(asked.request, JSON)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
-        stream = _Stream(self._objects, self._representations, asked, send)
+        stream = _Stream(self._objects, self._representations, self._deadlines, asked, send)
         await self._streams.run(stream.run(), receive)
         if stream.cut_off:
             log.info("watch cut off: its client does not read", path=asked.request.path)
@@ -85,9 +86,12 @@ class Watching:
 class _Stream:
     """One watch while it is open."""
 
-    def __init__(self, objects: Objects, representations: Representations, asked: Asked, send: Send) -> None:
+    def __init__(
+        self, objects: Objects, representations: Representations, deadlines: Deadlines, asked: Asked, send: Send
+    ) -> None:
         self._objects = objects
         self._representations = representations
+        self._deadlines = deadlines
         self._asked = asked
         self._view = asked.view
         self._send = send
@@ -180,7 +184,7 @@ class _Stream:
     async def _write(self, lines: Iterable[bytes]) -> None:
         """In pieces, each encoded when the one before is on its way. Raises TimeoutError for who does not read."""
         for piece in _pieces(lines):
-            async with asyncio.timeout(SEND_S):
+            async with self._deadlines.within(SEND_S):
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
 

@@ -88,9 +88,16 @@ class Writing:
         if found and options.validation is Validation.STRICT:
             raise strict_error(kind.name, target.served.group_version, found)
         unwise = without_repeated_owners(document)
-        await self._ensure_namespace(target, document)
         writer = self._writer(target, request, options)
-        first = self._owned(target, self._prepared(target, document), writer)
+        try:
+            first = self._owned(target, self._prepared(target, document), writer)
+        except ApiError:
+            # Where there is no namespace, that is said first. A create that is well waits for no look at it: the write
+            # judges that itself.
+            await self._ensure_namespace(target, document)
+            raise
+        if options.dry_run:
+            await self._ensure_namespace(target, document)
         response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
         return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(None, first)])
 
@@ -113,8 +120,9 @@ class Writing:
                 return self._representations.one(view, stored, 201)
             except Closing:
                 # Its deletion began after the look at it. Or a new one of that name is there already: then once more.
-                await self._ensure_namespace(target, prepared)
+                await self._ensure_namespace(target, document)
             except AlreadyExists as error:
+                await self._ensure_namespace(target, document)
                 if (document.get("metadata") or {}).get("name"):
                     raise await self._taken(target, key) from error
                 prepared = self._owned(target, self._prepared(target, document), writer)

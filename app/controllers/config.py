@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many finished Migrations are kept of each VirtualMachine."""
+
+    succeeded: int = 10
+    failed: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +40,5 @@ class HostConfig:
     """How long a watcher may be away before it must list again."""
     log_keep: int = 1000
     """Log entries that are kept however old they are."""
+    kept: Kept = field(default_factory=Kept)
+    """The history of Migrations."""

@@ -1,19 +1,23 @@
-"""Evictions, which `kubectl drain` asks for: a pod that is over goes; one whose guest runs stays until draining is built."""
+"""Evictions, which `kubectl drain` asks for: a pod that is over goes; a guest's pod stays until a Migration has moved it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.controllers.birth import Birth
-from app.controllers.documents import key_of
+from app.controllers.evacuate import Evacuations
+from app.controllers.evacuation import Wait
 from app.controllers.pods import is_finished
-from app.kinds import POD
+from app.kinds import POD, VIRTUAL_MACHINE, names
 from app.machinery.errors import ApiError, not_found, resource_details
 from app.machinery.lifecycle import check_preconditions, prepare_delete
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Store
+from app.store.base import Conflict, Key, NotFound, Store, Stored, Transaction
 
 _SUCCESS: Document = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+_MOVES = Wait("a Migration is to be made")
+ATTEMPTS = 5
+"""Events are counted by many: who loses to such a write looks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,29 +28,84 @@ class Evictions:
     birth: Birth = field(default_factory=Birth)
 
     async def answer(self, _verb: str, key: Key, eviction: Document, dry_run: bool) -> Document:
-        """The Status of one that was evicted. Raises ApiError: 404, 409 for another pod than was meant, 429 for later."""
+        """
+        The Status of one that was evicted. Raises ApiError: 404, 409 for another pod than was meant, and 429 for a guest's
+        pod, which is to be asked for again: that goes on until the guest has left. A dry run of it succeeds where a
+        Migration would be made, or is under way.
+        """
         options: Document = eviction.get("deleteOptions") or {}
-        async with self.store.transaction(serial=True) as tx:
+        # `kubectl drain --dry-run=server` says it in the body.
+        dry = dry_run or bool(options.get("dryRun"))
+        for attempt in range(ATTEMPTS):
+            try:
+                # A drain asks again and again for every guest of a node: while there is only to wait, nobody is held up.
+                if not await self._evict(key, options, dry, serial=False):
+                    await self._evict(key, options, dry, serial=True)
+                return dict(_SUCCESS)
+            except Conflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("BUG: an eviction with no attempts")
+
+    async def _evict(self, key: Key, options: Document, dry: bool, *, serial: bool) -> bool:
+        """Whether that was all; False where a Migration is to be made, which needs a serial transaction. A refusal is raised
+        after the commit: what it speaks of has happened by then."""
+        async with self.store.transaction(serial=serial) as tx:
             try:
                 stored = await tx.get(key)
             except NotFound as error:
                 raise not_found(POD.plural, POD.group_version.group, key.name) from error
             pod = stored.document
             check_preconditions(POD, pod, options)
-            if not is_finished(pod):
-                raise _not_yet(key)
-            # `kubectl drain --dry-run=server` says it in the body.
-            if dry_run or options.get("dryRun"):
-                return dict(_SUCCESS)
-            marked = prepare_delete(POD, pod, options, now=self.birth.stamp())
-            if marked is None:
-                tx.delete(key_of(POD, pod), revision=stored.revision)
-            else:
-                tx.replace(key_of(POD, pod), marked)
-        return dict(_SUCCESS)
+            if is_finished(pod):
+                if not dry:
+                    self._remove(tx, stored, options)
+                return True
+            refusal = await self._why_not(tx, pod, makes=serial and not dry)
+        if refusal is _MOVES:
+            return dry
+        if dry and not refusal.stuck:
+            return True
+        raise _not_yet(key, refusal.message)
+
+    def _remove(self, tx: Transaction, stored: Stored, options: Document) -> None:
+        marked = prepare_delete(POD, stored.document, options, now=self.birth.stamp())
+        if marked is None:
+            tx.delete(stored.key, revision=stored.revision)
+        else:
+            tx.replace(stored.key, marked)
+
+    async def _why_not(self, tx: Transaction, pod: Document, *, makes: bool) -> Wait:
+        """_MOVES where a Migration would be made and `makes` does not say so."""
+        labels = pod["metadata"].get("labels") or {}
+        moves = labels.get(names.MIGRATION_NAME)
+        if labels.get(names.APP) != names.APP_LAUNCHER:
+            help_ = f': it goes when Migration "{moves}" ends, which deleting that Migration hastens' if moves else ""
+            return Wait(f"Cannot evict a process that moves a guest{help_}", stuck=True)
+        namespace, name = pod["metadata"]["namespace"], labels.get(names.DOMAIN, "")
+        try:
+            vm = (await tx.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
+        except NotFound:
+            return Wait(f'Cannot evict a guest whose VirtualMachine "{name}" is not there', stuck=True)
+        node = pod["spec"].get("nodeName", "")
+        at = (vm.get("status") or {}).get("nodeName")
+        if moves and at != node:
+            arrives = f'Migration "{moves}" brings VirtualMachine "{name}" here'
+            message = f"Cannot evict a reservation: {arrives}, or failed and {node} has not said that it holds no copy"
+            return Wait(message, stuck=True)
+        wait = await Evacuations(self.birth).take_out(tx, vm, node, dry_run=not makes)
+        if wait is None and not makes:
+            return _MOVES
+        return _worded(
+            f'Eviction triggered evacuation of VMI "{namespace}/{name}"', wait or Wait("a Migration was made")
+        )
 
 
-def _not_yet(pod: Key) -> ApiError:
-    """kubectl asks again after a 429; after anything else it would give up, and without evictions delete the pods."""
-    message = f'Cannot evict pod "{pod.name}": draining is not built yet; create a Migration of its VirtualMachine'
+def _worded(triggered: str, wait: Wait) -> Wait:
+    """Of one that is stuck no evacuation was triggered."""
+    return replace(wait, message=f"Cannot evict pod: {wait.message}" if wait.stuck else f"{triggered}: {wait.message}")
+
+
+def _not_yet(pod: Key, message: str) -> ApiError:
+    """kubectl asks again after a 429, every five seconds; after anything else it would give up."""
     return ApiError(429, "TooManyRequests", message, resource_details(POD.plural, "", pod.name))

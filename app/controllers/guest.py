@@ -95,8 +95,8 @@ def host_needs(read: DomainFacts) -> HostNeeds:
     )
 
 
-def moving_needs(vm: Document) -> HostNeeds:
-    """What a running guest asks of another host, as its own host last told."""
+def moving_needs(vm: Document, *, copying: bool) -> HostNeeds:
+    """What a running guest asks of another host, as its own host last told. Disks that may be copied need not be reached."""
     told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
     cpu = told.cpu or VMCpu()
     return HostNeeds(
@@ -106,7 +106,7 @@ def moving_needs(vm: Document) -> HostNeeds:
         cpu=_guest_cpu(cpu.mode, cpu.model, cpu.required, cpu.disabled),
         networks=frozenset(told.networks),
         interfaces=frozenset(told.interfaces),
-        shared_paths=tuple(sorted(disk.path for disk in told.disks)),
+        shared_paths=tuple(sorted(disk.path for disk in told.disks if not (copying and disk.copyable))),
     )
 
 
@@ -130,7 +130,9 @@ def _bound(inspection: Inspection, read: DomainFacts, shared: Sequence[str]) -> 
     for disk in inspection.block_jobs:
         yield Bound(Reason.BLOCK_JOB, f"libvirt is at work on disk {disk}")
     for local in local_disks(written_disks(read.disks), shared):
-        yield Bound(Reason.LOCAL_STORAGE, f"disk {local.target} is {local.path}, which only this host can reach")
+        if not local.copyable:
+            because = f"disk {local.target} is {local.path}, which only this host can reach, and which cannot be copied"
+            yield Bound(Reason.LOCAL_STORAGE, because)
 
 
 def _requirements(read: DomainFacts) -> VMHostRequirements:

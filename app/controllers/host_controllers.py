@@ -18,9 +18,14 @@ class HostControllers:
     """`keeper` is this process's only one; it is run by wiring, or by whoever else shares it, not here."""
 
     def __init__(
-        self, store: Store, hypervisors: Hypervisors, keeper: LeaseKeeper, config: HostConfig | None = None
+        self,
+        store: Store,
+        hypervisors: Hypervisors,
+        keeper: LeaseKeeper,
+        config: HostConfig | None = None,
+        tools: Tools | None = None,
     ) -> None:
-        self._tools = Tools(store)
+        self._tools = tools or Tools(store)
         self._keeper = keeper
         self._config = config or HostConfig()
         self._hosts = Hosts(hypervisors, clock=self._tools.clock)

@@ -8,7 +8,9 @@ import structlog
 
 from app.controllers.agents import SERVES
 from app.controllers.config import HostConfig
+from app.controllers.drains import Drains
 from app.controllers.garbage import Garbage
+from app.controllers.history import History
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Loop
 from app.controllers.namespaces import Namespaces
@@ -44,10 +46,14 @@ class Leader:
 
     def _begin(self, held: Held, tasks: asyncio.TaskGroup) -> None:
         scheduler, namespaces = Scheduler(self._tools, held), Namespaces(self._tools, held, self._config)
+        drains = Drains(self._tools, held)
+        history = History(self._tools, held, self._config.kept)
         clock = self._tools.clock
         for loop in (
             Loop("schedule", self._tools.store, scheduler.sources(), scheduler.reconcile, clock=clock),
             Loop("namespaces", self._tools.store, namespaces.sources(), namespaces.reconcile, clock=clock),
+            Loop("drains", self._tools.store, drains.sources(), drains.reconcile, clock=clock),
+            Loop("history", self._tools.store, history.sources(), history.reconcile, clock=clock),
         ):
             tasks.create_task(loop.run())
         tasks.create_task(Garbage(self._tools, held, self._config).run())

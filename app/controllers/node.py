@@ -20,6 +20,7 @@ from app.controllers.tools import Tools
 from app.controllers.virtualmachine.adopt import ACTIVE
 from app.controllers.virtualmachine.decide import Away
 from app.controllers.virtualmachine.follow import Inheritance, Link, NodeGuests
+from app.controllers.virtualmachine.made import made_on
 from app.controllers.virtualmachine.strangers import Strangers, adopt_namespace, key_of_domain
 from app.controllers.virtualmachine.whereabouts import Whereabouts
 from app.hypervisor.base import Busy, Change, Host, Hypervisor, Refused, Unreachable
@@ -107,7 +108,7 @@ class NodeAgent:
         known = self._told.get(uuid)
         if (known is None and is_here) or (known is not None and stored.revision > known[0]):
             self._told[uuid] = stored.revision, is_here and (is_adopted(vm) or status.get("phase") not in FINAL)
-        if not is_here:
+        if not is_here and not made_on(vm, self._name):
             return ()
         self._vms[uuid] = stored.key
         return (stored.key,)

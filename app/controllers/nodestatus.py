@@ -46,12 +46,26 @@ def described(node: Document, host: Host, cpu_ratio: float) -> Document:
 
 def with_ready(node: Document, status: str, reason: Reason, message: str, now: str) -> Document:
     """With the condition Ready; its transition time moves when its status does."""
+    return with_observed(node, ConditionType.READY, status, reason, message, now)
+
+
+def with_observed(
+    node: Document, type_: ConditionType, status: str, reason: Reason, message: str, now: str
+) -> Document:
+    """With that condition; its transition time moves when its status does."""
     changed = copy.deepcopy(node)
     conditions = NodeStatus.read(changed.get("status") or {}).conditions
-    new = NodeCondition(type=ConditionType.READY, status=status, reason=reason, message=message)
+    new = NodeCondition(type=type_, status=status, reason=reason, message=message)
     told = with_condition(conditions, new, now)
     changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
     return changed
+
+
+def without_condition(node: Document, type_: ConditionType) -> Document:
+    """The same document where it has none of that type."""
+    conditions = (node.get("status") or {}).get("conditions") or []
+    left = [condition for condition in conditions if condition.get("type") != type_]
+    return node if len(left) == len(conditions) else {**node, "status": {**node["status"], "conditions": left}}
 
 
 def with_foreign_guests(node: Document, guests: Sequence[str], now: str) -> Document:

@@ -99,6 +99,14 @@ def is_launcher_of(pod: Document, vm_uid: str) -> bool:
     return labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.VM_UID) == vm_uid
 
 
+def is_target_of(pod: Document, migration: Document) -> bool:
+    """Whether it is the pod that an attempt of that Migration reserved its target with; also after the guest has arrived."""
+    labels = pod["metadata"].get("labels") or {}
+    return (
+        labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.MIGRATION_UID) == migration["metadata"]["uid"]
+    )
+
+
 def is_finished(pod: Document) -> bool:
     return (pod.get("status") or {}).get("phase") in _FINISHED
 

@@ -6,12 +6,16 @@ copied. A disk that is only read is left to libvirt: it says before anything mov
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from app.controllers.placement.nodes import is_below
 from app.hypervisor.domain_facts import Disk
 from app.kinds.virtualmachine import VMDisk
 
+COPIED_FORMATS = ("raw", "qcow2")
+"""Those that a storage pool makes empty, and QEMU fills."""
+_COPIED = re.compile(r"(\.[0-9a-f]{8}(-[0-9]+)?)+$")
 _ON_THE_HOST = ("file", "block", "dir")
 
 
@@ -19,7 +23,13 @@ def written_disks(disks: Iterable[Disk]) -> Iterator[VMDisk]:
     """Those that the guest writes to and that lie on its host."""
     for disk in disks:
         if disk.type in _ON_THE_HOST and disk.path and not disk.read_only:
-            yield VMDisk(target=disk.target, type=disk.type, path=disk.path)
+            yield VMDisk(
+                target=disk.target, type=disk.type, path=disk.path, format=disk.format, copyable=_is_copyable(disk)
+            )
+
+
+def _is_copyable(disk: Disk) -> bool:
+    return disk.type == "file" and disk.device == "disk" and disk.format in COPIED_FORMATS and not disk.shareable
 
 
 def local_disks(disks: Iterable[VMDisk], shared: Sequence[str]) -> tuple[VMDisk, ...]:
@@ -27,8 +37,22 @@ def local_disks(disks: Iterable[VMDisk], shared: Sequence[str]) -> tuple[VMDisk,
     return tuple(disk for disk in disks if not is_below(disk.path, shared))
 
 
-def is_declared_shared(disks: Iterable[VMDisk], source: Sequence[str], target: Sequence[str]) -> bool:
-    """Whether both hosts declare each of these disks, of which there are some: then libvirt's own judgement of what is
-    shared, which knows only some file systems, is overruled."""
+def copies(disks: Iterable[VMDisk], source: Sequence[str], target: Sequence[str]) -> tuple[VMDisk, ...]:
+    """Those that not both hosts declare shared, and that can be copied. libvirt may still know better that they are shared."""
     listed = tuple(disks)
-    return bool(listed) and not local_disks(listed, source) and not local_disks(listed, target)
+    undeclared = {disk.target for prefixes in (source, target) for disk in local_disks(listed, prefixes)}
+    return tuple(disk for disk in listed if disk.target in undeclared and disk.copyable)
+
+
+def copied_path(path: str, migration_uid: str, attempt: int) -> str:
+    """A file that surely was not there before: named after the migration. The name of an earlier copy does not grow."""
+    suffix = migration_uid.replace("-", "")[:8] + (f"-{attempt}" if attempt > 1 else "")
+    return f"{_COPIED.sub('', path)}.{suffix}"
+
+
+def is_declared_shared(disks: Iterable[VMDisk], source: Sequence[str], target: Sequence[str]) -> bool:
+    """Whether both hosts declare each of these disks that is not copied, of which there are some: then libvirt's own judgement
+    of what is shared, which knows only some file systems, is overruled."""
+    listed = tuple(disks)
+    kept = [disk for disk in listed if disk not in copies(listed, source, target)]
+    return bool(kept) and not local_disks(kept, source) and not local_disks(kept, target)

@@ -59,5 +59,6 @@ class Sweeps:
 
 
 def _last_seen(event: Document) -> datetime:
-    stamp = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
-    return datetime.fromisoformat(stamp)
+    """Of what happened long before it was told, that is when it was told."""
+    stamps = (event["metadata"]["creationTimestamp"], event.get("lastTimestamp"), event.get("eventTime"))
+    return max(datetime.fromisoformat(stamp) for stamp in stamps if stamp)

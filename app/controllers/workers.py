@@ -112,7 +112,8 @@ class Workers:
             supervision.nudge()
 
 
-def _concerns(migration: Document) -> tuple[object, object]:
+def _concerns(migration: Document) -> tuple[object, object, object]:
     """What a worker wants to hear of; its own writes of progress are not that."""
     status = migration.get("status") or {}
-    return status.get("phase"), (status.get("migrationState") or {}).get("abortRequested")
+    state = status.get("migrationState") or {}
+    return status.get("phase"), state.get("abortRequested"), state.get("migrationConfiguration")

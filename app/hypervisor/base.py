@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -32,6 +32,10 @@ class DomainExists(HypervisorError):
 
 class Incompatible(HypervisorError):
     """This host can never take this guest or definition; the text says why. Trying again here does not help."""
+
+
+class Unsafe(Incompatible):
+    """libvirt knows that the guest writes to a disk that the target cannot reach. Nothing has moved: the disk must be copied."""
 
 
 class Aborted(HypervisorError):
@@ -225,6 +229,11 @@ class Destination:
     switchover_bandwidth: int | None = None
     """Bytes per second that the link is believed to carry once the guest is stopped, when no cap holds: with a cap QEMU
     would reckon with the cap. Honoured by libvirt from 11.1 on."""
+    disks: tuple[str, ...] = ()
+    """Disks whose data are copied too, as the guest sees them: vda. Their files on the target, named in `domain_xml`, are there
+    and as large as the source's."""
+    disks_uri: str | None = None
+    """`unix:///…/b.sock` for the disks, where memory takes such a way too."""
     tls: bool = False
     """Encrypt the stream between the hosts' QEMUs, or move nothing: a host without certificates fails the migration."""
     tls_name: str | None = None
@@ -388,6 +397,16 @@ class Hypervisor(Protocol):
         guest its CPU, by libvirt's own comparison, and DomainExists where another domain has its name, or an active one its
         UUID.
         """
+
+    async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
+        """Bytes that the guest sees of each disk that it writes to, by the disk's name there: vda."""
+
+    async def make_disk(self, path: str, form: str, size: int) -> None:
+        """An empty image in a new file, its folder too where there is none. Raises Refused where a file is there already, which
+        is never touched, or with libvirt's text; then none was made."""
+
+    async def remove_disk(self, path: str) -> None:
+        """Remove the file. None there is success."""
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         """Define (persistent, no autostart) and start. Twice is harmless: running already is success. Raises

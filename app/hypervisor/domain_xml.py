@@ -91,6 +91,10 @@ def _relocate(disk: Element, path: str) -> None:
     if source is None:
         source = SubElement(disk, "source")
     source.set("dev" if disk.get("type") == "block" else "file", path)
+    # The copy is whole: what it was layered on stays behind.
+    for below in disk.findall("backingStore"):
+        disk.remove(below)
+    SubElement(disk, "backingStore")
 
 
 def _xml_problems(text: str, policy: Policy) -> Iterator[FieldError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -43,6 +43,7 @@ from app.hypervisor.base import (
     SwitchToPostCopy,
     Throttling,
     Unreachable,
+    Unsafe,
 )
 from app.hypervisor.domain_facts import DomainFacts
 from app.hypervisor.domain_tree import BadXml
@@ -53,6 +54,7 @@ from app.hypervisor.virtual_time import RealTime, Time
 MIB = 1 << 20
 SCHEME = "fake://"
 _NAMESPACE = UUID("5b0f5a86-0a3c-4d3e-9d0e-0f5d6d5c0f6e")
+DISK = 64 * MIB
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
 
 
@@ -113,6 +115,8 @@ class FakeHost:
     networks: tuple[str, ...] = ("default",)
     interfaces: tuple[str, ...] = ("br0", "eth0")
     guests: dict[UUID, Guest] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+    """Disks, and how large they are. A guest whose disk is not here has one of DISK bytes all the same."""
     faults: Faults = field(default_factory=Faults)
     connections: set[FakeHypervisor] = field(default_factory=set)
 
@@ -123,6 +127,15 @@ class FakeHost:
     @property
     def uuid(self) -> UUID:
         return uuid5(_NAMESPACE, self.name)
+
+    @property
+    def leaving(self) -> int:
+        """Guests that are being copied away."""
+        return sum(guest.migration is not None for guest in self.guests.values())
+
+    @property
+    def arriving(self) -> int:
+        return sum(guest.domain.job is Job.MIGRATION_IN for guest in self.guests.values())
 
     def guest(self, uuid: UUID) -> Guest:
         try:
@@ -259,7 +272,9 @@ class Migration:
 
     @property
     def rate(self) -> float:
-        return float(min(self.bandwidth or self._cloud.bandwidth, self._cloud.bandwidth))
+        """Bytes per second: those that leave one host, or come to one, share its link evenly."""
+        link = self._cloud.bandwidth / max(1, self._source.leaving, self._target.arriving)
+        return min(float(self.bandwidth or link), link)
 
     @property
     def in_post_copy(self) -> bool:
@@ -488,6 +503,12 @@ def _arriving(guest: Guest, to: Destination) -> Guest:
     return Guest(to.domain_xml or guest.definition, domain, guest.load)
 
 
+def _disks(definition: str) -> dict[str, str]:
+    """The paths of the disks that the guest writes to."""
+    disks = domain_facts.read(definition).disks
+    return {disk.target: disk.path for disk in disks if disk.path and not disk.read_only}
+
+
 class FakeHypervisors:
     """Connections into one cloud."""
 
@@ -583,6 +604,20 @@ class FakeHypervisor:
         model = ElementTree.fromstring(guest.cpu_xml).findtext("model") if guest.cpu_xml else None
         if model and model not in self._host.cpu.models:
             raise Incompatible(f"the CPU is incompatible with host CPU: {self._host.name} has no {model}")
+
+    async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
+        disks = _disks((await self._active(domain)).definition)
+        return {target: self._host.files.get(path, DISK) for target, path in disks.items()}
+
+    async def make_disk(self, path: str, form: str, size: int) -> None:
+        await self._reach()
+        if path in self._host.files:
+            raise Refused(f"storage volume {path!r} exists already")
+        self._host.files[path] = size
+
+    async def remove_disk(self, path: str) -> None:
+        await self._reach()
+        self._host.files.pop(path, None)
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         await self._reach()
@@ -782,11 +817,20 @@ class FakeHypervisor:
             raise MigrationFailed("internal error: post-copy is not supported")
         if refusal := target.faults.refuses_to_start:
             raise MigrationFailed(refusal)
+        self._check_disks(guest, target, to)
         here = target.guests.get(domain.uuid)
         taken = any(other.domain.name == domain.name for uuid, other in target.guests.items() if uuid != domain.uuid)
         if taken or (here is not None and here.active):
             raise MigrationFailed(f"domain {domain.name!r} already exists on {target.name}")
         return target
+
+    def _check_disks(self, guest: Guest, target: FakeHost, to: Destination) -> None:
+        """Nothing is shared but what the caller says is."""
+        if not to.unsafe and set(_disks(guest.definition)) - set(to.disks):
+            raise Unsafe("Unsafe migration: Migration without shared storage is unsafe")
+        there = _disks(to.domain_xml or guest.definition)
+        if missing := next((there[disk] for disk in to.disks if there[disk] not in target.files), None):
+            raise MigrationFailed(f"cannot access storage file {missing!r}")
 
     def _tell(self, uuid: UUID, change: Change, detail: str) -> None:
         self._host.tell(uuid, change, detail, self._cloud.time.now())

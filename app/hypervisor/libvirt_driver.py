@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import posixpath
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, assert_never
-from uuid import UUID
+from uuid import UUID, uuid4
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import libvirt
 import structlog
@@ -51,6 +53,7 @@ from app.hypervisor.base import (
     StopAndCopy,
     SwitchToPostCopy,
     Unreachable,
+    Unsafe,
 )
 from app.hypervisor.capabilities import (
     Capabilities,
@@ -191,9 +194,20 @@ _MIGRATION_ERRORS: Errors = {
     libvirt.VIR_ERR_OPERATION_INVALID: Refused,
     libvirt.VIR_ERR_CPU_INCOMPATIBLE: Incompatible,
     libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Incompatible,
-    libvirt.VIR_ERR_MIGRATE_UNSAFE: Incompatible,
+    libvirt.VIR_ERR_MIGRATE_UNSAFE: Unsafe,
     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: Incompatible,
 }
+
+POOL_ATTEMPTS = 5
+POOL_WAIT_S = 0.2
+_POOL_IN_THE_WAY = frozenset(
+    {
+        libvirt.VIR_ERR_OPERATION_FAILED,
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_NO_STORAGE_POOL,
+        libvirt.VIR_ERR_INTERNAL_ERROR,
+    }
+)
 
 _EVENT_THREAD = "libvirt-events"
 _starting = threading.Lock()
@@ -289,6 +303,15 @@ class LibvirtHypervisor:
 
     async def judge(self, guest: Candidate) -> None:
         await self._ask(self._patient, partial(_judge, guest))
+
+    async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
+        return await self._ask(self._patient, partial(_disk_sizes, domain))
+
+    async def make_disk(self, path: str, form: str, size: int) -> None:
+        await self._ask(self._work, partial(_make_disk, path, form, size))
+
+    async def remove_disk(self, path: str) -> None:
+        await self._ask(self._work, partial(_remove_disk, path))
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
         await self._ask(self._work, partial(_define_and_start, domain_xml, paused), _DEFINE_ERRORS)
@@ -843,6 +866,92 @@ def _write_mark(domain: UUID, mark: Mark, connection: libvirt.virConnect) -> Non
     found.setMetadata(element, marks.mark_xml(mark), marks.MARK_PREFIX, marks.MARK_NAMESPACE, flags)
 
 
+# Disks.
+
+
+def _disk_sizes(domain: UUID, connection: libvirt.virConnect) -> dict[str, int]:
+    found = _find(connection, domain)
+    disks = [disk.target for disk in _read(str(found.XMLDesc(0))).disks if disk.path and not disk.read_only]
+    return {disk: int(found.blockInfo(disk)[0]) for disk in disks}
+
+
+def _make_disk(path: str, form: str, size: int, connection: libvirt.virConnect) -> None:
+    folder, name = posixpath.split(path)
+    _in_pool(connection, folder, lambda pool: pool.createXML(_volume_xml(name, form, size), 0), make=True)
+
+
+def _remove_disk(path: str, connection: libvirt.virConnect) -> None:
+    folder, name = posixpath.split(path)
+
+    def remove(pool: Any) -> None:
+        try:
+            pool.storageVolLookupByName(name).delete(0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+
+    _in_pool(connection, folder, remove)
+
+
+def _in_pool(connection: libvirt.virConnect, folder: str, use: Callable[[Any], object], *, make: bool = False) -> None:
+    """
+    In the pool of that folder: the operator's where there is one, else one that is gone afterwards. Another connection may
+    be doing the same, and take its own away meanwhile: so it is tried again.
+    """
+    for left in reversed(range(POOL_ATTEMPTS)):
+        try:
+            return _use_pool(connection, folder, use, make)
+        except libvirt.libvirtError as error:
+            if not left or error.get_error_code() not in _POOL_IN_THE_WAY:
+                raise
+        time.sleep(POOL_WAIT_S)
+    return None
+
+
+def _use_pool(connection: libvirt.virConnect, folder: str, use: Callable[[Any], object], make: bool) -> None:
+    try:
+        found = connection.storagePoolLookupByTargetPath(folder)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+            raise
+    else:
+        found.refresh(0)
+        use(found)
+        return
+    made = _new_pool(connection, folder, make)
+    try:
+        use(made)
+    finally:
+        made.destroy()
+
+
+def _new_pool(connection: libvirt.virConnect, folder: str, make: bool) -> Any:
+    """Built only where the folder is not there: building would change the rights of one that is."""
+    xml = _pool_xml(f"drover-{uuid4().hex[:12]}", folder)
+    try:
+        return connection.storagePoolCreateXML(xml, 0)
+    except libvirt.libvirtError:
+        if not make:
+            raise
+        return connection.storagePoolCreateXML(xml, libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+
+
+def _pool_xml(name: str, folder: str) -> str:
+    pool = Element("pool", {"type": "dir"})
+    SubElement(pool, "name").text = name
+    SubElement(SubElement(pool, "target"), "path").text = folder
+    return tostring(pool, encoding="unicode")
+
+
+def _volume_xml(name: str, form: str, size: int) -> str:
+    volume = Element("volume")
+    SubElement(volume, "name").text = name
+    SubElement(volume, "capacity", {"unit": "bytes"}).text = str(size)
+    SubElement(volume, "allocation").text = "0"
+    SubElement(SubElement(volume, "target"), "format", {"type": form})
+    return tostring(volume, encoding="unicode")
+
+
 # Migrating.
 
 
@@ -885,6 +994,7 @@ def _recover(domain: UUID, to: Destination, still: Callable[[], None] | None, co
 def _flags(to: Destination) -> int:
     chosen = {
         libvirt.VIR_MIGRATE_UNSAFE: to.unsafe,
+        libvirt.VIR_MIGRATE_NON_SHARED_DISK: bool(to.disks),
         libvirt.VIR_MIGRATE_TLS: to.tls,
         libvirt.VIR_MIGRATE_POSTCOPY: to.post_copy,
         libvirt.VIR_MIGRATE_AUTO_CONVERGE: to.auto_converge is not None,
@@ -908,6 +1018,8 @@ def _parameters(to: Destination, libvirt_version: int) -> dict[str, Any]:
         libvirt.VIR_MIGRATE_PARAM_URI: to.migration_uri,
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: to.domain_xml,
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: to.domain_xml,
+        libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS: list(to.disks) or None,
+        libvirt.VIR_MIGRATE_PARAM_DISKS_URI: to.disks_uri if to.disks else None,
         libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: cap,
         libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY: cap if to.post_copy else None,
         "bandwidth.avail.switchover": to.switchover_bandwidth if libvirt_version >= SWITCHOVER_SINCE else None,

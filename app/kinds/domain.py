@@ -42,6 +42,22 @@ class Presence(Shape):
     """Nothing but its presence counts."""
 
 
+class BIOS(Presence):
+    """The firmware's settings: there are none yet."""
+
+
+class Clock(Presence):
+    """The guest's clock: in UTC."""
+
+
+class ReadOnly(Presence):
+    """The guest may not write."""
+
+
+class BandWidth(Presence):
+    """An interface's bandwidth: unlimited."""
+
+
 class OSType(Shape):
     """What kind of machine the guest sees."""
 
@@ -87,7 +103,7 @@ class OS(Shape):
     """Devices to boot from, in this order."""
     boot_menu: BootMenu | None = None
     """Whether the firmware offers a boot menu."""
-    bios: Presence | None = None
+    bios: BIOS | None = None
     """The firmware's settings."""
 
 
@@ -198,7 +214,7 @@ class Disk(Shape):
     """Its serial number."""
     driver: DiskDriver | None = None
     """How the emulator reads and writes it."""
-    read_only: Presence | None = None
+    read_only: ReadOnly | None = None
     """The guest may not write to it."""
     auth: DiskAuth | None = None
     """How to log in to its server."""
@@ -292,7 +308,7 @@ class Interface(Shape):
     """Which device is emulated."""
     mac: MAC | None = None
     """Its hardware address; unset lets libvirt choose."""
-    bandwidth: Presence | None = None
+    bandwidth: BandWidth | None = None
     """Its bandwidth: unlimited."""
     boot: BootOrder | None = None
     """Where in the boot order it stands."""
@@ -522,7 +538,7 @@ class DomainSpec(Shape):
     """Which CPU the guest sees; unset is the emulator's default."""
     features: Features | None = None
     """The machine's features; unset is ACPI, and the APIC where there is one."""
-    clock: Presence | None = None
+    clock: Clock | None = None
     """The guest's clock: in UTC."""
     sys_info: SysInfo | None = None
     """What the guest reads from its SMBIOS."""

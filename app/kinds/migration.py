@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from app.kinds import names, quantity
+from app.kinds import names
+from app.kinds.migration_options import CHANGEABLE, MigrationConfiguration, MigrationOptions, fixed, option_problems
 from app.kinds.shape import MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, label_problems, map_by
-from app.machinery.errors import FieldError, invalid
+from app.machinery.errors import FieldError, forbidden, invalid
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind
 from app.machinery.objects import Document
 
@@ -45,6 +46,8 @@ class Phase(StrEnum):
 
 FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
+_INT32 = 2**31 - 1
+
 
 class ConditionType(StrEnum):
     """What conditions of a Migration observe."""
@@ -55,6 +58,9 @@ class ConditionType(StrEnum):
     """True once the guest runs on the target: `kubectl wait --for=condition=Succeeded`."""
     FAILED = "Failed"
     """True once the Migration has failed, with the reason."""
+    RETRYING = "Retrying"
+    """True between two attempts: the last one failed, as the reason says, and another follows on a freshly chosen node. Its
+    slot and its reservation are given back meanwhile. False once that other attempt has begun."""
     HELD = "Held"
     """True while nobody can know where the guest is because a host does not answer. Bring that host back: nothing is
     started, resumed or ended before."""
@@ -83,11 +89,24 @@ class Reason(StrEnum):
     NODE_FOUND = "NodeFound"
     """A target is chosen and its memory and CPU are reserved."""
     CANCELLED = "Cancelled"
-    """It was deleted before the guest had moved: the guest runs on its source."""
+    """It was deleted, or its spec.cancel set, or its VirtualMachine deleted, before the guest had moved: the guest stayed on
+    its source. Create another Migration when it may move."""
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    """It ran for longer than spec.activeDeadlineSeconds and was stopped: the guest runs on its source. Create it again with
+    more time, or let it copy faster."""
+    NO_WORKER = "NoWorker"
+    """A target was reserved, and no worker took the move on. Check that `drover work` runs, and that it has room for another
+    process."""
     TARGET_REFUSED = "TargetRefused"
     """The target cannot take this guest; the message has libvirt's words. Exclude that node with a nodeSelector."""
     MIGRATION_FAILED = "MigrationFailed"
     """The copy ended with an error and the guest stayed on its source; the message has libvirt's words."""
+    NOT_CONVERGING = "NotConverging"
+    """The guest wrote to its memory faster than that could be sent, until the timeouts. It runs on its source. Allow
+    auto-converge, post-copy or disruption, a longer downtime or more bandwidth, or move it when it is calmer."""
+    TRANSFER_STUCK = "TransferStuck"
+    """Nothing at all was sent for as long as progressTimeout. The guest runs on its source. See what holds up the network
+    between the two hosts."""
     GUEST_STOPPED = "GuestStopped"
     """The guest ended on its source while it was being moved: there is nothing left to move."""
     TARGET_UNREACHABLE = "TargetUnreachable"
@@ -98,6 +117,19 @@ class Reason(StrEnum):
     """Neither host knows the guest any more: it ended, and nobody saw how."""
     MOVED = "Moved"
     """The guest runs on the target."""
+
+
+class FailureClass(StrEnum):
+    """Whose fault a failure is: what would have to change before another attempt does better."""
+
+    HOST = "Host"
+    """One of the two hosts: another node may do better, so nodes that failed are avoided."""
+    PATH = "Path"
+    """The way between the two hosts: another pair may do better."""
+    GUEST = "Guest"
+    """What the guest did or is: another node does no better."""
+    CONFIGURATION = "Configuration"
+    """What was asked for or allowed: change that first."""
 
 
 class Mode(StrEnum):
@@ -133,17 +165,6 @@ class Priority(StrEnum):
     """It may wait for everybody else: rebalancing."""
 
 
-class Tls(StrEnum):
-    """Whether the stream between the two hosts is encrypted."""
-
-    REQUIRED = "Required"
-    """Yes, or nothing is moved: hosts without certificates are no targets."""
-    PREFERRED = "Preferred"
-    """Where both hosts have certificates."""
-    OFF = "Off"
-    """No."""
-
-
 class VMSelector(Shape):
     """Which VirtualMachine is moved."""
 
@@ -151,18 +172,9 @@ class VMSelector(Shape):
     """Name of the VirtualMachine, in the Migration's own namespace."""
 
 
-class MigrationOptions(Shape):
-    """How the guest is moved."""
-
-    bandwidth_per_migration: Annotated[str, Field(pattern=quantity.PATTERN)] | None = None
-    """At most so many bytes per second, such as 64Mi; rounded to whole MiB. Unset: no limit."""
-    tls: Tls | None = None
-    """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
-    say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
-
-
 class MigrationSpec(Shape):
-    """Which VirtualMachine is moved, whereto, and how. Cannot be changed."""
+    """Which VirtualMachine is moved, whereto, and how. Only `cancel`, and of the
+    options bandwidth and downtime, can be changed."""
 
     selector: VMSelector
     """Selects the VirtualMachine to move."""
@@ -174,13 +186,24 @@ class MigrationSpec(Shape):
     counts as user-triggered."""
     options: MigrationOptions | None = None
     """How the guest is moved."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=_INT32)] | None = None
+    """How long it may be Running, all attempts and the waits between them together; then it is stopped, and Failed with
+    DeadlineExceeded. Unset: no limit. Cannot be changed."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] | None = None
+    """How many further attempts follow one that failed because of a host or the way there, each on a freshly chosen node.
+    Unset is 0. Cannot be changed."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=_INT32)] | None = None
+    """The object is deleted so long after its end. Unset: it stays until the history's limit. Cannot be changed."""
+    cancel: bool | None = None
+    """True stops it, as a delete does, and keeps the object: Failed with Cancelled. When that comes too late the move ends,
+    and the object says Succeeded. Can be set to true while it is not over, and not taken back."""
 
 
 class MigrationCondition(DescribedCondition):
     """One observation about a Migration."""
 
     type: ConditionType
-    """Scheduled, Succeeded, Failed or Held."""
+    """Scheduled, Succeeded, Failed, Retrying or Held."""
 
 
 class PhaseTransition(Shape):
@@ -190,10 +213,6 @@ class PhaseTransition(Shape):
     """The phase that began."""
     phase_transition_timestamp: Time
     """When it began."""
-
-
-class MigrationConfiguration(MigrationOptions):
-    """The options as they were resolved when the migration started: its own, the policy's, the defaults."""
 
 
 class MigrationState(Shape):
@@ -222,11 +241,19 @@ class MigrationState(Shape):
     failed: bool = False
     """The guest was not moved."""
     abort_requested: bool = False
-    """Somebody deleted the Migration before it was over."""
+    """It was to be stopped before it was over: deleted, cancelled, past its deadline, or its VirtualMachine deleted."""
     abort_status: AbortStatus | None = None
     """What became of that wish: Aborting, Succeeded, or Failed when it came too late."""
     failure_reason: str | None = None
-    """Why it failed: the reason and libvirt's own words."""
+    """Why it failed: the reason, libvirt's own words, and what would help."""
+    failure_class: FailureClass | None = None
+    """Whose fault it is: Host, Path, Guest or Configuration. Unset when it was stopped because somebody wished so."""
+    failure_help: str | None = None
+    """What would help."""
+    libvirt_code: int | None = None
+    """libvirt's number of the error that ended the copy (virErrorNumber), where there was one."""
+    libvirt_text: str | None = None
+    """libvirt's words for that error."""
     migration_uid: str | None = None
     """The Migration's uid, as it stands in the guest's metadata on both hosts."""
     attempt: int | None = None
@@ -263,6 +290,10 @@ class MigrationProgress(Shape):
     """How often the guest's memory has been gone through."""
     elapsed_ms: int = 0
     """Since the copy began."""
+    cpu_throttle_percent: int | None = None
+    """Share of their time that the guest's CPUs are held back, where auto-converge had to."""
+    post_copy_requests: int | None = None
+    """Pages that the guest has waited for on the target, in post-copy."""
     eta_seconds: int | None = None
     """How long it will take at this rate; unset while that cannot be said."""
 
@@ -317,6 +348,7 @@ def _reason(document: Document) -> str | None:
     for type_, status in (
         (ConditionType.FAILED, "True"),
         (ConditionType.HELD, "True"),
+        (ConditionType.RETRYING, "True"),
         (ConditionType.SCHEDULED, "False"),
     ):
         condition = said.get(type_)
@@ -325,31 +357,48 @@ def _reason(document: Document) -> str | None:
     return None
 
 
+_IMMUTABLE = (
+    "selector",
+    "nodeSelector",
+    "priority",
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "ttlSecondsAfterFinished",
+)
+
+
 def _check_create(document: Document) -> Iterator[FieldError]:
     yield from label_problems("spec.nodeSelector", _dig(document, "spec", "nodeSelector"))
     yield from option_problems("spec.options", _dig(document, "spec", "options") or {})
 
 
-def option_problems(path: str, options: Document) -> Iterator[FieldError]:
-    """What the schema cannot say of MigrationOptions."""
-    bandwidth = options.get("bandwidthPerMigration")
-    if bandwidth is None:
-        return
-    try:
-        rate = quantity.whole(bandwidth)
-    except quantity.NotAQuantity as wrong:
-        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, str(wrong))
-        return
-    if rate < 2**20:
-        yield invalid(f"{path}.bandwidthPerMigration", bandwidth, "must be at least 1Mi: libvirt counts whole MiB/s")
-
-
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     before, after = old.get("spec") or {}, new.get("spec") or {}
-    for field in ("selector", "nodeSelector", "priority", "options"):
+    for field in _IMMUTABLE:
         if before.get(field) != after.get(field):
             help_ = "field is immutable: delete this Migration and create another"
             yield invalid(f"spec.{field}", after.get(field), help_)
+    yield from _option_problems(before.get("options") or {}, after.get("options") or {})
+    yield from _cancel_problems(old, bool(before.get("cancel")), bool(after.get("cancel")), after.get("cancel"))
+
+
+def _option_problems(before: Document, after: Document) -> Iterator[FieldError]:
+    if fixed(before) != fixed(after):
+        yield invalid(
+            "spec.options",
+            after,
+            f"only {' and '.join(CHANGEABLE)} can be changed: delete this Migration and create another",
+        )
+    if before != after:
+        yield from option_problems("spec.options", after)
+
+
+def _cancel_problems(old: Document, before: bool, after: bool, given: Any) -> Iterator[FieldError]:
+    if before and not after:
+        yield invalid("spec.cancel", given, "cannot be taken back: create another Migration when this one is over")
+    phase = _dig(old, "status", "phase") or Phase.NEW
+    if after and not before and phase in FINAL:
+        yield forbidden("spec.cancel", f"the Migration is over ({phase}): there is nothing left to cancel")
 
 
 MIGRATION: Kind[MigrationSpec, MigrationStatus] = Kind(

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.kinds.migration import MigrationOptions, option_problems
+from app.kinds.migration_options import MigrationOptions, option_problems
 from app.kinds.shape import MAP_ATOMIC, LabelMap, Nothing, Shape, label_problems
 from app.machinery.errors import FieldError
 from app.machinery.kind import AGE, KUBEVIRT, Column, Kind

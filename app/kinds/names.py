@@ -20,6 +20,12 @@ MIGRATION_UID = "kubevirt.io/migrationUID"
 
 ADOPTED = "kubevirt.io/adopted"
 """On VirtualMachines: the guest ran already when Drover found it. Only shown: status.adopted decides."""
+EVACUATION = "kubevirt.io/evacuationMigration"
+"""On Migrations that were made to empty a node: that node."""
+
+# Annotations of ours.
+EVACUATION_FAILURES = "kubevirt.io/evacuation-failures"
+"""On Migrations that were made to empty a node: how many had failed in a row before it."""
 
 # Labels of Kubernetes' own, on Nodes.
 HOSTNAME = "kubernetes.io/hostname"
@@ -49,6 +55,9 @@ ALLOCATABLE_MEMORY = "kubevirt.io/allocatable-memory"
 """Caps the memory that this Node offers to guests; a quantity."""
 ALLOCATABLE_CPU = "kubevirt.io/allocatable-cpu"
 """Caps the CPU that this Node offers to guests; a quantity."""
+DRAIN = "kubevirt.io/drain"
+"""`true` empties the Node by live migration and keeps guests away, as `kubectl drain` does; taking it off is as uncordoning.
+Drover puts it on the Migrations that it makes of a node that is cordoned or so annotated: uncordoning calls those off."""
 
 LIBVIRTD_WORKERS = "kubevirt.io/libvirtd-workers"
 """How many worker threads the host's libvirtd has (max_workers in its configuration; 20 unless it was changed). Each

@@ -37,12 +37,16 @@ class NamespaceSpec(Shape):
     """What must be empty before the object is removed; changed by the finalize subresource alone."""
 
 
+class NamespaceCondition(DescribedCondition):
+    """One observation about a Namespace."""
+
+
 class NamespaceStatus(Shape):
     """Whether it can be used."""
 
     phase: Phase = Phase.ACTIVE
     """Active, or Terminating while it is being deleted."""
-    conditions: Annotated[list[DescribedCondition], map_by("type")] = Field(default_factory=list)
+    conditions: Annotated[list[NamespaceCondition], map_by("type")] = Field(default_factory=list)
     """How far its deletion has come."""
 
 

@@ -35,6 +35,9 @@ class ConditionType(StrEnum):
     """Whether the host answers; Unknown when nobody has asked it for a while. Only Ready nodes get guests."""
     FOREIGN_GUESTS = "ForeignGuests"
     """True while guests run on the host that no VirtualMachine stands for; the message names up to five and says why."""
+    DRAINED = "Drained"
+    """Of a Node with the annotation `kubevirt.io/drain=true`: True once no guest is left there; False says how many are, and
+    which of them cannot be moved and why."""
 
 
 class Reason(StrEnum):
@@ -50,6 +53,10 @@ class Reason(StrEnum):
     """Another Node is the same libvirt host: delete one of them."""
     NOT_ADOPTED = "NotAdopted"
     """Somebody else manages those guests, or they cannot be taken on as they are; the message says why for each."""
+    GUESTS_LEFT = "GuestsLeft"
+    """Guests are still there. They leave within the limits; take the annotation off to stop that."""
+    EMPTY = "Empty"
+    """No guest is left, and none comes."""
 
 
 class AddressType(StrEnum):
@@ -254,6 +261,9 @@ def _annotation_problems(annotations: dict[str, str]) -> Iterator[FieldError]:
                 quantity.parse(annotations[name])
             except quantity.NotAQuantity as wrong:
                 yield invalid(at(name), annotations[name], str(wrong))
+    drain = annotations.get(names.DRAIN)
+    if drain not in (None, "true", "false"):
+        yield invalid(at(names.DRAIN), drain, "must be true or false")
     workers = annotations.get(names.LIBVIRTD_WORKERS)
     if workers is not None and not _is_number_above(workers, SPARE_WORKERS):
         yield invalid(at(names.LIBVIRTD_WORKERS), workers, f"must be a number greater than {SPARE_WORKERS}")
@@ -278,12 +288,22 @@ def _default(document: Document) -> None:
         metadata["labels"].setdefault(names.HOSTNAME, metadata["name"])
 
 
+def is_draining(document: Document) -> bool:
+    """The operator's annotation asks for it to be emptied."""
+    return ((document.get("metadata") or {}).get("annotations") or {}).get(names.DRAIN) == "true"
+
+
+def takes_no_guests(document: Document) -> bool:
+    """Cordoned, or annotated to be drained."""
+    return bool((document.get("spec") or {}).get("unschedulable")) or is_draining(document)
+
+
 def _state(document: Document) -> str:
     """As kubectl words it: Ready, NotReady or Unknown, and SchedulingDisabled."""
     conditions = (document.get("status") or {}).get("conditions") or []
     ready = next((c.get("status") for c in conditions if c.get("type") == ConditionType.READY), None)
     words = [{"True": "Ready", "False": "NotReady"}.get(ready or "", "Unknown" if ready is None else "NotReady")]
-    if (document.get("spec") or {}).get("unschedulable"):
+    if takes_no_guests(document):
         words.append("SchedulingDisabled")
     return ",".join(words)
 

@@ -279,6 +279,7 @@ POD: Kind[PodSpec, PodStatus] = Kind(
     status=PodStatus,
     description="Pod is a guest's place on a node, or the process that moves a guest.",
     short_names=("po",),
+    categories=("all",),
     typed=True,
     columns=(
         Column("Ready", _ready, description="Containers that run, of how many."),

@@ -107,7 +107,8 @@ class Reason(StrEnum):
     HOST_DEVICES = "HostDevices"
     """The guest holds devices of its host."""
     LOCAL_STORAGE = "LocalStorage"
-    """The guest writes to a disk that only its host can reach. Declare what hosts share in the Nodes' annotation
+    """The guest writes to a disk that only its host can reach, and that cannot be copied while it runs: a device, or an image
+    that is neither raw nor qcow2, or shared with other guests. Declare what hosts share in the Nodes' annotation
     kubevirt.io/shared-paths."""
     NVME_DISK = "NvmeDisk"
     """The guest has an NVMe drive of its host as a disk."""
@@ -218,6 +219,21 @@ class VMDisk(Shape):
     """file, block or dir."""
     path: str
     """Where it is on the host."""
+    format: str | None = None
+    """raw, qcow2, …"""
+    copyable: bool | None = None
+    """It can be copied to another host while the guest runs."""
+
+
+class VMMadeDisk(Shape):
+    """A file that Drover made for a guest's disk. No other file is ever removed by Drover."""
+
+    node_name: str
+    """On which node's host."""
+    path: str
+    """Where it is there."""
+    obsolete: bool | None = None
+    """The guest has left it, or never came to it: it is removed as soon as its host answers."""
 
 
 class VMHostRequirements(Shape):
@@ -259,6 +275,8 @@ class VMStatus(Shape):
     """An adopted guest's name in libvirt."""
     domain_uuid: str | None = Field(default=None, alias="domainUUID")
     """An adopted guest's UUID in libvirt; that of others is metadata.uid."""
+    made_disks: Annotated[list[VMMadeDisk], ATOMIC] = Field(default_factory=list)
+    """Files that Drover made, or was about to make, for its disks."""
     host_requirements: VMHostRequirements | None = None
     """What the running guest asks of a host: by this its next node is chosen."""
 

@@ -103,9 +103,15 @@ def _duplicates(value: Any, path: str) -> list[str]:
 
 
 def _count_keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(map(_count_keys, value.values()))
-    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
+    count, left = 0, [value]
+    while left:
+        container = left.pop()
+        if isinstance(container, dict):
+            count += len(container)
+        elif not isinstance(container, list):
+            continue
+        left += [item for item in _items(container) if isinstance(item, dict | list)]
+    return count
 
 
 def is_too_deep(value: Any) -> bool:

@@ -44,6 +44,8 @@ class Column:
     """0 is always shown; 1 only by `-o wide`."""
     description: str = ""
     format: str = ""
+    absent: str | None = None
+    """Shown where there is no value."""
 
 
 AGE = Column(
@@ -94,7 +96,7 @@ class Kind(Generic[SpecT, StatusT]):
     """Announced under the first served group version only."""
     categories: tuple[str, ...] = ()
     columns: tuple[Column, ...] = (AGE,)
-    """After Name, which every kind has."""
+    """After Name; a kind that shows its name elsewhere has a column of format `name` (Event)."""
     selectable: tuple[str, ...] = ()
     """Dotted paths that field selectors may name, beside metadata.name and metadata.namespace."""
     typed: bool = False

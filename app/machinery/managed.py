@@ -9,7 +9,7 @@ from typing import Any
 
 from app.machinery.fieldset import FieldSet, NotFields, difference, of_paths, parsed, union, without
 from app.machinery.kind import Kind
-from app.machinery.objects import Document
+from app.machinery.objects import Document, in_utc
 from app.machinery.typed import Comparison, compare, type_of
 
 AnyKind = Kind[Any, Any]
@@ -103,7 +103,7 @@ def decoded(entries: Any) -> dict[Manager, Owned]:
             raise NotFields("an entry has an operation, an apiVersion and fieldsType FieldsV1")
         operation = Operation(entry["operation"])
         manager = Manager.of(entry.get("manager") or "", operation, version, entry.get("subresource") or "")
-        managed[manager] = Owned(parsed(entry.get("fieldsV1") or {}), version, entry.get("time") or "")
+        managed[manager] = Owned(parsed(entry.get("fieldsV1") or {}), version, in_utc(entry.get("time") or ""))
     return managed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, invalid, required, too_long
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import label_value, object_name, qualified_name
-from app.machinery.objects import Document
+from app.machinery.objects import Document, in_utc
 from app.machinery.schema import is_type_error, metadata_schema, type_name
 
 ANNOTATIONS_LIMIT = 262_144
@@ -34,6 +34,9 @@ def metadata_of(kind: Kind[Any, Any], group_version: GroupVersion, document: Doc
     present = {name: value for name, value in metadata.items() if value not in (None, "", {}, [])}
     _ensure_types(kind, group_version, present)
     present.pop("managedFields", None)
+    for name in ("creationTimestamp", "deletionTimestamp"):
+        if name in present:
+            present[name] = in_utc(present[name])
     return present
 
 

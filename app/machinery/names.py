@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from app.machinery.kind import GroupVersion, Kind
@@ -55,8 +56,13 @@ def dns_subdomain(name: str) -> Iterator[str]:
         yield _SUBDOMAIN_TEXT
 
 
-def qualified_name(name: str) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def qualified_name(name: str) -> tuple[str, ...]:
     """What is wrong with it as `[prefix/]name`: the key of a label, an annotation or a finalizer."""
+    return tuple(_qualified_name_problems(name))
+
+
+def _qualified_name_problems(name: str) -> Iterator[str]:
     prefix, slash, last = name.rpartition("/")
     if "/" in prefix:
         yield (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +34,18 @@ class Wire(BaseModel):
     def dump(self) -> Document:
         """The document; what is unset or None is left out, as in Kubernetes."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def in_utc(moment: str) -> str:
+    """An RFC 3339 moment as the server writes it, in whole seconds and `Z`: clients may write the same one otherwise.
+
+    What is no moment stays as it is: who reads it refuses it."""
+    if moment.endswith("Z") and len(moment) == len("2006-01-02T15:04:05Z"):
+        return moment
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return moment
 
 
 class OwnerReference(Wire):

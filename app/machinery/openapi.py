@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions, subresources
+from pydantic import BaseModel
+
+from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
-from app.machinery.openapi_meta import LIST_META, META_SCHEMAS, OBJECT_META
+from app.machinery.openapi_meta import (
+    LIST_META,
+    META_SCHEMAS,
+    OBJECT_META,
+    PATCH,
+    REFERENCE,
+    TYPE_META,
+    described,
+    reference,
+)
 from app.machinery.openapi_operations import Naming, paths_of
-from app.machinery.schema import object_schema
+from app.machinery.schema import whole, with_type_meta
+from app.machinery.structural import shapes
 
-REFERENCE = "#/components/schemas/"
 TITLE = "Drover"
 
 
@@ -30,13 +41,14 @@ def v3_index(kinds: Kinds) -> Document:
 
 def v3(kinds: Kinds, group_version: GroupVersion) -> Document:
     """GET /openapi/v3/<path of the group version>."""
-    served = kinds_under(kinds, group_version)
+    naming = Naming(group_version)
     schemas: Document = dict(META_SCHEMAS)
     paths: Document = {}
-    for kind in served:
-        schemas |= _schemas(kind, group_version)
-        paths |= paths_of(kind, Naming(group_version))
-    schemas |= _borrowed(served, schemas)
+    for kind in kinds_under(kinds, group_version):
+        for name, schema in _schemas(kind, naming):
+            if schemas.setdefault(name, schema) != schema:
+                raise ValueError(f"BUG: two shapes are called {name}")
+        paths |= paths_of(kind, naming)
     return {
         "openapi": "3.0.0",
         "info": {"title": TITLE, "version": group_version.version},
@@ -61,63 +73,45 @@ def v2(kinds: Kinds) -> Document:
     }
 
 
-def reference(name: str) -> Document:
-    return {"$ref": REFERENCE + name}
-
-
-def _schemas(kind: Kind[Any, Any], group_version: GroupVersion) -> Iterator[tuple[str, Document]]:
-    """The object and its list, by name."""
-    naming = Naming(group_version)
-    schema = object_schema(kind)
-    properties = {**schema["properties"], "metadata": _described(OBJECT_META, "Standard object's metadata.")}
-    gvk = naming.gvk(kind.name)
-    yield naming.schema(kind.name), {**schema, "properties": properties, "x-kubernetes-group-version-kind": [gvk]}
+def _schemas(kind: Kind[Any, Any], naming: Naming) -> Iterator[tuple[str, Document]]:
+    """The object, its list, and every shape that they are made of, by name."""
+    metadata = described(OBJECT_META, "Standard object's metadata.")
+    if kind.body is not None:
+        parts = _shapes(kind.body, naming)
+        body = parts.pop(naming.schema(kind.body.__name__))
+    else:
+        parts = _shapes(kind.spec, naming) | (_shapes(kind.status, naming) if kind.has_status else {})
+        named = {"spec": kind.spec} | ({"status": kind.status} if kind.has_status else {})
+        schemas = {field: naming.schema(model.__name__) for field, model in named.items()}
+        fields = {field: described(name, parts[name].get("description", "")) for field, name in schemas.items()}
+        body = whole(fields, spec=parts[schemas["spec"]])
+    schema = with_type_meta(kind, metadata, body)
+    yield naming.schema(kind.name), {**schema, "x-kubernetes-group-version-kind": [naming.gvk(kind.name)]}
     yield naming.schema(kind.list_name), _list_schema(kind, naming)
+    yield from parts.items()
+
+
+def _shapes(model: type[BaseModel], naming: Naming) -> dict[str, Document]:
+    """A model and those below, as schemas that refer to one another."""
+    below = shapes(model, lambda name: REFERENCE + naming.schema(name))
+    return {naming.schema(name): schema for name, schema in below.items()}
 
 
 def _list_schema(kind: Kind[Any, Any], naming: Naming) -> Document:
-    properties = object_schema(kind)["properties"]
     return {
         "type": "object",
         "description": f"{kind.list_name} is a list of {kind.name}",
         "required": ["items"],
         "properties": {
-            "apiVersion": properties["apiVersion"],
+            **TYPE_META,
             "items": {
                 "type": "array",
                 "description": f"List of {kind.plural}.",
                 "items": reference(naming.schema(kind.name)),
             },
-            "kind": properties["kind"],
-            "metadata": _described(LIST_META, "Standard list metadata."),
+            "metadata": described(LIST_META, "Standard list metadata."),
         },
         "x-kubernetes-group-version-kind": [naming.gvk(kind.list_name)],
-    }
-
-
-def _described(name: str, description: str) -> Document:
-    return {"description": description, "allOf": [reference(name)], "default": {}}
-
-
-def _borrowed(served: list[Kind[Any, Any]], known: Document) -> Document:
-    """A free-form schema for a subresource's body that is declared nowhere here."""
-    borrowed: Document = {}
-    for kind in served:
-        for subresource in subresources(kind):
-            group_version = subresource.group_version
-            if group_version is None:
-                continue
-            naming = Naming(group_version)
-            borrowed.setdefault(naming.schema(subresource.kind), _free_form(naming.gvk(subresource.kind)))
-    return {name: schema for name, schema in borrowed.items() if name not in known}
-
-
-def _free_form(gvk: Document) -> Document:
-    return {
-        "type": "object",
-        "description": f"{gvk['kind']} of {gvk['group'] or 'core'}/{gvk['version']}.",
-        "x-kubernetes-preserve-unknown-fields": True,
-        "x-kubernetes-group-version-kind": [gvk],
     }
 
 
@@ -136,9 +130,8 @@ def _v2_operation(operation: Document) -> Document:
     parameters = [_v2_parameter(parameter) for parameter in operation.get("parameters", ())]
     body = operation.get("requestBody")
     if body is not None:
-        content = next(iter(body["content"].values()))
         required = {"required": True} if body.get("required") else {}
-        parameters.append({"name": "body", "in": "body", **required, "schema": _v2_schema(content["schema"])})
+        parameters.append({"name": "body", "in": "body", **required, "schema": _v2_schema(_only_schema(body))})
         converted["consumes"] = list(body["content"])
     if parameters:
         converted["parameters"] = parameters
@@ -146,6 +139,12 @@ def _v2_operation(operation: Document) -> Document:
     converted["schemes"] = ["https"]
     converted["responses"] = {code: _v2_response(answer) for code, answer in operation["responses"].items()}
     return converted
+
+
+def _only_schema(body: Document) -> Document:
+    """v2 has one schema for all content types: of patches, which differ by theirs, it only says that they are one."""
+    schemas = [content["schema"] for content in body["content"].values()]
+    return schemas[0] if all(schema == schemas[0] for schema in schemas) else reference(PATCH)
 
 
 def _v2_response(answer: Document) -> Document:
@@ -166,6 +165,8 @@ def _v2_schema(value: Any) -> Any:
         return [_v2_schema(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if "anyOf" in value:
+        return {"type": "object", "description": value["description"]}
     if "allOf" in value and len(value["allOf"]) == 1:
         target = _v2_schema(value["allOf"][0])
         return {**target, "description": value["description"]} if "description" in value else target

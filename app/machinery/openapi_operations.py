@@ -9,16 +9,26 @@ from typing import Any
 from app.machinery.discovery import has_status, subresources, verbs
 from app.machinery.kind import GroupVersion, Kind, Subresource
 from app.machinery.objects import Document
-from app.machinery.openapi_meta import DELETE_OPTIONS, PATCH, STATUS, WATCH_EVENT
+from app.machinery.openapi_meta import (
+    APPLY_PATCH,
+    DELETE_OPTIONS,
+    PATCH,
+    STATUS,
+    STRATEGIC_PATCH,
+    WATCH_EVENT,
+    reference,
+)
 
 AnyKind = Kind[Any, Any]
 
 JSON = "application/json"
 YAML = "application/yaml"
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES: Document = {
+    "application/json-patch+json": reference(PATCH),
+    "application/merge-patch+json": reference(PATCH),
+}
+STRATEGIC: Document = {"application/strategic-merge-patch+json": reference(STRATEGIC_PATCH)}
+APPLY: Document = {"application/apply-patch+yaml": reference(APPLY_PATCH)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,7 @@ class _Operations:
                     f"Collection{scope}{name}",
                     "deletecollection",
                     f"delete collection of {name}",
-                    STATUS,
+                    self._list,
                     parameters=[*_LISTING_TO_DELETE, *_DELETING],
                 ),
                 "requestBody": _body(DELETE_OPTIONS, (JSON, YAML), required=False),
@@ -164,6 +174,7 @@ class _Operations:
                     "delete", f"{self._scope}{name}", "delete", f"delete {_a(name)}", STATUS, parameters=_DELETING
                 ),
                 "requestBody": _body(DELETE_OPTIONS, (JSON, YAML), required=False),
+                "responses": {code: _answer(code, self._deleted()) for code in ("200", "202")} | _REFUSED,
             },
         )
 
@@ -179,12 +190,19 @@ class _Operations:
         if "get" in subresource.verbs:
             answer = {"200": {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}}
             read = self._operation("read", rest, "get", f"read {what}", self._object)
-            yield "get", {**read, "responses": answer | _UNAUTHORIZED}
+            yield "get", {**read, "responses": answer | _REFUSED}
         if "create" in subresource.verbs:
             body = of_kind.schema(subresource.kind)
-            create = self._operation("create", rest, "post", f"create {what}", body, parameters=_WRITING, new=True)
+            create = self._operation("create", rest, "post", f"create {what}", STATUS, parameters=_WRITING, new=True)
             gvk = of_kind.gvk(subresource.kind)
             yield "post", {**create, "requestBody": _body(body, (JSON, YAML)), "x-kubernetes-group-version-kind": gvk}
+
+    def _deleted(self) -> Document:
+        """The object first: who tries one after the other would find a Status in nearly every object."""
+        return {
+            "description": f"The {self._kind.name} while something keeps it, or a Status once it is gone.",
+            "anyOf": [reference(self._object), reference(STATUS)],
+        }
 
     def list_everywhere(self) -> Document:
         name = self._kind.name
@@ -222,13 +240,13 @@ class _Operations:
                 **self._operation(
                     "patch", rest, "patch", f"partially update {what}", self._object, parameters=[*_WRITING, _FORCE]
                 ),
-                "requestBody": _body(PATCH, self._patch_types()),
+                "requestBody": {"content": self._patches(), "required": True},
             },
         )
 
-    def _patch_types(self) -> tuple[str, ...]:
-        strategic = (STRATEGIC_PATCH,) if self._kind.typed else ()
-        return (JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH)
+    def _patches(self) -> Document:
+        schemas = {**PATCHES, **(STRATEGIC if self._kind.typed else {}), **APPLY}
+        return {media: {"schema": schema} for media, schema in schemas.items()}
 
     def _operation(
         self,
@@ -251,27 +269,27 @@ class _Operations:
         codes = ("200", "201", "202") if new else ("200", "201") if action in ("put", "patch") else ("200",)
         return {
             **operation,
-            "responses": {code: _answer(code, answer) for code in codes} | _UNAUTHORIZED,
+            "responses": {code: _answer(code, reference(answer)) for code in codes} | _REFUSED,
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": self._naming.gvk(self._kind.name),
         }
 
 
 _WORDS = {"200": "OK", "201": "Created", "202": "Accepted"}
-_UNAUTHORIZED: Document = {"401": {"description": "Unauthorized"}}
+_FAILURE: Document = {"content": {JSON: {"schema": reference(STATUS)}}}
+_REFUSED: Document = {
+    "401": {"description": "Unauthorized", **_FAILURE},
+    "default": {"description": "Refused, or failed", **_FAILURE},
+}
 
 
-def _answer(code: str, schema: str) -> Document:
-    return {"description": _WORDS[code], "content": {media: _content(schema) for media in (JSON, YAML)}}
+def _answer(code: str, schema: Document) -> Document:
+    return {"description": _WORDS[code], "content": {media: {"schema": schema} for media in (JSON, YAML)}}
 
 
 def _body(schema: str, media_types: tuple[str, ...], *, required: bool = True) -> Document:
-    body: Document = {"content": {media: _content(schema) for media in media_types}}
+    body: Document = {"content": {media: {"schema": reference(schema)} for media in media_types}}
     return {**body, "required": True} if required else body
-
-
-def _content(schema: str) -> Document:
-    return {"schema": {"$ref": f"#/components/schemas/{schema}"}}
 
 
 def _a(name: str) -> str:
@@ -279,12 +297,11 @@ def _a(name: str) -> str:
 
 
 def _path_parameter(name: str) -> Document:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "uniqueItems": True}}
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _query(name: str, type_: str, description: str) -> Document:
-    schema = {"type": type_, "uniqueItems": True}
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+    return {"name": name, "in": "query", "description": description, "schema": {"type": type_}}
 
 
 _NAMESPACE = {

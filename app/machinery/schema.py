@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -87,24 +88,27 @@ def metadata_schema() -> Schema:
 
 def object_schema(kind: Kind[Any, Any]) -> Document:
     """The whole object: apiVersion, kind, metadata, and spec and status or the kind's own body."""
+    if kind.body is not None:
+        return with_type_meta(kind, _object_meta(), structural(kind.body))
+    parts = {"spec": structural(kind.spec)} | ({"status": structural(kind.status)} if kind.has_status else {})
+    return with_type_meta(kind, _object_meta(), whole(parts, spec=parts["spec"]))
+
+
+def whole(parts: Document, *, spec: Document) -> Document:
+    """The schema of what has a spec and a status: a spec of which something is required is required itself."""
+    return {"properties": parts, "required": ["spec"] if spec.get("required") else []}
+
+
+def with_type_meta(kind: Kind[Any, Any], metadata: Document, body: Document) -> Document:
+    """The object's schema: what every object has, and the body's properties."""
     properties: Document = {
         "apiVersion": {"type": "string", "description": API_VERSION_TEXT},
         "kind": {"type": "string", "description": KIND_TEXT},
-        "metadata": _object_meta(),
+        "metadata": metadata,
+        **body.get("properties", {}),
     }
-    schema: Document = {"type": "object", "description": kind.description, "properties": properties}
-    if kind.body is not None:
-        body = structural(kind.body)
-        properties |= body.get("properties", {})
-        schema["required"] = body.get("required", [])
-    else:
-        properties["spec"] = structural(kind.spec)
-        schema["required"] = ["spec"] if properties["spec"].get("required") else []
-        if kind.has_status:
-            properties["status"] = structural(kind.status)
-    if not schema["required"]:
-        del schema["required"]
-    return schema
+    required = {"required": body["required"]} if body.get("required") else {}
+    return {"type": "object", "description": kind.description, "properties": properties, **required}
 
 
 API_VERSION_TEXT = (
@@ -187,7 +191,21 @@ def _fits(schema: Document) -> Fits:
 def _string_fits(schema: Document) -> Fits:
     if not schema.keys() & {"enum", "pattern", "minLength", "maxLength", "format"}:
         return lambda value: type(value) is str
-    return lambda value: type(value) is str and not any(_string_errors(schema, value, ""))
+    choices = frozenset(schema["enum"]) if "enum" in schema else None
+    least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
+    search = _pattern(schema["pattern"]).search if "pattern" in schema else None
+    form = schema.get("format")
+
+    def fits(value: Any) -> bool:
+        return (
+            type(value) is str
+            and (choices is None or value in choices)
+            and least <= len(value) <= most
+            and (search is None or search(value) is not None)
+            and (form is None or _has_format(form, value))
+        )
+
+    return fits
 
 
 def _number_fits(schema: Document, types: tuple[type, ...]) -> Fits:
@@ -198,19 +216,23 @@ def _number_fits(schema: Document, types: tuple[type, ...]) -> Fits:
 
 def _array_fits(schema: Document) -> Fits:
     item_fits = _fits(schema.get("items", {}))
-    bounded = bool(schema.keys() & {"minItems", "maxItems"} or schema.get("x-kubernetes-list-type") in ("map", "set"))
+    bounded = bool(schema.keys() & {"minItems", "maxItems"})
+    unique = schema.get("x-kubernetes-list-type") in ("map", "set")
 
     def fits(value: Any) -> bool:
-        if type(value) is not list or not all(map(item_fits, value)):
+        if type(value) is not list:
             return False
-        return not bounded or not any(_list_errors(schema, value, ""))
+        for item in value:
+            if not item_fits(item):
+                return False
+        return not (bounded or (unique and len(value) > 1)) or not any(_list_errors(schema, value, ""))
 
     return fits
 
 
 def _object_fits(schema: Document) -> Fits:
     known = {name: _fits(below) for name, below in schema.get("properties", {}).items()}
-    needed = tuple(schema.get("required", ()))
+    needed = frozenset(schema.get("required", ()))
     values = schema.get("additionalProperties")
     value_fits = _fits(values) if isinstance(values, dict) else None
     free = bool(schema.get(_FREE))
@@ -225,7 +247,7 @@ def _object_fits(schema: Document) -> Fits:
                     return False
             elif not test(below):
                 return False
-        return all(name in value for name in needed)
+        return not needed or needed <= value.keys()
 
     return fits
 

@@ -33,14 +33,21 @@ def table(
 ) -> Document:
     """A meta.k8s.io Table. A watch asks for headers with its first event only. Raises ApiError 400."""
     carried = _carried(include_object, version)
-    cells = [_cell(column, now) for column in (NAME, *kind.columns)]
+    columns = _columns(kind)
+    cells = [_cell(column, now) for column in columns]
     return {
         "kind": "Table",
         "apiVersion": f"{META_GROUP}/{version}",
         "metadata": list_metadata or {},
-        "columnDefinitions": [_definition(column) for column in (NAME, *kind.columns)] if headers else None,
+        "columnDefinitions": [_definition(column) for column in columns] if headers else None,
         "rows": [{"cells": [cell(document) for cell in cells], "object": carried(document)} for document in documents],
     }
+
+
+def _columns(kind: Kind[Any, Any]) -> tuple[Column, ...]:
+    """The name comes first, unless the kind itself says where it stands."""
+    named = any(column.format == NAME.format for column in kind.columns)
+    return kind.columns if named else (NAME, *kind.columns)
 
 
 def _carried(include_object: str, version: str) -> Callable[[Document], Document | None]:
@@ -71,7 +78,7 @@ def _cell(column: Column, now: datetime) -> Callable[[Document], Any]:
     find = _at(source) if isinstance(source, str) else source
     if column.type != "date":
         return find
-    return lambda document: age(find(document), now)
+    return lambda document: age(find(document), now) or column.absent
 
 
 def _at(path: str) -> Callable[[Document], Any]:

@@ -44,24 +44,40 @@ def connect(url: str, limits: Limits) -> AsyncEngine:
             "timeout": limits.connect_s,
             # The server's own deadline comes first; this one is for a server that has gone silent.
             "command_timeout": limits.statement_s + limits.connect_s,
-            "server_settings": {
-                "application_name": "drover",
-                "statement_timeout": _milliseconds(limits.statement_s),
-                "lock_timeout": _milliseconds(limits.lock_s),
-                "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_s),
-            },
+            "server_settings": _session(limits),
         },
     )
 
 
+def _session(limits: Limits) -> dict[str, str]:
+    return {
+        "application_name": "drover",
+        "statement_timeout": _milliseconds(limits.statement_s),
+        "lock_timeout": _milliseconds(limits.lock_s),
+        "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_s),
+    }
+
+
 async def listen(engine: AsyncEngine, limits: Limits) -> asyncpg.Connection:
     """A connection outside the pool, for LISTEN."""
+    return await _connected(engine, limits, limits.statement_s, {"application_name": "drover watch"})
+
+
+async def dedicated(engine: AsyncEngine, limits: Limits) -> asyncpg.Connection:
+    """A connection outside the pool, for a few statements that are said again and again: each is planned once."""
+    session = _session(limits) | {"plan_cache_mode": "force_generic_plan"}
+    return await _connected(engine, limits, limits.statement_s + limits.connect_s, session)
+
+
+async def _connected(
+    engine: AsyncEngine, limits: Limits, command_s: float, session: dict[str, str]
+) -> asyncpg.Connection:
     _, options = engine.dialect.create_connect_args(engine.url)
     return await asyncpg.connect(
         **{name: value for name, value in options.items() if name not in NOT_ASYNCPG},
         timeout=limits.connect_s,
-        command_timeout=limits.statement_s,
-        server_settings={"application_name": "drover watch"},
+        command_timeout=command_s,
+        server_settings=session,
     )
 
 

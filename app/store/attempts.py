@@ -52,21 +52,7 @@ async def in_transaction(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
             await connection.commit()
             return answer
 
-    return await _attempted(engine, attempt)
-
-
-async def in_driver_transaction(engine: AsyncEngine, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
-    """The same as in_transaction, for work that talks to the driver."""
-
-    async def attempt(progress: Progress) -> AnswerT:
-        async with _driver(engine) as driver:
-            await driver.execute("BEGIN")
-            answer = await work(through_driver(driver))
-            progress.committing = True
-            await driver.execute("COMMIT")
-            return answer
-
-    return await _attempted(engine, attempt)
+    return await attempted(engine, attempt)
 
 
 async def read(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
@@ -76,7 +62,7 @@ async def read(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             return await work(connection)
 
-    return await _attempted(engine, attempt)
+    return await attempted(engine, attempt)
 
 
 async def driver_read(engine: AsyncEngine, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
@@ -86,10 +72,11 @@ async def driver_read(engine: AsyncEngine, work: Callable[[Execute], Awaitable[A
         async with _driver(engine) as driver:
             return await work(through_driver(driver))
 
-    return await _attempted(engine, attempt)
+    return await attempted(engine, attempt)
 
 
-async def _attempted(engine: AsyncEngine, attempt: Callable[[Progress], Awaitable[AnswerT]]) -> AnswerT:
+async def attempted(engine: AsyncEngine, attempt: Callable[[Progress], Awaitable[AnswerT]]) -> AnswerT:
+    """Once more, on fresh connections, after one that was broken; but not what may have been committed. Raises Unavailable."""
     with translated():
         progress = Progress()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -113,6 +113,8 @@ class Listing:
     revision: Revision
     remaining: int
     """How many more there are after a limit; 0 when this is all."""
+    content: Hashable = None
+    """Two listings of one store with the same content have the same items: what is made of them can be kept. None: unknown."""
 
 
 class Watch(Protocol):
@@ -139,9 +141,16 @@ class Reader(Protocol):
         """Raises NotFound."""
 
     async def list(
-        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+        self,
+        scope: Scope,
+        *,
+        limit: int = 0,
+        after: Key | None = None,
+        at: Revision | None = None,
+        left: int | None = None,
     ) -> Listing:
-        """At the newest revision, or exactly `at`. Raises Gone when `at` is compacted, TooNew when it is not reached."""
+        """At the newest revision, or exactly `at`. Raises Gone when `at` is compacted, TooNew when it is not reached.
+        `left` is what remained after the page before, at the same revision: without it what lies behind is counted."""
 
 
 class Objects(Reader, Protocol):
@@ -191,7 +200,7 @@ class Run:
     target: str
     attempt: int
     plan: Document
-    """What the process needs and may not change: URIs, destination XML, options, pods. Resolved when it was started."""
+    """What the process needs and does not change: URIs, destination XML, options, pods. Resolved when it was started."""
     state: RunState = RunState.WAITING
     holder: str = ""
     token: int = 0
@@ -283,6 +292,10 @@ class Transaction(Reader, Protocol):
 
     def cancel_run(self, run: UUID) -> None: ...
 
+    def replan_run(self, run: UUID, plan: Document) -> None:
+        """What its process is to do from now on; who holds it hears of it when it extends its lease. A finished run stays as
+        it is. Raises NotFound."""
+
     def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
         """Conditional on the token. Frees the slot."""
 
@@ -295,6 +308,9 @@ class Transaction(Reader, Protocol):
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]: ...
 
     async def unfinished_runs(self) -> Sequence[Run]: ...
+
+    async def failed_runs(self, within: timedelta) -> Sequence[Run]:
+        """Those that ended with another exit code than 0 so short a time ago, by the database's clock."""
 
 
 class Store(Protocol):

@@ -142,7 +142,7 @@ def last_of_each(changes: Iterable[Change]) -> Sequence[Change]:
 def is_storable(key: Key) -> bool:
     """PostgreSQL's text holds neither NUL nor half a surrogate pair; one such key would fail a whole group."""
     text = key.resource + key.namespace + key.name
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text))
 
 
 def _storable(key: Key) -> Key:

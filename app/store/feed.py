@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.store.address import Limits, listen
 from app.store.attempts import UNREACHABLE
 from app.store.base import Event, Gone, Revision, Scope, TooNew, Unavailable
+from app.store.changes import Change
 from app.store.log import read_log
 from app.store.writing import CHANNEL
 
@@ -142,6 +143,7 @@ class Feed:
             yield watch
         finally:
             self._watches[scope.resource].discard(watch)
+            watch.leave()
 
     def join(self, watch: FeedWatch, scope: Scope, cursor: Revision) -> list[Event] | None:
         """Hand it everything from here on. The answer has what lies between; None when that must come from the log."""
@@ -162,6 +164,14 @@ class Feed:
     def holds(self, backlog: Backlog) -> bool:
         """May so much wait for one watch? One event may always."""
         return len(backlog) <= self._queue and (backlog.size <= self._queue_bytes or len(backlog) == 1)
+
+    def offer(self, before: Revision, changes: Sequence[Change]) -> None:
+        """What this process has just committed needs no reading, where nothing lies between it and what was handed out.
+        Elsewhere the log tells it in its turn."""
+        if self.closed or before != self.position:
+            return
+        for change in changes:
+            self._hand_out(Event(change.type, change.stored.revision, change.stored, change.previous))
 
     async def _follow(self) -> None:
         while True:
@@ -185,7 +195,8 @@ class Feed:
                 self._cut_all(page.upto)
                 continue
             for event in page.events:
-                self._hand_out(event)
+                if event.revision > self.position:  # others may have been offered while this page was read
+                    self._hand_out(event)
             self.position = max(self.position, page.upto)
             if len(page.events) < self._page:
                 return
@@ -222,8 +233,10 @@ class Feed:
             except UNREACHABLE:
                 await asyncio.sleep(self._poll_s)
 
-    def _wake(self, *_: object) -> None:
-        self._woken.set()
+    def _wake(self, _connection: object, _pid: object, _channel: object, newest: object) -> None:
+        """A writer's word that there is more than before; our own is known already."""
+        if int(str(newest)) > self.position:
+            self._woken.set()
 
 
 class FeedWatch:
@@ -238,6 +251,8 @@ class FeedWatch:
         self._is_cut = False
         self._queue = Backlog()
         self._arrived = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
 
     async def begin(self) -> None:
         if self._feed.closed:
@@ -252,11 +267,32 @@ class FeedWatch:
     async def next(self, timeout_s: float | None = None) -> Event | None:
         if self._queue and not self._is_cut:
             return self._queue.take()
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._next()
-        except TimeoutError:
-            return None
+        loop = asyncio.get_running_loop()
+        due = None if timeout_s is None else loop.time() + timeout_s
+        while due is None or loop.time() < due:
+            if due is not None:
+                self._ring_at(loop, due)
+            event = await self._step()
+            if event is not None:
+                return event
+        return None
+
+    def _ring_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        """Wakes the watch then. A timer that rings earlier is left alone: for most events it is the last one's."""
+        if self._timer is not None and self._rings_at <= due:
+            return
+        self.leave()
+        self._timer, self._rings_at = loop.call_at(due, self._ring), due
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._arrived.set()
+
+    def leave(self) -> None:
+        """Nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def ready(self) -> list[Event]:
         if self._is_cut:
@@ -290,21 +326,24 @@ class FeedWatch:
 
     async def _events(self) -> AsyncIterator[Event]:
         while True:
-            yield await self._next()
+            event = await self._step()
+            if event is not None:
+                yield event
 
-    async def _next(self) -> Event:
-        while True:
-            if self._is_cut:
-                raise Gone("the watch fell too far behind")
-            if self._queue:
-                return self._queue.take()
-            if self._feed.closed:
-                raise Unavailable("the store is closed")
-            if self._is_live:
-                await self._arrived.wait()
-                self._arrived.clear()
-            elif not self._join():
-                await self._advance()
+    async def _step(self) -> Event | None:
+        """The next event if there is one; otherwise waits until something happens."""
+        if self._is_cut:
+            raise Gone("the watch fell too far behind")
+        if self._queue:
+            return self._queue.take()
+        if self._feed.closed:
+            raise Unavailable("the store is closed")
+        if self._is_live:
+            await self._arrived.wait()
+            self._arrived.clear()
+        elif not self._join():
+            await self._advance()
+        return self._queue.take() if self._queue and not self._is_cut else None
 
     def _join(self) -> bool:
         between = self._feed.join(self, self._scope, self._cursor)

@@ -15,17 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.machinery.objects import Document
 from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
-from app.store.attempts import driver_read, in_driver_transaction, read, translated
+from app.store.attempts import driver_read, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
 from app.store.changes import Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
 from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.leases import PostgresLeases
+from app.store.line import Line
+from app.store.lists import Lists
 from app.store.logs import PostgresLogs
+from app.store.reading import Head
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
-from app.store.writing import write_group
+from app.store.writing import TAKE_COUNTER, write_group
 
 GROUP = 128
 """Writes in one transaction at most: others wait for the counter meanwhile."""
@@ -34,34 +37,57 @@ GROUP = 128
 class PostgresObjects:
     """The port's Objects."""
 
-    def __init__(self, engine: AsyncEngine, feed: Feed) -> None:
+    def __init__(self, engine: AsyncEngine, limits: Limits, feed: Feed) -> None:
         self._engine = engine
         self._feed = feed
+        self._writing = Line(engine, limits)
+        self._reading = Line(engine, limits)
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
         self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
+        self._looking = Line(engine, limits)
+        self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP)
+        self._lists = Lists()
 
     @property
     def parts(self) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         """What has to run for as long as the store is open."""
-        return {"writes": self._writes.run, "reads": self._reads.run}
+        return {"writes": self._writes.run, "reads": self._reads.run, "heads": self._heads.run}
 
     def open(self) -> None:
         self._writes.open()
         self._reads.open()
+        self._heads.open()
 
     def close(self) -> None:
         self._writes.close()
         self._reads.close()
+        self._heads.close()
+        for line in (self._writing, self._reading, self._looking):
+            line.drop()
 
     async def get(self, key: Key) -> Stored:
         return await self._reads.submit(key)
 
     async def list(
-        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+        self,
+        scope: Scope,
+        *,
+        limit: int = 0,
+        after: Key | None = None,
+        at: Revision | None = None,
+        left: int | None = None,
     ) -> Listing:
-        return await read(
-            self._engine, lambda connection: reading.listing(connection, scope, limit=limit, after=after, at=at)
+        asked = self._lists.key(scope, limit) if after is None and at is None else None
+        if asked in self._lists:
+            found = self._lists.at(asked, await self._heads.submit(scope))
+            if found is not None:
+                return found
+        listing = await driver_read(
+            self._engine,
+            lambda execute: reading.listing(execute, scope, limit=limit, after=after, at=at, left=left),
         )
+        self._lists.keep(asked, listing)
+        return listing
 
     async def create(self, key: Key, document: Document, *, within: Key | None = None) -> Stored:
         return await self._writes.submit(creation(key, document, within))
@@ -73,17 +99,22 @@ class PostgresObjects:
         return await self._writes.submit(deletion(key, revision, document))
 
     async def revision(self) -> Revision:
-        return await read(self._engine, reading.revision)
+        return (await self._heads.submit(Scope(None))).revision
 
     def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
         return self._feed.watch(scope, since)
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        return await in_driver_transaction(self._engine, lambda execute: write_group(execute, writes))
+        group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
+        self._feed.offer(group.before, group.changes)
+        return group.outcomes
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
-        found = await driver_read(self._engine, lambda execute: reading.versions(execute, set(keys)))
+        found = await self._reading.read(lambda execute: reading.versions(execute, set(keys)))
         return [found.get(key) or NotFound(key.name) for key in keys]
+
+    async def _look(self, scopes: Sequence[Scope]) -> Sequence[Head]:
+        return await self._looking.read(lambda execute: reading.heads(execute, scopes))
 
 
 class PostgresStore:
@@ -103,7 +134,7 @@ class PostgresStore:
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
         self._feed = Feed(self._engine, self._limits, queue=watch_queue, queue_bytes=watch_queue_bytes)
-        self._objects = PostgresObjects(self._engine, self._feed)
+        self._objects = PostgresObjects(self._engine, self._limits, self._feed)
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)
         self._logs = PostgresLogs(self._engine)

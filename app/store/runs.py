@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ColumnElement, RowMapping, select, text
+from sqlalchemy import ColumnElement, Interval, RowMapping, and_, cast, func, literal, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -41,9 +41,11 @@ FENCE = text("SELECT 1 FROM runs WHERE id = :id AND token = :token AND state = '
 
 CANCEL = text("UPDATE runs SET cancelled = cancelled OR state <> 'finished' WHERE id = :id RETURNING id")
 
+REPLAN = text("UPDATE runs SET plan = CASE state WHEN 'finished' THEN plan ELSE :plan END WHERE id = :id RETURNING id")
+
 # A run that nobody claimed has token 0, and is finished by whoever started it.
 FINISH = text("""
-UPDATE runs SET state = 'finished', exit_code = :exit_code, result = :result
+UPDATE runs SET state = 'finished', exit_code = :exit_code, result = :result, finished_at = clock_timestamp()
 WHERE id = :id AND token = :token AND state <> 'finished'
 RETURNING id
 """)
@@ -88,6 +90,12 @@ async def unfinished_runs(connection: AsyncConnection) -> Sequence[Run]:
     return await _select(connection, runs.c.state != RunState.FINISHED.value, runs.c.seq)
 
 
+async def failed_runs(connection: AsyncConnection, within: timedelta) -> Sequence[Run]:
+    """The index is partial: the condition on the exit code must stand here as it stands there."""
+    recent = runs.c.finished_at > func.clock_timestamp() - cast(literal(within), Interval)
+    return await _select(connection, and_(text("exit_code <> 0"), recent), runs.c.seq)
+
+
 async def start(connection: AsyncConnection, run: Run) -> None:
     """Raises AlreadyExists: for the run, the migration's attempt, or an unfinished run of the same domain."""
     values = {
@@ -117,6 +125,12 @@ async def start(connection: AsyncConnection, run: Run) -> None:
 async def cancel(connection: AsyncConnection, run: UUID) -> None:
     """A finished run stays as it is. Raises NotFound."""
     if (await connection.execute(CANCEL, {"id": run})).first() is None:
+        raise NotFound(f"run {run}")
+
+
+async def replan(connection: AsyncConnection, run: UUID, plan: Document) -> None:
+    """A finished run stays as it is. Raises NotFound."""
+    if (await connection.execute(REPLAN, {"id": run, "plan": orjson.dumps(plan)})).first() is None:
         raise NotFound(f"run {run}")
 
 

@@ -43,6 +43,17 @@ objects = Table(
     comment="The newest version of every object. body is JSON, and keeps its bytes.",
 )
 
+populations = Table(
+    "populations",
+    metadata,
+    _word("resource", primary_key=True),
+    _word("namespace", primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    comment="How many objects there are. The stamp grows with every change of one. Kept by triggers of objects.",
+    postgresql_with={"fillfactor": "10"},
+)
+
 changes = Table(
     "changes",
     metadata,
@@ -111,12 +122,14 @@ runs = Table(
     Column("cancelled", Boolean, nullable=False),
     Column("exit_code", Integer),
     Column("result", LargeBinary, nullable=False),
+    Column("finished_at", _now()),
     CheckConstraint("state IN ('waiting', 'held', 'finished')", name="runs_state"),
     CheckConstraint("(state = 'finished') = (exit_code IS NOT NULL)", name="runs_exit_code"),
     comment="Attempts of migrations, and the queue of the workers. An unfinished one holds a slot.",
 )
 Index("runs_attempt", runs.c.migration_uid, runs.c.attempt, unique=True)
 Index("runs_unfinished", runs.c.seq, postgresql_where=text("state <> 'finished'"))
+Index("runs_failed", runs.c.finished_at, postgresql_where=text("exit_code <> 0"))
 Index("runs_one_of_a_domain", runs.c.domain, unique=True, postgresql_where=text("state <> 'finished'"))
 
 leases = Table(

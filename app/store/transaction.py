@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -40,15 +41,28 @@ class PendingTransaction:
         return found[key]
 
     async def list(
-        self, scope: Scope, *, limit: int = 0, after: Key | None = None, at: Revision | None = None
+        self,
+        scope: Scope,
+        *,
+        limit: int = 0,
+        after: Key | None = None,
+        at: Revision | None = None,
+        left: int | None = None,
     ) -> Listing:
-        return await self._read(lambda connection: reading.listing(connection, scope, limit=limit, after=after, at=at))
+        return await self._read(
+            lambda connection: reading.listing(
+                through_engine(connection), scope, limit=limit, after=after, at=at, left=left
+            )
+        )
 
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]:
         return await self._read(lambda connection: runs.runs_of(connection, migration_uid))
 
     async def unfinished_runs(self) -> Sequence[Run]:
         return await self._read(runs.unfinished_runs)
+
+    async def failed_runs(self, within: timedelta) -> Sequence[Run]:
+        return await self._read(lambda connection: runs.failed_runs(connection, within))
 
     def create(self, key: Key, document: Document) -> None:
         self._writes.append(creation(key, document))
@@ -64,6 +78,9 @@ class PendingTransaction:
 
     def cancel_run(self, run: UUID) -> None:
         self._steps.append(lambda connection: runs.cancel(connection, run))
+
+    def replan_run(self, run: UUID, plan: Document) -> None:
+        self._steps.append(lambda connection: runs.replan(connection, run, plan))
 
     def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
         self._steps.append(lambda connection: runs.finish(connection, run, token, exit_code, result))

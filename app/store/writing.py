@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from app.store.base import EventType, Revision
 from app.store.changes import Change, Judge, Outcome, Write, keys_of, last_of_each
 from app.store.driver import Execute
-from app.store.reading import key_columns, versions
+from app.store.reading import key_columns, versions_and_revision
 
 CHANNEL = "drover"
 """What writers notify and feeds listen on: a wake-up; the payload is the newest revision."""
 
-TAKE_COUNTER = text("SELECT revision FROM counter FOR NO KEY UPDATE")
+TAKE_COUNTER = "SELECT revision FROM counter FOR NO KEY UPDATE"
+TAKEN = text(TAKE_COUNTER)
 
 # The parts of one statement see the tables as they were before it, so none disturbs another: an object is either put or gone.
 APPLY = text(f"""
@@ -47,17 +49,27 @@ SELECT pg_notify('{CHANNEL}', CAST(:revision AS text))
 
 async def take_counter(execute: Execute) -> Revision:
     """The newest revision, which only this transaction can move now."""
-    ((found,),) = await execute(TAKE_COUNTER, {})
+    ((found,),) = await execute(TAKEN, {})
     return int(found)
 
 
-async def write_group(execute: Execute, writes: Sequence[Write]) -> Sequence[Outcome]:
-    """Each write's own outcome; what some refuse, others of the group still do."""
-    before = await take_counter(execute)
-    judge = Judge(await versions(execute, keys_of(writes)), before)
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What became of writes that went together."""
+
+    before: Revision
+    """The newest revision before them."""
+    changes: Sequence[Change]
+    outcomes: Sequence[Outcome]
+
+
+async def write_group(execute: Execute, writes: Sequence[Write]) -> Group:
+    """Each write's own outcome; what some refuse, others of the group still do. In a transaction that has the counter."""
+    before, current = await versions_and_revision(execute, keys_of(writes))
+    judge = Judge(current, before)
     outcomes = [judge.take(write) for write in writes]
     await apply(execute, judge)
-    return outcomes
+    return Group(before, judge.changes, outcomes)
 
 
 async def apply(execute: Execute, judge: Judge) -> None:

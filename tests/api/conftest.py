@@ -15,7 +15,11 @@ import uvloop
 
 from app.api.application import Api, create_api
 from app.kinds import ALL
+from app.kubeconfig import kubeconfig_of
+from app.server import listen, listening, url_of
 from app.store.base import Store
+from app.tls import Own, Tls
+from app.wiring import Service
 from tests.api.builders import make_namespace
 from tests.api.kubectl import Kubectl
 
@@ -92,3 +96,15 @@ async def kubectl(url: str, tmp_path: Path) -> AsyncIterator[Kubectl]:
     made = Kubectl.at(url, tmp_path)
     yield made
     await made.stop()
+
+
+@pytest.fixture
+async def kubeconfig(api: Api, tmp_path: Path) -> AsyncIterator[Path]:
+    """A real server over TLS with certificates of its own, as the kubeconfig that Drover prints names it."""
+    tls = Tls(Own(tmp_path, "127.0.0.1"))
+    listener = listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    printed = tmp_path / "kubeconfig"
+    printed.write_text(kubeconfig_of(url_of("127.0.0.1", port, secure=True), tls.authority))
+    async with listening(Service(api, asyncio.Event(), api.end_streams), listener, tls):
+        yield printed

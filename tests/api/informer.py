@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -38,6 +38,12 @@ class Informer:
         """Returns when the copy is at least as new."""
         async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: int(self.revision or 0) >= revision)
+
+    async def until(self, holds: Callable[[dict[str, Document]], object]) -> dict[str, Document]:
+        """The first copy of which that holds."""
+        async with asyncio.timeout(60), self._changed:
+            await self._changed.wait_for(lambda: self.revision and holds(self.objects))
+            return dict(self.objects)
 
     async def _watch(self, client: httpx.AsyncClient) -> AsyncIterator[Document]:
         """One watch: from where it was, or beginning with a streaming list."""

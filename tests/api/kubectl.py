@@ -47,13 +47,21 @@ class Kubectl:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """What it prints, errors too; `given` goes to its standard input as JSON."""
+        printed, ended = await self.run(*arguments, given=given, environment=environment)
+        if ended != code:
+            raise Failed(f"kubectl {' '.join(arguments)}: {ended}\n{printed}")
+        return printed
+
+    async def run(
+        self, *arguments: str, given: object = None, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[str, int]:
+        """What it prints, and its exit status."""
         process = await self._start(*arguments, reading=given is not None, environment=environment)
         text = None if given is None else json.dumps(given).encode()
         async with asyncio.timeout(DEADLINE_S):
             printed, _ = await process.communicate(text)
-        if process.returncode != code:
-            raise Failed(f"kubectl {' '.join(arguments)}: {process.returncode}\n{printed.decode()}")
-        return printed.decode()
+        assert process.returncode is not None
+        return printed.decode(), process.returncode
 
     async def json(self, *arguments: str) -> Any:
         return json.loads(await self(*arguments, "-o", "json"))
@@ -71,6 +79,7 @@ class Kubectl:
             env={
                 "PATH": "/usr/bin:/bin",
                 "HOME": str(self.home),
+                "TMPDIR": str(self.home),
                 "KUBECONFIG": str(self.home / "config"),
                 **environment,
             },

@@ -1,9 +1,10 @@
-"""API processes over a shared PostgreSQL: `python -m tests.api.processes serve <database url> [<patience in seconds>]`."""
+"""API processes over a shared PostgreSQL: `python -m tests.api.processes serve <url> [<patience in s> [<port> [<folder>]]]`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from app.connections import Connection, Patience
 from app.kinds import ALL
 from app.server import listen, listening
 from app.store.postgres import PostgresStore
+from app.tls import Own, Tls
 from app.wiring import Service
 
 ROOT = Path(__file__).parents[2]
@@ -33,39 +35,48 @@ def patient(seconds: float) -> type[Connection]:
 
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[Process]:
-    """The process, ended by closing its input, killed if it does not end."""
+    """The process, ended by closing its input unless it has been killed; killed if it does not end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.api.processes", *arguments,
         cwd=ROOT, stdin=PIPE, stdout=PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     try:
         yield process
-        assert process.stdin is not None
-        process.stdin.close()
-        async with asyncio.timeout(20):
-            assert await process.wait() == 0
+        if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            async with asyncio.timeout(20):
+                assert await process.wait() == 0
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
 
 
+def free_port() -> int:
+    """One that nobody listens on; for a process that is to come back to it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
 async def line(process: Process) -> str:
     """The next line that it says."""
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         return (await process.stdout.readline()).decode().strip()
 
 
-async def serve(url: str, patience_s: str = "30") -> None:
-    """The API alone, until standard input ends; says its URL."""
+async def serve(url: str, patience_s: str = "30", port: str = "0", tls_folder: str = "") -> None:
+    """The API alone, until standard input ends; says its URL. With a folder for certificates it speaks TLS."""
     store = PostgresStore(url)
     await store.open()
     api = create_api(store, ALL, version="v1.36.0+drover-test")
-    listener = listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", int(port))
     service = Service(api, asyncio.Event(), api.end_streams)
-    async with listening(service, listener, connection=patient(float(patience_s))):
-        print(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    tls = Tls(Own(Path(tls_folder), "127.0.0.1")) if tls_folder else None
+    async with listening(service, listener, tls, patient(float(patience_s))):
+        print(f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}")
         await asyncio.to_thread(sys.stdin.read)
     await store.close()
 

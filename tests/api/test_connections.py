@@ -7,6 +7,7 @@ import contextlib
 import json
 import select
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 
 from app.api.application import Api
 from app.connections import HEAD_LIMIT
-from app.server import listening
+from app.server import SHUTDOWN_S, listen, listening
+from app.tls import Own, Tls
 from app.wiring import Service
 from tests.api.builders import MACHINES, NODES, annotated, machine, node
 from tests.api.processes import line, patient, running
@@ -72,6 +74,23 @@ async def peer(address: tuple[str, int]) -> AsyncIterator[Peer]:
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
+
+
+async def test_who_keeps_a_connection_for_later_is_not_waited_for(api: Api, tmp_path: Path) -> None:
+    tls = Tls(Own(tmp_path, "127.0.0.1"))
+    listener = listen("127.0.0.1", 0)
+    trusting = ssl.create_default_context(cadata=tls.authority)
+    with socket.create_connection(listener.getsockname()) as plain:
+        async with listening(Service(api, asyncio.Event(), api.end_streams), listener, tls):
+            keeping = await asyncio.to_thread(trusting.wrap_socket, plain, server_hostname="127.0.0.1")
+            await asyncio.to_thread(keeping.sendall, b"GET /api HTTP/1.1\r\nhost: drover\r\n\r\n")
+            answered = await asyncio.to_thread(keeping.recv, 65536)
+            closing = monotonic()
+        took_s = monotonic() - closing
+        keeping.close()
+
+    assert answered.startswith(b"HTTP/1.1 200")
+    assert took_s < SHUTDOWN_S
 
 
 async def test_a_connection_that_says_nothing_is_closed(peer: Peer) -> None:

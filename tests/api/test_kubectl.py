@@ -22,7 +22,7 @@ from tests.api.builders import (
     node,
     pod,
 )
-from tests.api.kubectl import Kubectl, line, rows
+from tests.api.kubectl import Kubectl, line
 
 
 async def create(client: httpx.AsyncClient, path: str, document: Document) -> Document:
@@ -30,35 +30,6 @@ async def create(client: httpx.AsyncClient, path: str, document: Document) -> Do
     assert answer.status_code == 201, answer.text
     created: Document = answer.json()
     return created
-
-
-async def test_version_and_resources_are_told(kubectl: Kubectl) -> None:
-    versions = await kubectl("version", "-o", "json")
-    resources = rows(await kubectl("api-resources", "--no-headers"))
-
-    assert '"gitVersion": "v1.36.0+drover-test"' in versions
-    assert ["migrations", "mig", "kubevirt.io/v1alpha1", "true", "Migration"] in resources
-    assert ["nodes", "no", "v1", "false", "Node"] in resources
-    assert ["nodes", "kubevirt.io/v1alpha1", "false", "Node"] in resources
-
-
-async def test_create_validates_and_get_prints_the_columns(kubectl: Kubectl) -> None:
-    created = await kubectl("create", "-f", "-", given=migration())
-    again = await kubectl("create", "-f", "-", given=migration(), code=1)
-    table = rows(await kubectl("get", "migrations"))
-
-    assert created == "migration.kubevirt.io/testvm-migration created\n"
-    assert 'migrations.kubevirt.io "testvm-migration" already exists' in again
-    assert table[0] == ["NAME", "VM", "PHASE", "SOURCE", "TARGET", "PROGRESS", "AGE"]
-    assert table[1][:2] == ["testvm-migration", "testvm"]
-
-
-async def test_create_refuses_a_field_that_nobody_knows(kubectl: Kubectl) -> None:
-    said = await kubectl("create", "-f", "-", given=migration(warp=9), code=1)
-    absent = await kubectl("get", "migrations")
-
-    assert 'strict decoding error: unknown field "spec.warp"' in said
-    assert "No resources found in default namespace." in absent
 
 
 async def test_a_wrong_field_is_named(kubectl: Kubectl) -> None:
@@ -69,34 +40,6 @@ async def test_a_wrong_field_is_named(kubectl: Kubectl) -> None:
 
     assert "The Migration" in said
     assert "spec.selector: Required value" in said
-
-
-async def test_get_in_every_output(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
-    await create(remote, MACHINES, labelled(machine("one"), tier="a"))
-    await create(remote, MACHINES, labelled(machine("two"), tier="b"))
-    await create(remote, NODES, node())
-
-    assert (await kubectl("get", "vms", "-o", "name")).split() == [
-        "virtualmachine.kubevirt.io/one",
-        "virtualmachine.kubevirt.io/two",
-    ]
-    assert (await kubectl("get", "vm", "one", "-o", "jsonpath={.metadata.selfLink}")) == f"{MACHINES}/one"
-    assert "kind: VirtualMachine\n" in await kubectl("get", "vm", "one", "-o", "yaml")
-    assert (await kubectl.json("get", "vm"))["kind"] == "List"
-    assert rows(await kubectl("get", "vm", "-A"))[0][0] == "NAMESPACE"
-    assert [row[0] for row in rows(await kubectl("get", "vm", "-l", "tier=b", "--no-headers"))] == ["two"]
-    assert [row[0] for row in rows(await kubectl("get", "vm", "--chunk-size=1", "--no-headers"))] == ["one", "two"]
-    assert rows(await kubectl("get", "vm", "-o", "custom-columns=N:.metadata.name"))[1:] == [["one"], ["two"]]
-    assert "tier=a" in await kubectl("get", "vm", "--show-labels")
-    assert [row[0] for row in rows(await kubectl("get", "vm", "--sort-by=.metadata.uid", "--no-headers"))] != []
-    assert rows(await kubectl("get", "vm,nodes", "--no-headers"))[2][0] == "node/node0"
-    assert [r[0] for r in rows(await kubectl("get", "vm", "--field-selector=metadata.name=two", "--no-headers"))] == [
-        "two"
-    ]
-    assert rows(await kubectl("get", "vm", "-o", "wide"))[0][0] == "NAME"
-    assert rows(await kubectl("get", "nodes.kubevirt.io", "--no-headers"))[0][0] == "node0"
-    assert '"kind":"VirtualMachineList"' in await kubectl("get", "--raw", MACHINES)
-    assert 'virtualmachines.kubevirt.io "three" not found' in await kubectl("get", "vm", "three", code=1)
 
 
 async def test_get_watches(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
@@ -175,26 +118,6 @@ async def test_apply_merges_core_objects_strategically(kubectl: Kubectl) -> None
     assert (await kubectl.json("get", "node", "node0"))["metadata"]["labels"]["disktype"] == "ssd"
 
 
-async def test_patch_label_and_annotate(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
-    await create(remote, MACHINES, machine())
-    await create(remote, NODES, node())
-
-    await kubectl("patch", "vm", "testvm", "--type=merge", "-p", '{"spec":{"nodeSelector":{"a":"b"}}}')
-    await kubectl("patch", "vm", "testvm", "--type=json", "-p", '[{"op":"remove","path":"/spec/nodeSelector/a"}]')
-    refused = await kubectl("patch", "vm", "testvm", "--type=strategic", "-p", "{}", code=1)
-    await kubectl("patch", "node", "node0", "-p", '{"spec":{"unschedulable":true}}')
-    await kubectl("label", "vm", "testvm", "colour=red", "size=s")
-    await kubectl("label", "vm", "testvm", "size-")
-    await kubectl("annotate", "node", "node0", "kubevirt.io/drain=true")
-
-    seen = await kubectl.json("get", "vm", "testvm")
-    assert not seen["spec"].get("nodeSelector")
-    assert seen["metadata"]["labels"] == {"colour": "red"}
-    assert "strategic-merge-patch+json is not supported by kubevirt.io/v1alpha1" in refused
-    assert (await kubectl.json("get", "node", "node0"))["spec"]["unschedulable"] is True
-    assert "kubevirt.io/drain" in (await kubectl.json("get", "node", "node0"))["metadata"]["annotations"]
-
-
 async def test_a_subresource_is_patched_alone(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
     await create(remote, MIGRATIONS, migration())
 
@@ -206,27 +129,6 @@ async def test_a_subresource_is_patched_alone(kubectl: Kubectl, remote: httpx.As
     seen = await kubectl.json("get", "migration", "testvm-migration", "--subresource=status")
     assert seen["status"] == {"phase": "Running"}
     assert "labels" not in seen["metadata"]
-
-
-async def test_replace_and_edit_style_writes(kubectl: Kubectl) -> None:
-    await kubectl("create", "-f", "-", given=machine())
-
-    await kubectl("replace", "-f", "-", given=machine(nodeSelector={"a": "b"}))
-    differing = await kubectl("diff", "-f", "-", given=machine(nodeSelector={"a": "c"}), code=1)
-
-    assert (await kubectl.json("get", "vm", "testvm"))["spec"]["nodeSelector"] == {"a": "b"}
-    assert "+    a: c" in differing
-
-
-async def test_cordon_and_uncordon(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
-    await create(remote, NODES, node())
-
-    assert await kubectl("cordon", "node0") == "node/node0 cordoned\n"
-    assert (await kubectl.json("get", "node", "node0"))["spec"]["unschedulable"] is True
-    assert await kubectl("cordon", "node0") == "node/node0 already cordoned\n"
-    assert await kubectl("uncordon", "node0") == "node/node0 uncordoned\n"
-    assert "unschedulable" not in (await kubectl.json("get", "node", "node0"))["spec"]
-    assert await kubectl("taint", "node", "node0", "a=b:NoSchedule") == "node/node0 tainted\n"
 
 
 async def test_delete_waits_for_finalizers(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
@@ -246,20 +148,6 @@ async def test_delete_waits_for_finalizers(kubectl: Kubectl, remote: httpx.Async
     assert answer.status_code == 200
     assert code == 0
     assert (await remote.get(f"{MACHINES}/testvm")).status_code == 404
-
-
-async def test_delete_in_all_its_forms(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
-    for name in ("node0", "node1", "node2", "node3"):
-        await create(remote, NODES, labelled(node(name), odd=str(name in ("node1", "node3"))))
-
-    await kubectl("delete", "node", "node0", "--cascade=background")
-    await kubectl("delete", "nodes", "-l", "odd=True")
-    dry = await kubectl("delete", "node", "node2", "--dry-run=server")
-    missing = await kubectl("delete", "node", "node9", code=1)
-
-    assert "server dry run" in dry
-    assert 'nodes "node9" not found' in missing
-    assert (await kubectl("get", "nodes", "-o", "name")).split() == ["node/node2"]
 
 
 async def test_wait_sees_a_field_change(kubectl: Kubectl, remote: httpx.AsyncClient) -> None:
@@ -307,16 +195,3 @@ async def test_namespaces_are_made_by_protobuf(kubectl: Kubectl) -> None:
     assert 'namespaces "nowhere" not found' in await kubectl(
         "create", "-n", "nowhere", "-f", "-", given=machine(), code=1
     )
-
-
-async def test_explain_reads_the_schema(kubectl: Kubectl) -> None:
-    explained = await kubectl("explain", "migration.spec.selector")
-
-    assert "KIND:       Migration" in explained
-    assert "name" in explained
-
-
-async def test_the_administrator_may_do_anything(kubectl: Kubectl) -> None:
-    assert await kubectl("auth", "can-i", "create", "migrations") == "yes\n"
-    assert "system:admin" in await kubectl("auth", "whoami")
-    assert "*.*" in await kubectl("auth", "can-i", "--list")

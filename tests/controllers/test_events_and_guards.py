@@ -16,7 +16,7 @@ from app.kinds import EVENT, MIGRATION, NODE, POD, VIRTUAL_MACHINE
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import validate_create
 from app.machinery.objects import Document
-from app.store.base import Key, Scope, Store
+from app.store.base import Key, Scope, Store, edit
 from tests.controllers.world import World
 
 EARLIER = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -71,6 +71,19 @@ async def test_events_older_than_an_hour_go(store: Store) -> None:
     await Sweeps(later, HostConfig()).sweep()
 
     assert [event["reason"] for event in await events_in(store)] == ["New"]
+
+
+async def test_an_event_of_long_ago_that_was_told_just_now_stays(store: Store) -> None:
+    world = World(store)
+    told = Recorder(birth=Birth(now=lambda: EARLIER + timedelta(hours=2)))
+    await told.record_alone(store, await world.vm("testvm"), "Told", "told")
+    key = (await store.objects.list(Scope(EVENT.resource))).items[0].key
+    await edit(store.objects, key, lambda event: {**event, "lastTimestamp": EARLIER.isoformat()})
+    later = Tools(store, birth=Birth(now=lambda: EARLIER + timedelta(hours=2, minutes=5)))
+
+    await Sweeps(later, HostConfig()).sweep()
+
+    assert len(await events_in(store)) == 1
 
 
 async def refusal_of_node(store: Store, name: str = "node0") -> ApiError | None:

@@ -273,7 +273,7 @@ async def test_deleting_a_vm_waits_for_its_host_and_says_so(world: World, cloud:
     assert cloud["node0"].guests == {}
 
 
-async def test_deleting_a_vm_cancels_its_migrations_first(world: World, cloud: FakeCloud) -> None:
+async def test_a_vm_that_is_deleted_waits_for_its_migrations_to_end(world: World, cloud: FakeCloud) -> None:
     await register(world, cloud, "node0")
 
     async with running(world.store, FakeHypervisors(cloud)):
@@ -282,12 +282,16 @@ async def test_deleting_a_vm_cancels_its_migrations_first(world: World, cloud: F
         migration = world.birth.document(MIGRATION, "default", "move", spec={"selector": {"name": "testvm"}})
         await world.store.objects.create(Key(MIGRATION.resource, "default", "move"), migration)
         await world.delete(VIRTUAL_MACHINE, "testvm")
-        await world.until(MIGRATION, "move", lambda m: "deletionTimestamp" in m["metadata"])
+        await world.until(
+            VIRTUAL_MACHINE, "testvm", lambda vm: "being cancelled" in condition(vm, "Ready").get("message", "")
+        )
         assert cloud["node0"].guests[uuid_of(made)].domain.state is State.RUNNING
         await edit(world.store.objects, Key(MIGRATION.resource, "default", "move"), _failed)
         await world.until_gone(VIRTUAL_MACHINE, "testvm")
 
     assert cloud["node0"].guests == {}
+    record = await world.store.objects.get(Key(MIGRATION.resource, "default", "move"))
+    assert "deletionTimestamp" not in record.document["metadata"]
 
 
 def _failed(migration: Document) -> Document:

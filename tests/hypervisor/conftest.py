@@ -37,6 +37,15 @@ class Site(Protocol):
 
     def destination(self, host: str, *, bandwidth: int | None = None) -> Destination: ...
 
+    def disks_uri(self, host: str) -> str | None:
+        """Where that host listens for disks."""
+
+    def disk(self, host: str, name: str) -> str:
+        """A path on that host where disks may be made; its folder is not there yet."""
+
+    def with_disk(self, uuid: UUID, name: str, disk: str) -> str:
+        """A guest's definition; it writes to that disk, vdb, of raw data."""
+
     async def lose(self, host: str) -> None:
         """Connections to it break, its guests go on, and it is there again at once."""
 
@@ -47,6 +56,14 @@ class Site(Protocol):
         """QEMU there may not do it."""
 
     async def close(self) -> None: ...
+
+
+def _with_disk(definition: str, disk: str) -> str:
+    more = (
+        f"<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/><source file='{disk}'/>"
+        "<target dev='vdb' bus='virtio'/></disk>"
+    )
+    return definition.replace("<controller", f"{more}<controller", 1)
 
 
 class FakeSite:
@@ -66,6 +83,15 @@ class FakeSite:
 
     def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
         return Destination(self.uri(host), bandwidth=bandwidth)
+
+    def disks_uri(self, host: str) -> str | None:
+        return None
+
+    def disk(self, host: str, name: str) -> str:
+        return f"/{host}/disks/{name}"
+
+    def with_disk(self, uuid: UUID, name: str, disk: str) -> str:
+        return _with_disk(self.definition(uuid, name), disk)
 
     async def lose(self, host: str) -> None:
         self.cloud.disconnect(host)
@@ -111,6 +137,15 @@ class RealSite(Generic[LabT]):
     async def break_post_copy(self, host: str, guest: UUID) -> None:
         await break_post_copy(self.uri(host), guest)
 
+    def disks_uri(self, host: str) -> str | None:
+        return None
+
+    def disk(self, host: str, name: str) -> str:
+        return str(self.lab[host].directory / f"disks-{uuid4().hex[:8]}" / name)
+
+    def with_disk(self, uuid: UUID, name: str, disk: str) -> str:
+        return _with_disk(self.definition(uuid, name), disk)
+
     async def lose(self, host: str) -> None:
         await asyncio.to_thread(self.lab[host].kill)
         await asyncio.to_thread(self.lab[host].start)
@@ -132,6 +167,9 @@ class LibvirtSite(RealSite[LabHosts]):
     def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
         socket = self.lab[host].migration_sockets / f"{uuid4().hex[:8]}.sock"
         return Destination(self.uri(host), f"unix://{socket}", bandwidth=bandwidth)
+
+    def disks_uri(self, host: str) -> str | None:
+        return f"unix://{self.lab[host].migration_sockets / f'{uuid4().hex[:8]}.sock'}"
 
 
 class NamespaceSite(RealSite[NamespaceLab]):

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.hypervisor import domain_facts
+from app.hypervisor import domain_facts, domain_xml
 from app.hypervisor.base import (
     Abort,
     Aborted,
@@ -35,6 +35,7 @@ from app.hypervisor.base import (
     SwitchToPostCopy,
     Throttling,
     Unreachable,
+    Unsafe,
 )
 from tests.hypervisor.conftest import MIB, A, B, Site
 from tests.hypervisor.waiting import eventually, heard
@@ -729,3 +730,49 @@ async def _outcome(source: Hypervisor, guest: UUID, site: Site, to: Destination 
     except (Aborted, MigrationFailed, Unreachable) as error:
         return error
     return None
+
+
+async def test_a_disk_is_made_once_and_never_over_another(site: Site, target: Hypervisor) -> None:
+    path = site.disk(B, "new.qcow2")
+
+    await target.make_disk(path, "qcow2", 64 * MIB)
+    with pytest.raises(Refused):
+        await target.make_disk(path, "qcow2", 64 * MIB)
+
+    await target.remove_disk(path)
+    await target.remove_disk(path)
+    await target.make_disk(path, "raw", 8 * MIB)
+
+
+async def with_local_disk(site: Site, source: Hypervisor) -> UUID:
+    guest, path = uuid4(), site.disk(A, "local.img")
+    await source.make_disk(path, "raw", 8 * MIB)
+    await source.define_and_start(site.with_disk(guest, f"g-{guest.hex[:8]}", path))
+    return guest
+
+
+async def test_a_guest_with_a_disk_that_only_its_host_reaches_is_not_moved_without_it(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest = await with_local_disk(site, source)
+
+    with pytest.raises(Unsafe):
+        await source.migrate(guest, site.destination(B))
+
+    assert (await source.look(guest)).state is State.RUNNING
+    assert (await target.look(guest)).state is State.ABSENT
+
+
+async def test_a_disk_that_is_copied_moves_with_its_guest(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest, path = await with_local_disk(site, source), site.disk(B, "copy.img")
+    sizes = await source.disk_sizes(guest)
+    await target.make_disk(path, "raw", sizes["vdb"])
+    there = domain_xml.for_target(await source.definition(guest), disks={"vdb": path})
+
+    to = replace(site.destination(B), domain_xml=there, disks=("vdb",), disks_uri=site.disks_uri(B))
+    await source.migrate(guest, to)
+
+    moved = domain_facts.read(await target.definition(guest))
+    assert sizes == {"vdb": 8 * MIB}
+    assert (await target.look(guest)).state is State.RUNNING
+    assert next(disk.path for disk in moved.disks if disk.target == "vdb") == path

@@ -211,3 +211,15 @@ async def test_a_guest_that_ends_by_itself_says_how(cloud: FakeCloud) -> None:
 
     seen = await eventually(lambda: source.look(guest), lambda now: now.state is State.SHUTOFF)
     assert seen.reason is Reason.SHUTDOWN
+
+
+async def test_guests_that_leave_together_share_the_link(cloud: FakeCloud) -> None:
+    guests = [await started(cloud, Load(memory=100 * MIB)) for _ in range(2)]
+
+    moving = [asyncio.create_task(outcome(cloud, guest)) for guest in guests]
+    await clock(cloud).advance(1.5)
+    halfway = [state(cloud, "a", guest)[1] for guest in guests]
+    await clock(cloud).advance(1.0)
+
+    assert halfway == [Job.MIGRATION_OUT] * 2
+    assert [await one for one in moving] == [None, None]

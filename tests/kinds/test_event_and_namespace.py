@@ -23,7 +23,7 @@ def test_an_events_columns_are_kubectls() -> None:
 
     row = shown(EVENT, told, wide=True)
 
-    assert list(shown(EVENT, told)) == ["Name", "Last Seen", "Type", "Reason", "Object", "Message"]
+    assert list(shown(EVENT, told)) == ["Last Seen", "Type", "Reason", "Object", "Message"]
     assert (row["Last Seen"], row["First Seen"], row["Count"]) == ("5s", "60s", 3)
     assert (row["Object"], row["Source"]) == ("migration/m", "drover, node0")
 

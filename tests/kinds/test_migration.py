@@ -35,10 +35,7 @@ def test_a_new_migration_has_the_empty_phase() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        {"selector": {"name": "testvm"}, "activeDeadlineSeconds": 600},
-        {"selector": {"name": "testvm"}, "backoffLimit": 1},
-        {"selector": {"name": "testvm"}, "cancel": False},
-        {"selector": {"name": "testvm"}, "options": {"allowPostCopy": True}},
+        {"selector": {"name": "testvm"}, "options": {"zeroCopy": True}},
         {"selector": {"name": "testvm", "uid": "x"}},
     ],
 )
@@ -58,6 +55,12 @@ def test_what_nothing_honours_is_not_in_the_schema(spec: dict[str, object]) -> N
         {"selector": {"name": "testvm"}, "options": {"bandwidthPerMigration": "-1"}},
         {"selector": {"name": "testvm"}, "options": {"bandwidthPerMigration": 64}},
         {"selector": {"name": "testvm"}, "nodeSelector": {"disktype": True}},
+        {"selector": {"name": "testvm"}, "activeDeadlineSeconds": 0},
+        {"selector": {"name": "testvm"}, "activeDeadlineSeconds": "600"},
+        {"selector": {"name": "testvm"}, "backoffLimit": -1},
+        {"selector": {"name": "testvm"}, "backoffLimit": 101},
+        {"selector": {"name": "testvm"}, "ttlSecondsAfterFinished": -1},
+        {"selector": {"name": "testvm"}, "cancel": "yes"},
     ],
 )
 def test_what_makes_no_sense_does_not_fit_the_schema(spec: dict[str, object]) -> None:
@@ -88,14 +91,47 @@ def test_a_node_selector_is_made_of_labels(selector: dict[str, str]) -> None:
     [
         ({"selector": {"name": "other"}}, "selector"),
         ({"nodeSelector": {"disktype": "ssd"}}, "nodeSelector"),
-        ({"options": {"bandwidthPerMigration": "1Gi"}}, "options"),
+        ({"options": {"allowPostCopy": True}}, "options"),
+        ({"options": {"progressTimeout": 5}}, "options"),
+        ({"activeDeadlineSeconds": 60}, "activeDeadlineSeconds"),
+        ({"backoffLimit": 1}, "backoffLimit"),
+        ({"ttlSecondsAfterFinished": 60}, "ttlSecondsAfterFinished"),
     ],
 )
 def test_a_spec_cannot_be_changed(changed: Document, field: str) -> None:
     (problem,) = said_of_change(MIGRATION, migration(), migration(**changed))
 
     assert problem.startswith(f"spec.{field}: Invalid value: ")
-    assert problem.endswith("field is immutable: delete this Migration and create another")
+    assert problem.endswith(": delete this Migration and create another")
+
+
+@pytest.mark.parametrize("phase", ["", "Pending", "Scheduling", "Running"])
+def test_one_that_is_not_over_can_be_cancelled(phase: str) -> None:
+    before = migration(status={"phase": phase})
+
+    assert said_of_change(MIGRATION, before, migration(cancel=True)) == []
+    assert said_of_change(MIGRATION, before, migration(cancel=False)) == []
+
+
+@pytest.mark.parametrize("change", [{"cancel": False}, {}], ids=["set to false", "removed"])
+def test_a_cancel_cannot_be_taken_back(change: Document) -> None:
+    (problem,) = said_of_change(MIGRATION, migration(cancel=True), migration(**change))
+
+    assert problem.startswith("spec.cancel: Invalid value: ")
+    assert "cannot be taken back" in problem
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_one_that_is_over_cannot_be_cancelled(phase: str) -> None:
+    (problem,) = said_of_change(MIGRATION, migration(status={"phase": phase}), migration(cancel=True))
+
+    assert problem == f"spec.cancel: Forbidden: the Migration is over ({phase}): there is nothing left to cancel"
+
+
+def test_one_that_was_cancelled_can_still_be_labelled_when_it_is_over() -> None:
+    before = migration(status={"phase": "Failed"}, cancel=True)
+
+    assert said_of_change(MIGRATION, before, migration(cancel=True)) == []
 
 
 def test_labels_and_status_can_be_changed() -> None:

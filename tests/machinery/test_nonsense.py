@@ -143,7 +143,7 @@ def test_a_good_one_is_taken(kind: AnyKind) -> None:
     document = created(kind, sent(kind))
 
     assert document["metadata"]["uid"] == UID
-    assert table(kind, [document], now=datetime.fromisoformat(NOW))["rows"][0]["cells"][0] == "testvm"
+    assert "testvm" in table(kind, [document], now=datetime.fromisoformat(NOW))["rows"][0]["cells"]
 
 
 def tried(kind: AnyKind, data: st.DataObject) -> None:

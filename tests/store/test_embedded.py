@@ -165,7 +165,9 @@ async def test_a_killed_server_comes_back_with_all_that_was_acknowledged(
         names = set()
         for _ in range(3):
             names |= {await line(writer) for _ in range(40)}
-            os.kill(server_pid(folder / "data"), signal.SIGKILL)
+            killed = server_pid(folder / "data")
+            os.kill(killed, signal.SIGKILL)
+            await another_server(folder / "data", killed)
         names |= {await line(writer) for _ in range(40)}
         writer.kill()
         await writer.wait()

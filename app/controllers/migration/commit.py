@@ -11,15 +11,17 @@ from uuid import UUID
 from app.controllers.birth import Birth
 from app.controllers.documents import is_adopted, key_of, revision_of
 from app.controllers.events import Recorder
-from app.controllers.migration.decide import CancelRun, Conclude, Decision, StartRun, Tell
+from app.controllers.migration.decide import CancelRun, Conclude, Decision, Retune, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
-from app.controllers.migration.plan import Place, Plan
+from app.controllers.migration.plan import Copy, Place, Plan
+from app.controllers.migration.tuning import changed_plan, planned
 from app.controllers.placement.nodes import shared_paths
-from app.controllers.pods import is_launcher_of, is_leaving, migration_pod, target_pod
-from app.controllers.storage import is_declared_shared
+from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
+from app.controllers.storage import copied_path, copies, is_declared_shared
+from app.controllers.virtualmachine.made import made_on, with_made_disks, with_moved_disks, with_obsolete
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
-from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names, quantity
+from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL, MigrationState, MigrationStatus
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
@@ -46,6 +48,12 @@ class Committer:
                     status, vm = await self._start(tx, scene, status, effect)
                 case CancelRun():
                     tx.cancel_run(effect.run)
+                case Retune():
+                    plan = next(run.plan for run in scene.runs if run.id == effect.run)
+                    tx.replan_run(effect.run, changed_plan(plan, effect.configuration))
+                case Withdraw():
+                    tx.finish_run(effect.run, 0, int(effect.code), dict(effect.result))
+                    await self._end_pod(tx, scene.migration, effect)
                 case Conclude():
                     vm = await self.conclude(tx, scene.migration, vm, effect)
                 case Tell():
@@ -66,13 +74,43 @@ class Committer:
         now = self.birth.stamp()
         moved = end.where is Where.TARGET
         for pod in pods:
-            if _is_target_pod(pod, migration):
+            if is_target_of(pod, migration):
                 self._settle_target(tx, pod, end, now, moved=moved)
             elif moved and vm is not None and _is_at(pod, vm, end.source):
                 self.remove(tx, pod_reported(pod, VMPhase.SUCCEEDED, VMReason.GUEST_RUNNING, end.message, now))
-        return _settled(vm, end.target if moved else end.source)
+        settled = _settled(vm, end.target if moved else end.source)
+        return settled and await self._settle_disks(tx, migration, settled, end, moved=moved)
+
+    async def _settle_disks(
+        self, tx: Transaction, migration: Document, vm: Document, end: Conclude, *, moved: bool
+    ) -> Document:
+        """The files that nobody needs any more, if Drover made them; those of others stay, and are named."""
+        runs = await tx.runs_of(UUID(migration["metadata"]["uid"]))
+        last = max(runs, key=lambda run: run.attempt, default=None)
+        copies = Plan.read(last.plan).copies if last is not None else ()
+        if last is None or not copies:
+            return vm
+        if not moved or last.result.get("disksCopied") is False:
+            return with_obsolete(vm, end.target, {copy.target_path for copy in copies})
+        if last.result.get("disksCopied") is None:
+            return vm
+        left = {copy.source_path for copy in copies}
+        kept = sorted(left - made_on(vm, end.source))
+        if kept:
+            told = f"{', '.join(kept)} on {end.source}: the guest has left it, and Drover did not make it, so it stays"
+            await self.recorder.record(tx, vm, "DiskLeftBehind", told)
+        return with_obsolete(with_moved_disks(vm, copies), end.source, left)
+
+    async def _end_pod(self, tx: Transaction, migration: Document, end: Withdraw) -> None:
+        """No process will ever run in it."""
+        name = migration["status"]["migrationState"]["migrationPod"]
+        pod = (await tx.get(Key(POD.resource, migration["metadata"]["namespace"], name))).document
+        status = {**pod["status"], "phase": "Failed", "reason": "NotStarted", "message": end.result["message"]}
+        tx.replace(key_of(POD, pod), {**pod, "status": status})
 
     def _settle_target(self, tx: Transaction, pod: Document, end: Conclude, now: str, *, moved: bool) -> None:
+        if pod["spec"].get("nodeName") != end.target:
+            return  # an earlier attempt's, whose host may hold a copy
         if not moved and end.target_free:
             self.remove(tx, pod_reported(pod, VMPhase.FAILED, VMReason.GUEST_VANISHED, end.message, now))
         if not moved:
@@ -110,7 +148,7 @@ class Committer:
             )
         )
         status = status.model_copy(update={"migration_state": _state(status, scene, plan)})
-        vm = with_phase(guest.vm, VMPhase.MIGRATING)
+        vm = with_made_disks(with_phase(guest.vm, VMPhase.MIGRATING), effect.target, plan.copies)
         vm["status"]["migrationNodeName"] = effect.target
         return status, vm
 
@@ -130,7 +168,6 @@ class Committer:
         uid, metadata = scene.migration["metadata"]["uid"], guest.vm["metadata"]
         options = scene.options
         assert guest.pod is not None and options is not None, "BUG: started without a pod, or options"
-        cap = options.configuration.bandwidth_per_migration
         return Plan(
             vm=f"{metadata['namespace']}/{metadata['name']}",
             domain=guest.domain,
@@ -140,10 +177,13 @@ class Committer:
             others=await _others(tx, {guest.node, target_name}),
             peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
-            bandwidth=None if cap is None else quantity.whole(cap),
+            **planned(options.configuration, options.granted),
+            memory=0 if scene.need is None else scene.need.memory,
             tls=options.encrypts(source["metadata"].get("annotations") or {}, annotations),
             tls_name=_certified_name(annotations),
             unsafe=_is_declared_shared(guest.vm, source, target),
+            copies=_copies(guest.vm, source, target, uid, attempt) if options.copies else (),
+            disks_uri=_disks_uri(annotations.get(names.MIGRATION_URI), uid),
             store=self.store_id,
             migration_uid=uid,
             attempt=attempt,
@@ -210,6 +250,26 @@ def _is_declared_shared(vm: Document, source: Document, target: Document) -> boo
     return is_declared_shared(told.disks, *prefixes)
 
 
+def _copies(vm: Document, source: Document, target: Document, uid: str, attempt: int) -> tuple[Copy, ...]:
+    told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
+    prefixes = [shared_paths(node["metadata"].get("annotations") or {}) for node in (source, target)]
+    return tuple(
+        Copy(
+            disk=disk.target,
+            format=disk.format or "raw",
+            source_path=disk.path,
+            target_path=copied_path(disk.path, uid, attempt),
+        )
+        for disk in copies(told.disks, *prefixes)
+    )
+
+
+def _disks_uri(declared: str | None, uid: str) -> str | None:
+    """Beside the socket for memory. A host that is reached by its address listens at a port of libvirt's choice."""
+    uri = _migration_uri(declared, uid)
+    return f"{uri.removesuffix('.sock')}-disks.sock" if uri and uri.startswith("unix:") else None
+
+
 def _certified_name(annotations: Mapping[str, str]) -> str | None:
     """The annotation says it, or that it is the host in the migration URI."""
     name = annotations.get(names.MIGRATION_TLS)
@@ -230,13 +290,6 @@ def _migration_uri(declared: str | None, uid: str) -> str | None:
     if declared and declared.startswith("unix:") and declared.endswith("/"):
         return f"{declared}{uid[:8]}.sock"
     return declared
-
-
-def _is_target_pod(pod: Document, migration: Document) -> bool:
-    labels = pod["metadata"].get("labels") or {}
-    return (
-        labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.MIGRATION_UID) == migration["metadata"]["uid"]
-    )
 
 
 def _is_at(pod: Document, vm: Document, node: str) -> bool:

@@ -32,8 +32,10 @@ from app.hypervisor.base import (
 GIB = 1 << 30
 SMALLEST_GIB = 2
 """A smaller guest gets as long as one of this size."""
-FIRST_DOWNTIME_SHARE = 6
-"""Of the allowed downtime: a copy that gets by with so little is not kept waiting."""
+FIRST_DOWNTIME_SHARE = 30
+"""Of the allowed downtime: while passes shrink another one costs no longer than it would have stopped the guest."""
+STEP = 1.5
+"""By how much the downtime grows with each pass that helped nothing, whatever the samples promise."""
 SHORTEST_MS = 10
 HEADROOM = 1.3
 """Over what it would take: the next pass is seldom exactly as long."""
@@ -264,11 +266,11 @@ def _escalated(state: State, policy: Policy, seen: Progress, why: str) -> Step:
     stop_ms = _stop_ms(state, policy, seen.remaining)
     can_end = state.rate > 0 and seen.elapsed_ms + stop_ms <= policy.end_ms
     if can_end and policy.post_copy:
-        return Step(replace(state, end=End.POST_COPY), (SwitchToPostCopy(),), f"{why}: post-copy")
+        return Step(replace(state, end=End.POST_COPY), (SwitchToPostCopy(),), why)
     if can_end and policy.disruption:
         until_ms = seen.elapsed_ms + max(STOPPED_MS, 4 * stop_ms)
         stopped = replace(state, end=End.STOPPED, stopped_until_ms=until_ms)
-        return Step(stopped, (StopAndCopy(),), f"{why}: the guest is stopped")
+        return Step(stopped, (StopAndCopy(),), why)
     if (policy.post_copy or policy.disruption) and seen.elapsed_ms < policy.end_ms:
         return _kept(state, policy, Sample(seen))
     return Step(replace(state, end=End.NOT_CONVERGING), (), why)
@@ -314,7 +316,8 @@ def _enough_ms(state: State, policy: Policy, seen: Progress) -> int | None:
     stop_ms = _stop_ms(state, policy, seen.remaining)
     if stop_ms > policy.max_downtime_ms or state.passes == 0:
         return None
-    return min(policy.max_downtime_ms, max(SHORTEST_MS, round(stop_ms * HEADROOM)))
+    step_ms = (state.downtime_ms or 0) * STEP if state.passes >= PASSES else 0
+    return min(policy.max_downtime_ms, max(SHORTEST_MS, round(max(stop_ms * HEADROOM, step_ms))))
 
 
 def _stop_ms(state: State, policy: Policy, remaining: int) -> float:

@@ -21,6 +21,10 @@ class ExitCode(IntEnum):
     GUEST_STOPPED = 70
     SOURCE_UNREACHABLE = 71
     LOST = 72
+    NOT_CONVERGING = 73
+    TRANSFER_STUCK = 74
+    NOT_STARTED = 78
+    """Of no process: no worker took the run."""
 
 
 class Where(StrEnum):
@@ -93,6 +97,24 @@ MEANINGS: dict[ExitCode, Meaning] = {
         Where.NOWHERE,
         "neither host knows the guest any more",
         "look for the guest's end in the hosts' logs",
+    ),
+    ExitCode.NOT_CONVERGING: Meaning(
+        Reason.NOT_CONVERGING,
+        Where.SOURCE,
+        "the guest writes to its memory faster than that can be sent",
+        "allow auto-converge, post-copy or disruption, a longer downtime or more bandwidth",
+    ),
+    ExitCode.TRANSFER_STUCK: Meaning(
+        Reason.TRANSFER_STUCK,
+        Where.SOURCE,
+        "nothing was sent any more",
+        "see what holds up the network between the two hosts",
+    ),
+    ExitCode.NOT_STARTED: Meaning(
+        Reason.NO_WORKER,
+        Where.SOURCE,
+        "no worker took the move on",
+        "start `drover work`, or see in its log why it starts no processes",
     ),
 }
 

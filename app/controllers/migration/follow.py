@@ -1,4 +1,4 @@
-"""While bytes move: samples, the hosts' events, and the worker's cancel."""
+"""While bytes move: samples, the hosts' events, and the worker's cancel. What comes of a sample is in `steering`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from app.controllers.migration.end import End
 from app.controllers.migration.messages import Sampled
 from app.controllers.migration.move import Move
+from app.controllers.migration.steering import Steering
 from app.hypervisor.base import (
     Abort,
     Change,
@@ -24,7 +25,9 @@ from app.hypervisor.base import (
 FIRST_SAMPLE_S = 0.05
 SAMPLE_S = 0.4
 SAY_S = 1.0
-_LEFT = (Reason.MIGRATION, Reason.POSTCOPY, Reason.POSTCOPY_FAILED)
+TELL_S = 0.2
+_POST_COPY = (Reason.POSTCOPY, Reason.POSTCOPY_FAILED)
+_LEFT = (Reason.MIGRATION, *_POST_COPY)
 _MIB = 2**20
 
 
@@ -38,6 +41,7 @@ async def followed(move: Move) -> AsyncIterator[None]:
             _listen(move, move.source),
             _listen(move, move.target),
             _obey(move),
+            _abandon(move),
         )
     ]
     try:
@@ -49,21 +53,34 @@ async def followed(move: Move) -> AsyncIterator[None]:
 
 
 async def _sample(move: Move) -> None:
-    loop = asyncio.get_running_loop()
-    wait_s, said_at = FIRST_SAMPLE_S, loop.time() - SAY_S
+    loop, steering = asyncio.get_running_loop(), Steering(move)
+    wait_s, told_at, said_at = FIRST_SAMPLE_S, 0.0, loop.time() - SAY_S
     while True:
-        await asyncio.sleep(wait_s)
+        await _turn(move, wait_s)
         try:
             sample = await move.source.ask(lambda host: host.progress(move.plan.domain))
         except HypervisorError:
             sample = None
         if sample is None or not sample.total:
             continue
-        wait_s = SAMPLE_S
-        move.tell(_report(sample))
+        wait_s, move.copying = SAMPLE_S, move.copying or sample.processed > 0
+        if loop.time() - told_at >= TELL_S:
+            told_at = loop.time()
+            move.tell(_report(sample))
         if loop.time() - said_at >= SAY_S:
             said_at = loop.time()
             move.say(_words(sample))
+        await steering.take(sample)
+
+
+async def _turn(move: Move, wait_s: float) -> None:
+    """Until the next sample is due: at once where a pass begins."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await move.turned.wait()
+    except TimeoutError:
+        return
+    move.turned.clear()
 
 
 def _report(sample: Progress) -> Sampled:
@@ -75,6 +92,8 @@ def _report(sample: Progress) -> Sampled:
         dirty_rate=sample.dirty_rate,
         iteration=sample.iteration,
         elapsed_ms=sample.elapsed_ms,
+        throttle=sample.throttle,
+        postcopy_requests=sample.postcopy_requests,
     )
 
 
@@ -101,6 +120,9 @@ async def _listen(move: Move, end: End) -> None:
 
 
 def _note(move: Move, end: End, event: Lifecycle) -> None:
+    if event.change is Change.ITERATED:
+        move.turned.set()
+        return
     move.changed.set()
     match event.change:
         case Change.SUSPENDED if end is move.source:
@@ -124,6 +146,16 @@ async def _obey(move: Move) -> None:
                 return
             if seen.job is not Job.NONE:
                 await _abort(move, seen)
+        await asyncio.sleep(SAMPLE_S / 2)
+
+
+async def _abandon(move: Move) -> None:
+    """What does not end by itself is aborted, again until it is over; never in post-copy."""
+    await move.abandoned.wait()
+    while True:
+        seen = await move.source.look(move.plan.domain)
+        if seen is not None and seen.job is not Job.NONE and seen.reason not in _POST_COPY:
+            await _abort(move, seen)
         await asyncio.sleep(SAMPLE_S / 2)
 
 

@@ -15,7 +15,7 @@ from app.controllers.birth import Birth
 from app.controllers.documents import domain_uuid, key_of
 from app.controllers.events import Recorder
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.messages import Arrived, Holding, Sampled, Started
+from app.controllers.migration.messages import Arrived, Holding, Sampled, Started, Steered
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.progress import shown
 from app.controllers.pods import MIGRATION_CONTAINER
@@ -41,12 +41,13 @@ class _Unwritten:
     lines: list[tuple[datetime, str]] = field(default_factory=list)
     sampled: Sampled | None = None
     started: Started | None = None
+    steered: Steered | None = None
     arrived: Arrived | None = None
     holding: Holding | None = None
 
     @property
     def about_migration(self) -> bool:
-        return any(said is not None for said in (self.sampled, self.started, self.arrived, self.holding))
+        return any(said is not None for said in (self.sampled, self.started, self.steered, self.arrived, self.holding))
 
 
 class Ledger:
@@ -66,12 +67,15 @@ class Ledger:
         self._unwritten.lines.append((datetime.now(UTC), text))
         self._heard.set()
 
-    def note(self, report: Sampled | Started | Arrived | Holding) -> None:
+    def note(self, report: Sampled | Started | Steered | Arrived | Holding) -> None:
         match report:
             case Sampled():
                 self._unwritten.sampled = report
             case Started():
                 self._unwritten.started = report
+                self._urgent.set()
+            case Steered():
+                self._unwritten.steered = report
                 self._urgent.set()
             case Arrived():
                 self._unwritten.arrived = report
@@ -205,6 +209,8 @@ def _heard(migration: Document, heard: _Unwritten, now: str) -> Document:
     status = changed.setdefault("status", {})
     if heard.sampled is not None:
         status["progress"] = shown(heard.sampled, status.get("progress") or {})
+    if heard.steered is not None:
+        status.setdefault("migrationState", {})["mode"] = heard.steered.mode.value
     if heard.started is not None and heard.started.autostart:
         status.setdefault("migrationState", {})["autostart"] = True
     if heard.arrived is not None:

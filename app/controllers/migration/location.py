@@ -11,7 +11,8 @@ so that nobody may act but an operator. "Surely nowhere else": PERSIST_DEST was 
 |-------------------------------|-----------------------------------------|------------------------------------------------------|
 | off                           | runs, any reason                        | ON_TARGET                                            |
 | unreachable                   | runs, not in post-copy                  | ON_TARGET                                            |
-| any, with a job on either side | any; one of them failed in post-copy   | HOLD: to be recovered                                |
+| PAUSED, failed in post-copy    | runs or PAUSED in post-copy, or failed | BROKEN, recover                                      |
+| any, with a job on either side | any; one of them failed in post-copy   | HOLD                                                 |
 | any, with a job on either side | any; one of them in post-copy          | POST_COPY, wait                                      |
 | PAUSED/MIGRATION, with a job on either side | any                       | SWITCHOVER, wait                                     |
 | any, with a job on either side | any                                    | IN_PROGRESS, wait                                    |
@@ -22,7 +23,7 @@ so that nobody may act but an operator. "Surely nowhere else": PERSIST_DEST was 
 | runs                          | PAUSED or CRASHED, not ours             | ON_SOURCE: not this migration's to touch             |
 | runs                          | PAUSED, ours, never ran                 | ORPHAN_INCOMING, destroy target                      |
 | runs                          | PAUSED or CRASHED, ours, has run        | SPLIT                                                |
-| PAUSED in post-copy           | runs or PAUSED in post-copy             | POST_COPY, wait; either failed in it: HOLD           |
+| PAUSED in post-copy           | runs or PAUSED in post-copy             | POST_COPY, wait; the target failed in it: HOLD       |
 | PAUSED in post-copy           | any other                               | HOLD                                                 |
 | PAUSED                        | unreachable                             | HOLD                                                 |
 | PAUSED                        | runs, ours, not in post-copy            | ON_TARGET, destroy source                            |
@@ -69,6 +70,8 @@ class Verdict(StrEnum):
     """The source is paused and the target takes over: a matter of seconds, in which both may look alive."""
     POST_COPY = "post-copy"
     """The guest runs on the target and still fetches memory: nothing may end the source."""
+    BROKEN = "broken"
+    """Post-copy broke: neither host alone has the whole guest. It is recovered; the source is never resumed or ended."""
     ON_SOURCE = "on-source"
     """Failed, never started or cancelled. The guest is where it was."""
     ON_TARGET = "on-target"
@@ -99,6 +102,8 @@ class Action(StrEnum):
     DESTROY_SOURCE = "destroy-source"
     """Of a copy that does not run: `destroy(…, unless_running=True)`."""
     RESUME_SOURCE = "resume-source"
+    RECOVER = "recover"
+    """Go on with the post-copy that broke; again, if that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,8 @@ _ORPHAN: _Row = (
 
 
 def _rule(source: Domain | None, target: Domain | None, facts: Facts) -> _Row:
+    if _is_broken(source, target):
+        return (Verdict.BROKEN, Action.RECOVER, _BROKEN)
     if (source is None or source.state in OFF) and target is not None and target.state in RUNS:
         return _runs_on_target_only(source, target)
     if _has_job(source) or _has_job(target):
@@ -174,6 +181,17 @@ def _rule(source: Domain | None, target: Domain | None, facts: Facts) -> _Row:
             return _source_off(source, target, facts)
         case _:
             assert_never(source.state)
+
+
+def _is_broken(source: Domain | None, target: Domain | None) -> bool:
+    """The source says so first: the target's QEMU may wait for pages for long."""
+    return (
+        source is not None
+        and (source.state, source.reason) == (State.PAUSED, Reason.POSTCOPY_FAILED)
+        and target is not None
+        and (target.state in RUNS or target.state is State.PAUSED)
+        and target.reason in _POST_COPY
+    )
 
 
 def _runs_on_target_only(source: Domain | None, target: Domain) -> _Row:

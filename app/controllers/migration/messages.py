@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from app.kinds.migration import Mode
 from app.machinery.objects import Document, Wire
 
 
@@ -21,6 +22,15 @@ class Cancel(Wire):
     """Worker → process: give the migration up, if it is not too late."""
 
     kind: Literal["cancel"] = "cancel"
+
+
+class Retuned(Wire):
+    """Worker → process: what may be changed on the way, as it is now."""
+
+    kind: Literal["retuned"] = "retuned"
+    bandwidth: int | None = None
+    """Bytes per second; None is no cap."""
+    max_downtime_ms: int
 
 
 class Alive(Wire):
@@ -40,6 +50,8 @@ class Sampled(Wire):
     dirty_rate: int
     iteration: int
     elapsed_ms: int
+    throttle: int = 0
+    postcopy_requests: int = 0
 
 
 class Started(Wire):
@@ -49,6 +61,13 @@ class Started(Wire):
     at: str
     autostart: bool = False
     """That flag of an adopted guest was taken off, to be given back."""
+
+
+class Steered(Wire):
+    """Process → worker: how the memory moves from now on."""
+
+    kind: Literal["steered"] = "steered"
+    mode: Mode
 
 
 class Arrived(Wire):
@@ -72,8 +91,8 @@ class Ended(Wire):
     result: Document
 
 
-Order = Renewed | Cancel
-Report = Alive | Sampled | Started | Arrived | Holding | Ended
+Order = Renewed | Cancel | Retuned
+Report = Alive | Sampled | Started | Steered | Arrived | Holding | Ended
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

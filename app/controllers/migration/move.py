@@ -62,6 +62,15 @@ class Move:
         """libvirt was asked to move the guest, by this process."""
         self.quiet = job.fresh
         """No former process's call can be obeyed any more: what the hosts say is so, stays so."""
+        self.turned = asyncio.Event()
+        """A pass over the guest's memory has begun."""
+        self.copying = False
+        """Bytes of the guest have left the source."""
+        self.post_copy = job.plan.post_copy
+        """Allowed, and not known to be beyond the hosts."""
+        self.abandoned = asyncio.Event()
+        """The copy is to be aborted, for that code and reason."""
+        self.abandoned_with: tuple[ExitCode, str] | None = None
         self.mark = Mark(
             store=plan.store, vm=plan.vm, migration=plan.migration_uid, attempt=plan.attempt, adopted=plan.adopted
         )
@@ -85,6 +94,13 @@ class Move:
             self.arrived = stamp()
             self.say(f"the guest runs on {self.target.node}")
             self.tell(Arrived(at=self.arrived))
+
+    def abandon(self, code: ExitCode, why: str) -> None:
+        """Once."""
+        if self.abandoned_with is None:
+            self.abandoned_with = code, why
+            self.say(f"given up: {why}")
+            self.abandoned.set()
 
     def hold(self, why: str) -> None:
         """Nobody can say where the guest is; an empty reason ends it. Said when it changes."""

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
 from app.controllers.documents import domain_uuid, is_over
-from app.controllers.migration.decide import Patience, Room, RunSeen, Seen, VMSeen
+from app.controllers.migration.avoid import BREAKER, Breaker, Excluded, broken_pairs, choices, place_first
+from app.controllers.migration.deadlines import Patience
+from app.controllers.migration.decide import Room, RunSeen, Seen, Terms, VMSeen, is_resting, is_retrying
 from app.controllers.migration.options import DEFAULTS, Options, Resolved
+from app.controllers.migration.plan import Plan
+from app.controllers.migration.tuning import retuned
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
-from app.controllers.placement.pipeline import Placement, place
+from app.controllers.placement.pipeline import Placement
 from app.controllers.placement.reservations import requests_of
-from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity, tolerations
+from app.controllers.pods import is_finished, is_launcher_of, is_leaving, is_target_of, node_affinity, tolerations
 from app.kinds import POD, VIRTUAL_MACHINE
-from app.kinds.migration import ConditionType, MigrationOptions, MigrationStatus, Phase, Priority
+from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
+from app.kinds.migration_options import MigrationConfiguration, MigrationOptions
 from app.kinds.node import DEFAULT_WORKERS, SPARE_WORKERS
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
 
-WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
+_WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,21 @@ def status_of(migration: Document) -> MigrationStatus:
     return MigrationStatus.read(migration.get("status") or {})
 
 
+def is_waiting(status: MigrationStatus) -> bool:
+    """It looks for a place, for the first time or for a further attempt."""
+    return status.phase in _WAITING or (status.phase is Phase.RUNNING and is_retrying(status))
+
+
+def terms_of(migration: Document) -> Terms:
+    spec = migration["spec"]
+    deadline = spec.get("activeDeadlineSeconds")
+    return Terms(
+        cancel=bool(spec.get("cancel")),
+        deadline=None if deadline is None else timedelta(seconds=deadline),
+        further_attempts=spec.get("backoffLimit") or 0,
+    )
+
+
 def vm_name(migration: Document) -> str:
     return str(migration["spec"]["selector"]["name"])
 
@@ -98,6 +118,8 @@ async def observe(
     limits: Limits,
     patience: Patience,
     defaults: MigrationOptions = DEFAULTS,
+    breaker: Breaker = BREAKER,
+    held_told: datetime | None = None,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
     told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
@@ -116,12 +138,15 @@ async def observe(
         vm=_vm_seen(guest),
         run=_run_seen(runs),
         patience=patience,
+        wished=_wished(migration, status, runs),
+        terms=terms_of(migration),
+        held_told=held_told,
     )
     scene = Scene(migration, guest, runs, seen)
-    if status.phase not in WAITING or guest is None:
+    if not is_waiting(status) or guest is None:
         return scene
     others = await _unfinished(tx, key, told, now)
-    return await _compared(tx, scene, guest, others, limits, Options(tx, defaults))
+    return await _compared(tx, scene, guest, others, limits, Options(tx, defaults), breaker)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -142,7 +167,13 @@ def is_current(pod: Document, guest: Guest) -> bool:
 
 
 async def _compared(
-    tx: Transaction, scene: Scene, guest: Guest, others: _Others, limits: Limits, options: Options
+    tx: Transaction,
+    scene: Scene,
+    guest: Guest,
+    others: _Others,
+    limits: Limits,
+    options: Options,
+    breaker: Breaker,
 ) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
@@ -155,7 +186,11 @@ async def _compared(
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
     tally = await _tally(tx, unfinished, limits)
-    room, need = await _room(tx, guest, need, others.earlier, tally, options)
+    broken = broken_pairs(await tx.failed_runs(breaker.window), breaker)
+    copies = await _copies(tx, scene.migration) if scene.runs else ()
+    needs = choices(need, scene.runs, copies, broken.get(guest.node, {}))
+    shared = _Shared(broken, options, scene.seen.now)
+    room, need = await _room(tx, guest, needs, others.earlier, tally, shared)
     return replace(scene, need=need, options=resolved, seen=replace(scene.seen, room=room))
 
 
@@ -189,7 +224,7 @@ def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
         ),
         affinity=node_affinity(vm),
         tolerations=tolerations(vm),
-        host=guests.moving_needs(vm),
+        host=guests.moving_needs(vm, copying=options.copies),
         encrypted=options.must_encrypt,
         source=guest.node,
     )
@@ -245,39 +280,58 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
     return any(c.type is ConditionType.HELD and c.status == "True" for c in status.conditions)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is judged alike for every Migration that waits."""
+
+    broken: Mapping[str, Excluded]
+    """By source: nodes that fail everybody."""
+    options: Options
+    now: datetime
+
+
+async def _copies(tx: Transaction, migration: Document) -> Collection[str]:
+    """Nodes of which an earlier attempt left the reservation, because nobody could say that they hold no copy."""
+    pods = (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items
+    return {pod.document["spec"]["nodeName"] for pod in pods if is_target_of(pod.document, migration)}
+
+
 async def _room(
-    tx: Transaction, guest: Guest, need: Need, earlier: Sequence[Document], tally: _Tally, options: Options
+    tx: Transaction, guest: Guest, needs: Sequence[Need], earlier: Sequence[Document], tally: _Tally, shared: _Shared
 ) -> tuple[Room, Need]:
     if tally.cluster_full or tally.source_full(guest.node):
-        return _full(guest, tally), need
+        return _full(guest, tally), needs[0]
     fleet = await fleet_of(tx)
     for other in earlier:
-        fleet = await _served(tx, other, fleet, tally, options)
+        if not is_resting(status_of(other), shared.now):
+            fleet = await _served(tx, other, fleet, tally, shared)
         if tally.cluster_full:
             break
-    need = replace(need, origin=fleet.view(guest.node))
+    needs = [replace(need, origin=fleet.view(guest.node)) for need in needs]
     if tally.cluster_full or tally.source_full(guest.node, fleet):
-        return _full(guest, tally, fleet), need
-    return Room(place(need, fleet), targets_full=tally.targets_full(fleet)), need
+        return _full(guest, tally, fleet), needs[0]
+    return Room(place_first(needs, fleet), targets_full=tally.targets_full(fleet)), needs[0]
 
 
 def _full(guest: Guest, tally: _Tally, fleet: Fleet | None = None) -> Room:
     return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node, fleet))
 
 
-async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally, options: Options) -> Fleet:
+async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally, shared: _Shared) -> Fleet:
     """The fleet after that Migration, which comes first, has taken its place, if it can start now."""
-    if is_leaving(other) or status_of(other).phase not in WAITING:
+    if is_leaving(other) or not is_waiting(status_of(other)):
         return fleet
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
     if guest is None or not guest.can_move or tally.source_full(guest.node, fleet):
         return fleet
-    resolved = await options.of(other, guest.vm)
+    resolved = await shared.options.of(other, guest.vm)
     try:
         need = replace(need_of(other, guest, resolved), origin=fleet.view(guest.node))
     except Contradiction:
         return fleet
-    target = Room(place(need, fleet), targets_full=tally.targets_full(fleet)).target
+    runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status_of(other)) else ()
+    needs = choices(need, runs, (), shared.broken.get(guest.node, {}))
+    target = Room(place_first(needs, fleet), targets_full=tally.targets_full(fleet)).target
     if target is None:
         return fleet
     tally.take(guest.node, target)
@@ -328,9 +382,26 @@ def bound_by(vm: Document) -> str | None:
     return f"{told.get('message')} ({told.get('reason')})" if told.get("status") == "False" else None
 
 
+def _wished(migration: Document, status: MigrationStatus, runs: Sequence[Run]) -> MigrationConfiguration | None:
+    state = status.migration_state
+    if status.phase is not Phase.RUNNING or state is None or state.migration_configuration is None or not runs:
+        return None
+    plan = Plan.read(max(runs, key=lambda run: run.attempt).plan)
+    return retuned(state.migration_configuration, migration["spec"].get("options") or {}, plan.granted)
+
+
 def _run_seen(runs: Sequence[Run]) -> RunSeen | None:
     if not runs:
         return None
     last = max(runs, key=lambda run: run.attempt)
     code = last.exit_code if last.state is RunState.FINISHED else None
-    return RunSeen(last.id, last.source, last.target, last.cancelled, code, last.result)
+    return RunSeen(
+        last.id,
+        last.source,
+        last.target,
+        last.cancelled,
+        code,
+        last.result,
+        last.attempt,
+        last.state is not RunState.WAITING,
+    )

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.controllers.migration.plan import Granted
+from app.controllers.migration.tuning import compatible, granted
 from app.controllers.placement.nodes import has_certificates
 from app.kinds import MIGRATION_POLICY, NAMESPACE
-from app.kinds.migration import MigrationConfiguration, MigrationOptions, Tls
+from app.kinds.migration_options import CopyStorage, MigrationConfiguration, MigrationOptions, Tls
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Scope, Transaction
 
-DEFAULTS = MigrationOptions(tls=Tls.PREFERRED)
+DEFAULTS = MigrationOptions.read(
+    {
+        "tls": Tls.PREFERRED.value,
+        "maxDowntimeMs": 300,
+        "completionTimeoutPerGiB": 150,
+        "progressTimeout": 150,
+        "allowAutoConverge": False,
+        "allowPostCopy": False,
+        "allowWorkloadDisruption": False,
+        "parallelConnections": 0,
+    }
+)
 """Where nobody says anything."""
 
 
@@ -21,10 +34,17 @@ class Resolved:
 
     configuration: MigrationConfiguration
     policy: str | None = None
+    granted: Granted = field(default_factory=Granted)
+    """What there would be without the Migration's own wishes, of what it may change on the way."""
 
     @property
     def must_encrypt(self) -> bool:
         return self.configuration.tls is Tls.REQUIRED
+
+    @property
+    def copies(self) -> bool:
+        """Disks that only the source reaches are copied."""
+        return self.configuration.copy_storage is not CopyStorage.NEVER
 
     def encrypts(self, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
         """Given the annotations of both Nodes."""
@@ -39,9 +59,11 @@ def resolve(
     """`own` is the Migration's spec.options; `vm` and `namespace` are the labels that policies select by."""
     policy = applicable(policies, vm, namespace)
     meant = {} if policy is None else {key: value for key, value in policy["spec"].items() if key != "selectors"}
-    said = defaults.dump() | meant | {key: value for key, value in own.items() if value is not None}
+    given = defaults.dump() | meant
+    said = given | {key: value for key, value in own.items() if value is not None}
     name = None if policy is None else str(policy["metadata"]["name"])
-    return Resolved(MigrationConfiguration.read(said), name)
+    back = granted(MigrationConfiguration.read(given))
+    return Resolved(compatible(MigrationConfiguration.read(said)), name, back)
 
 
 def applicable(
@@ -70,7 +92,8 @@ class Options:
         """As it was frozen when the Migration first started; before that, as it is now."""
         state = (migration.get("status") or {}).get("migrationState") or {}
         if frozen := state.get("migrationConfiguration"):
-            return Resolved(MigrationConfiguration.read(frozen), state.get("migrationPolicyName"))
+            configuration = MigrationConfiguration.read(frozen)
+            return Resolved(configuration, state.get("migrationPolicyName"), granted(configuration))
         if self._policies is None:
             listed = await self._tx.list(Scope(MIGRATION_POLICY.resource))
             self._policies = [stored.document for stored in listed.items]

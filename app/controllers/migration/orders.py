@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.controllers.migration.messages import Cancel, Order, Renewed
+from app.controllers.migration.messages import Cancel, Order, Renewed, Retuned
 
 Clock = Callable[[], float]
 
@@ -38,6 +38,8 @@ class Orders:
 
     def __init__(self, bounds: Bounds, clock: Clock = boottime) -> None:
         self.cancelled = asyncio.Event()
+        self.retuned: Retuned | None = None
+        """What was changed on the way; None is as planned."""
         self._bounds = bounds
         self._deadline_s = bounds.deadline_s
         self._renewed = asyncio.Event()
@@ -50,6 +52,8 @@ class Orders:
                 self._renewed.set()
             case Cancel():
                 self.cancelled.set()
+            case Retuned():
+                self.retuned = order
 
     def require(self) -> None:
         """Raises LeaseLapsed unless enough of the lease is left for one verb, now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from app.hypervisor.base import Compression
 from app.machinery.objects import Wire
 
 
@@ -13,6 +14,23 @@ class Place(Wire):
     node: str
     uri: str
     """As the workers reach it."""
+
+
+class Granted(Wire):
+    """By the policy that fitted best, and the settings."""
+
+    bandwidth: int | None = None
+    max_downtime_ms: int = 300
+
+
+class Copy(Wire):
+    """A disk that only the source reaches, unless libvirt knows better: copied into a new file on the target."""
+
+    disk: str
+    """As the guest sees it: vda."""
+    format: str
+    source_path: str
+    target_path: str
 
 
 class Plan(Wire):
@@ -32,7 +50,22 @@ class Plan(Wire):
     migration_uri: str | None = None
     bandwidth: int | None = None
     """Bytes per second; None is no cap."""
+    max_downtime_ms: int = 300
+    completion_s_per_gib: int = 150
+    progress_s: int = 150
+    auto_converge: bool = False
+    post_copy: bool = False
+    disruption: bool = False
+    parallel_connections: int = 0
+    compression: Compression | None = None
+    memory: int = 0
+    """Bytes of the guest."""
+    granted: Granted = Granted()
+    """What may be changed on the way, as it would be without the Migration's own wishes."""
     unsafe: bool = False
+    copies: tuple[Copy, ...] = ()
+    disks_uri: str | None = None
+    """Where the target listens for them; None lets libvirt choose."""
     tls: bool = False
     """The stream between the two hosts is encrypted."""
     tls_name: str | None = None

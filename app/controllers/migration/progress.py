@@ -19,6 +19,10 @@ def shown(sample: Sampled, before: Document) -> Document:
         "iteration": sample.iteration,
         "elapsedMs": sample.elapsed_ms,
     }
+    if sample.throttle:
+        progress["cpuThrottlePercent"] = sample.throttle
+    if sample.postcopy_requests:
+        progress["postCopyRequests"] = sample.postcopy_requests
     gain = sample.memory_rate - sample.dirty_rate
     if gain > 0:
         progress["etaSeconds"] = sample.remaining // gain

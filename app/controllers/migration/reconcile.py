@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,17 +15,21 @@ from app.controllers.documents import is_over, key_of
 from app.controllers.events import Recorder
 from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
-from app.controllers.loop import Loop, Source
+from app.controllers.loop import Clock, Loop, Source
+from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.commit import Committer
-from app.controllers.migration.decide import Conclude, Patience, decide
+from app.controllers.migration.deadlines import Patience
+from app.controllers.migration.decide import HELD, Conclude, Tell, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
-from app.controllers.migration.observe import WAITING, Limits, guest_of, observe, status_of, vm_name
+from app.controllers.migration.observe import Limits, guest_of, is_waiting, observe, status_of, vm_name
 from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
+from app.controllers.pods import is_target_of
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
-from app.kinds.migration import FINAL, MigrationOptions
+from app.kinds.migration import FINAL
+from app.kinds.migration_options import MigrationOptions
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import (
@@ -54,6 +59,7 @@ class MigrationConfig:
 
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    breaker: Breaker = field(default_factory=Breaker)
     defaults: MigrationOptions = DEFAULTS
     """Options of Migrations that neither they nor a policy name."""
 
@@ -61,18 +67,29 @@ class MigrationConfig:
 class MigrationController:
     """Takes every Migration to its end, while this process leads. `keeper` is the process's only one and runs elsewhere."""
 
-    def __init__(self, store: Store, keeper: LeaseKeeper, config: MigrationConfig | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keeper: LeaseKeeper,
+        config: MigrationConfig | None = None,
+        *,
+        birth: Birth | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._store = store
         self._keeper = keeper
         self._config = config or MigrationConfig()
+        self._birth = birth
+        self._clock = clock
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             try:
                 async with self._keeper.hold(LEADS) as held:
-                    reconciler = Reconciler(self._store, held, self._config)
-                    await Loop("migration", self._store, reconciler.sources(), reconciler.reconcile).run()
+                    reconciler = Reconciler(self._store, held, self._config, self._birth)
+                    sources, clock = reconciler.sources(), self._clock
+                    await Loop("migration", self._store, sources, reconciler.reconcile, clock=clock).run()
             except LeaseLost:
                 log.warning("no longer reconciling migrations", holder=self._keeper.holder)
 
@@ -90,6 +107,9 @@ class Reconciler:
         self._unfinished: dict[Key, str] = {}
         """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
         Whether it still is, is read each time."""
+
+        self._held_told: dict[Key, datetime] = {}
+        """When an Event last said that a Migration is held: a new leader says it again."""
 
         self._uids: dict[Key, set[str]] = {}
         """Of the Migrations of each name that ever had pods, as far as the watch told."""
@@ -118,40 +138,57 @@ class Reconciler:
             self._unfinished.pop(key, None)
             return await self._abandoned(key)
         status = status_of(document)
+        if status.phase in FINAL:
+            self._held_told.pop(key, None)
         if status.phase in FINAL and names.MIGRATION_FINALIZER not in document["metadata"].get("finalizers", ()):
             self._unfinished.pop(key, None)
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
         config = self._config
-        async with self._store.transaction(serial=status.phase in WAITING) as tx:
+        async with self._store.transaction(serial=is_waiting(status)) as tx:
             self._fence(tx)
             scene = await observe(
-                tx, key, tuple(self._unfinished), self._birth.now(), config.limits, config.patience, config.defaults
+                tx,
+                key,
+                tuple(self._unfinished),
+                self._birth.now(),
+                config.limits,
+                config.patience,
+                config.defaults,
+                config.breaker,
+                self._held_told.get(key),
             )
             decision = decide(scene.seen)
             await self._committer.commit(tx, scene, decision)
+        if any(isinstance(effect, Tell) and effect.reason == HELD for effect in decision.effects):
+            self._held_told[key] = scene.seen.now
         if decision.status.phase is not scene.seen.status.phase:
             log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
         return decision.again
 
     async def _release(self, migration: Document) -> Outcome:
-        """A target's pod that stayed because its host was away goes when that host has answered for a while: an incoming
-        copy does not outlive its connection to the source for so long."""
+        """The targets' pods that stayed because their hosts were away go when those hosts have answered for a while: an
+        incoming copy does not outlive its connection to the source for so long. Not the one where the guest arrived."""
         state = status_of(migration).migration_state
-        if state is None or not state.failed or not state.target_pod or not state.end_timestamp:
+        if state is None or not state.target_pod or not state.end_timestamp:
             return SETTLED
+        arrived = "" if state.failed else state.target_node
+        over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
+        waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)
-            try:
-                pod = (await tx.get(Key(POD.resource, migration["metadata"]["namespace"], state.target_pod))).document
-            except NotFound:
-                return SETTLED
-            over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
-            if over_s < RELEASE_S or not await _answers(tx, state.target_node or ""):
-                return Again(RELEASE_S / 6)
-            self._committer.remove(tx, pod)
-        return SETTLED
+            for stored in (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items:
+                if not is_target_of(stored.document, migration):
+                    continue
+                node = stored.document["spec"]["nodeName"]
+                if node == arrived:
+                    continue
+                if over_s < RELEASE_S or not await _answers(tx, node):
+                    waits = True
+                else:
+                    self._committer.remove(tx, stored.document)
+        return Again(RELEASE_S / 6) if waits else SETTLED
 
     async def _abandoned(self, key: Key) -> Outcome:
         """Its object was taken away by force: what runs is cancelled, and what ended is tidied."""

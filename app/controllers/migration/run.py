@@ -11,6 +11,10 @@ However the call ended, only the hosts say what became of the guest. While they 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from app.controllers.migration.copies import with_disks
+from app.controllers.migration.destination import destination
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.follow import followed
 from app.controllers.migration.job import Job
@@ -19,7 +23,8 @@ from app.controllers.migration.move import Move, Outcome, Say, Tell, stamp
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.prepare import prepare
 from app.controllers.migration.settle import settle
-from app.hypervisor.base import Destination, HypervisorError, Hypervisors
+from app.hypervisor.base import Destination, HypervisorError, Hypervisors, MigrationFailed, State
+from app.hypervisor.base import Job as HostJob
 
 
 async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> Outcome:
@@ -53,19 +58,35 @@ async def _copy(move: Move) -> Outcome:
 
 
 async def _call(move: Move) -> None:
-    plan = move.plan
-    to = Destination(
-        plan.peer_uri,
-        plan.migration_uri,
-        bandwidth=plan.bandwidth,
-        unsafe=plan.unsafe,
-        tls=plan.tls,
-        tls_name=plan.tls_name,
-    )
+    to = destination(move.plan)
     move.called = True
     move.tell(Started(at=stamp(), autostart=move.mark.autostart))
+
+    async def send(there: Destination) -> None:
+        await _send(move, there)
+
     try:
-        await move.source.ask(lambda host: host.migrate(plan.domain, to, still=move.orders.require))
+        await with_disks(move, to, send)
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")
+
+
+async def _send(move: Move, to: Destination) -> None:
+    try:
+        await move.source.ask(lambda host: host.migrate(move.plan.domain, to, still=move.orders.require))
+    except MigrationFailed as error:
+        if not to.post_copy or not await _may_lack_post_copy(move):
+            raise
+        move.say(f"{error.text}: once more, without post-copy, which the hosts' QEMU may not be allowed to do")
+        move.post_copy = False
+        await _send(move, replace(to, post_copy=False))
+
+
+async def _may_lack_post_copy(move: Move) -> bool:
+    """libvirt has no code for that: it failed before anything moved, and both hosts say so."""
+    if move.copying or move.orders.cancelled.is_set():
+        return False
+    source, target = await move.look()
+    stayed = source is not None and source.state in (State.RUNNING, State.PAUSED) and source.job is HostJob.NONE
+    return stayed and target is not None and target.state is State.ABSENT

@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import replace
 from typing import assert_never
 
+from app.controllers.migration.copies import were_copied
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.location import Action, Facts, Ruling, Verdict, location
 from app.controllers.migration.move import Move, Outcome
+from app.controllers.migration.recovery import Recovery, recovering
 from app.hypervisor.base import (
     Busy,
     Completed,
@@ -34,6 +36,11 @@ NOT_BEGUN = None
 
 async def settle(move: Move) -> Outcome | None:
     """Returns when the guest's place is known, or NOT_BEGUN."""
+    async with recovering(move) as recovery:
+        return await _until_known(move, recovery)
+
+
+async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
     loop = asyncio.get_running_loop()
     since_s, last = loop.time(), None
     while True:
@@ -45,13 +52,19 @@ async def settle(move: Move) -> Outcome | None:
             ruling = location(source, target, replace(facts, nowhere_else=True))
         if ruling.verdict is not last:
             since_s, last = loop.time(), ruling.verdict
-        if ruling.action not in (Action.NONE, Action.WAIT):
+        if ruling.action not in (Action.NONE, Action.WAIT, Action.RECOVER):
             await _act(move, ruling.action)
             continue
         match ruling.verdict:
             case Verdict.IN_PROGRESS:
                 move.hold("")
-            case Verdict.SWITCHOVER | Verdict.POST_COPY:
+            case Verdict.POST_COPY:
+                _notice(move, target)
+                move.hold("")
+            case Verdict.BROKEN:
+                move.hold(ruling.why)
+                await recovery.attempt()
+            case Verdict.SWITCHOVER:
                 _notice(move, target)
                 move.hold(ruling.why if loop.time() - since_s > PATIENCE_S else "")
             case Verdict.HOLD | Verdict.SPLIT:
@@ -119,7 +132,7 @@ async def _send(move: Move, end: End, action: Action) -> None:
             await end.ask(lambda host: host.destroy(domain, unless_running=True))
         case Action.RESUME_SOURCE:
             await end.ask(lambda host: host.resume(domain))
-        case Action.NONE | Action.WAIT:
+        case Action.NONE | Action.WAIT | Action.RECOVER:
             raise AssertionError(f"BUG: {action} is nothing to send")
 
 
@@ -143,6 +156,7 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
     if source is not None and source.autostart:
         await _disarm(move)
     stats = await _statistics(move)
+    copied = await _disks_copied(move)
     downtime = None if stats is None else stats.downtime_ms
     message = ruling.why if downtime is None else f"{ruling.why}; it was stopped for {downtime} ms"
     return move.ended(
@@ -151,8 +165,18 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
         downtimeMs=downtime,
         totalBytes=None if stats is None else stats.total,
         iterations=None if stats is None else stats.iterations,
+        disksCopied=copied,
         evidence=_evidence(source, target),
     )
+
+
+async def _disks_copied(move: Move) -> bool | None:
+    """None where nobody can say: then no file is taken for left behind."""
+    try:
+        return await were_copied(move)
+    except HypervisorError as error:
+        move.say(f"{move.target.node} does not say which files the guest uses: {error.text}")
+        return None
 
 
 async def _disarm(move: Move) -> None:
@@ -187,8 +211,7 @@ async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Dom
         return NOT_BEGUN
     if target is not None and target.state is State.SHUTOFF and move.is_marked(target):
         await _undefine(move)
-    code = _why_stayed(move, target)
-    said = "" if code is ExitCode.CANCELLED or move.error is None else move.error.text
+    code, said = _why_stayed(move, target)
     return move.ended(code, said, evidence=evidence, targetFree=ruling.target_free)
 
 
@@ -198,10 +221,16 @@ def _was_never_begun(move: Move, source: Domain | None) -> bool:
     return not move.fresh and not move.called and unmarked and not move.orders.cancelled.is_set()
 
 
-def _why_stayed(move: Move, target: Domain | None) -> ExitCode:
-    """Cancelled is judged by the wish and the place, never by libvirt's code: a cut network has many."""
+def _why_stayed(move: Move, target: Domain | None) -> tuple[ExitCode, str]:
+    """Cancelled and given up are judged by the wish and the place, never by libvirt's code: a cut network has many."""
     if move.orders.cancelled.is_set():
-        return ExitCode.CANCELLED
+        return ExitCode.CANCELLED, ""
+    if move.abandoned_with is not None:
+        return move.abandoned_with
+    return _what_failed(move, target), "" if move.error is None else move.error.text
+
+
+def _what_failed(move: Move, target: Domain | None) -> ExitCode:
     match move.error:
         case Incompatible():
             return ExitCode.INCOMPATIBLE

@@ -12,7 +12,7 @@ from app.controllers.birth import Birth
 from app.controllers.migration.exit_codes import known
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
-from app.controllers.migration.messages import Alive, Cancel, Ended, Renewed
+from app.controllers.migration.messages import Alive, Cancel, Ended, Renewed, Retuned
 from app.controllers.migration.nursery import Child, Nursery
 from app.controllers.migration.orders import Bounds, boottime
 from app.controllers.migration.plan import Plan
@@ -174,6 +174,7 @@ class Supervision:
             self._deadline_s = asked_s + self._tenure.lease_s
             if self._child is not None:
                 self._child.send(Renewed(deadline_s=self._deadline_s))
+                self._child.send(_tuning(self._run))
                 if self._run.cancelled:
                     self._child.send(Cancel())
 
@@ -203,6 +204,11 @@ class Supervision:
                 await self._store.runs.extend(self._run.id, self._run.token, past)
         except (LeaseLost, Unavailable, TimeoutError) as error:
             log.warning("run not handed over; its lease will lapse", run=self.run_id, error=str(error))
+
+
+def _tuning(run: Run) -> Retuned:
+    plan = Plan.read(run.plan)
+    return Retuned(bandwidth=plan.bandwidth, max_downtime_ms=plan.max_downtime_ms)
 
 
 def _quiet_s(run: Run, tenure: Tenure) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.kinds import names, quantity
-from app.kinds.node import DEFAULT_WORKERS
+from app.kinds.node import DEFAULT_WORKERS, takes_no_guests
 from app.machinery.objects import Document
 
 Version = tuple[int, ...]
@@ -85,7 +85,7 @@ def node_view(node: Document) -> NodeView:
         name=name,
         labels={names.HOSTNAME: name, **(metadata.get("labels") or {})},
         ready=is_ready(node) and not metadata.get("deletionTimestamp"),
-        unschedulable=bool(spec.get("unschedulable")),
+        unschedulable=takes_no_guests(node),
         taints=tuple(
             Taint(taint.get("key", ""), taint.get("value") or "", taint.get("effect", ""))
             for taint in spec.get("taints") or ()

@@ -36,6 +36,7 @@ from app.controllers.virtualmachine.decide import (
     is_ours,
     may_be_elsewhere,
 )
+from app.controllers.virtualmachine.made import obsolete_on, without
 from app.controllers.virtualmachine.removal import forget
 from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition, without_condition
 from app.controllers.virtualmachine.schedule import phase_of
@@ -62,6 +63,7 @@ from app.store.base import Key, NotFound, Transaction
 
 log = structlog.get_logger()
 
+RETRY_DISKS_S = 10.0
 POLL_S = 1.0
 """How soon a step is looked at again that no event tells of."""
 
@@ -129,7 +131,8 @@ class NodeGuests:
         except NotFound:
             return SETTLED
         if node_of(observed.vm) != self.node:
-            return await self._tidy_moved(observed, host)
+            outcome = await self._tidy_moved(observed, host)
+            return outcome if isinstance(host, Away) else await self._tidy_disks(observed, host) or outcome
         try:
             seen = await self._see(observed, host)
             outcome = await self._act(observed, decide(seen), host)
@@ -139,6 +142,8 @@ class NodeGuests:
                 and await self._restored(observed, seen.host, host)
             ):
                 return Again(0.0)
+            if not isinstance(host, Away) and not is_leaving(observed.vm):
+                await self._tidy_disks(observed, host)
             return outcome
         except Unreachable as error:
             log.info("host does not answer", node=self.node, name=key.name, error=error.text)
@@ -220,6 +225,38 @@ class NodeGuests:
         except Unreachable:
             return SETTLED
         return SETTLED if gone else Again(2 * POLL_S)
+
+    async def _tidy_disks(self, observed: _Observed, host: Hypervisor) -> Outcome | None:
+        """
+        Remove the files here that Drover made for the guest's disks and that the guest has left, or never came to. Only while
+        no migration has it in hand, and nothing here names them. An outcome where that must be tried again.
+        """
+        paths = obsolete_on(observed.vm, self.node)
+        if not paths or observed.in_hand or self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
+            return None
+        try:
+            domain = await host.look(observed.uuid)
+            if domain.state is not State.ABSENT and await self._names(host, domain, paths):
+                return Again(RETRY_DISKS_S)
+            for path in paths:
+                with self.held.call():
+                    await host.remove_disk(path)
+        except (Unreachable, DomainGone, Refused, Busy) as error:
+            log.warning("disk not removed", node=self.node, domain=str(observed.uuid), error=error.text)
+            return Again(RETRY_DISKS_S)
+        changed = without(observed.vm, self.node, paths)
+        async with self._transaction() as tx:
+            tx.replace(key_of(VIRTUAL_MACHINE, changed), changed)
+            told = f"{', '.join(paths)} on {self.node}: Drover made it, and the guest does not need it any more"
+            await self.tools.recorder.record(tx, changed, "DiskRemoved", told)
+        return None
+
+    async def _names(self, host: Hypervisor, domain: Domain, paths: Sequence[str]) -> bool:
+        """Whether the domain here still names any of them, in whatever layer of a disk."""
+        if domain.state is State.SHUTOFF:
+            return True
+        xml = (await host.inspect(domain.uuid)).definition
+        return any(path in xml for path in paths)
 
     async def _observe(self, key: Key) -> _Observed:
         async with self.tools.store.transaction() as tx:

@@ -16,9 +16,8 @@ from app.controllers.pods import guest_need, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.removal import forget
 from app.controllers.virtualmachine.report import on_node, with_phase, with_vm_condition
-from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE
+from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.kinds.virtualmachine import ConditionType, Phase, Reason
-from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Scope, Stored, Transaction
 
@@ -119,27 +118,16 @@ class Scheduler:
             await self.tools.recorder.record(tx, vm, "FailedScheduling", message + details, "Warning")
 
     async def _leave(self, vm: Document) -> Outcome:
-        """Cancel what moves it; what has no node any more goes here, everything else by the agent of its node."""
+        """What moves it is stopped by the Migration's own controller, which keeps the record. Then what has no node any more
+        goes here, everything else by the agent of its node."""
         async with self.tools.store.transaction() as tx:
             self._fence(tx)
-            migrations = await unfinished_migrations_of(tx, vm)
-            for migration in migrations:
-                self._cancel(tx, migration)
-            if migrations:
+            if await unfinished_migrations_of(tx, vm):
                 return Again(1.0)
             if await self._has_node(tx, vm):
                 return SETTLED
             forget(tx, vm, await launchers_of(tx, vm))
         return SETTLED
-
-    def _cancel(self, tx: Transaction, migration: Document) -> None:
-        if is_leaving(migration):
-            return
-        marked = prepare_delete(MIGRATION, migration, None, now=self.tools.birth.stamp())
-        if marked is None:
-            tx.delete(key_of(MIGRATION, migration))
-        else:
-            tx.replace(key_of(MIGRATION, migration), marked)
 
     async def _has_node(self, tx: Transaction, vm: Document) -> bool:
         node = (vm.get("status") or {}).get("nodeName")

@@ -150,11 +150,11 @@ def test_a_lifted_cap_shows_what_the_link_carries() -> None:
 
 def test_what_is_changed_on_the_way_is_said_at_once() -> None:
     state, _ = run(POLICY, 500)
-    changed = replace(POLICY, bandwidth=7 * MIB, max_downtime_ms=20)
+    changed = replace(POLICY, bandwidth=7 * MIB, max_downtime_ms=5)
 
     step = steered(state, changed, Sample(seen(16, 200, 2)))
 
-    assert step.steers == (SetDowntime(20), SetBandwidth(7 * MIB))
+    assert step.steers == (SetDowntime(5), SetBandwidth(7 * MIB))
     assert steered(step.state, changed, Sample(seen(17, 200, 2))).steers == ()
 
 
@@ -163,7 +163,7 @@ def test_who_takes_over_says_everything_again() -> None:
 
     step = steered(taken_over(), policy, Sample(seen(16, 200, 2)))
 
-    assert step.steers == (SetDowntime(50), SetBandwidth(7 * MIB))
+    assert step.steers == (SetDowntime(10), SetBandwidth(7 * MIB))
 
 
 def test_not_one_byte_is_another_end_than_too_many() -> None:

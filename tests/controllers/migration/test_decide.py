@@ -10,24 +10,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.decide import (
     CancelRun,
     Conclude,
     Decision,
     Effect,
-    Patience,
     Room,
     RunSeen,
     Seen,
     StartRun,
     Tell,
+    Terms,
     VMSeen,
+    Withdraw,
     decide,
+    is_retrying,
 )
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where, known
 from app.controllers.outcome import SETTLED, Again
 from app.controllers.placement.pipeline import Placement
-from app.kinds.migration import FINAL, AbortStatus, ConditionType, MigrationStatus, Phase, Reason
+from app.kinds.migration import FINAL, AbortStatus, ConditionType, FailureClass, MigrationStatus, Phase, Reason
 from app.kinds.virtualmachine import Phase as VMPhase
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -67,6 +70,20 @@ CASES = {
         seen(vm=replace(VM, phase=VMPhase.SCHEDULED)), Phase.FAILED, Reason.VM_NOT_RUNNING, [],
     ),
     "fails for a VM that never had a node": (seen(vm=replace(VM, node="")), Phase.FAILED, Reason.VM_NOT_RUNNING, []),
+    "is cancelled while it waits by its spec": (
+        seen(Phase.PENDING, terms=Terms(cancel=True)), Phase.FAILED, Reason.CANCELLED, [],
+    ),
+    "is cancelled when its VM is deleted while it waits": (
+        seen(Phase.PENDING, vm=replace(VM, leaving=True)), Phase.FAILED, Reason.CANCELLED, [],
+    ),
+    "cancels the run of one whose spec says so": (
+        seen(Phase.RUNNING, run=STARTED, terms=Terms(cancel=True)), Phase.RUNNING, None, [CancelRun],
+    ),
+    "takes back a run that no worker claimed": (
+        seen(Phase.RUNNING, run=replace(STARTED, claimed=False), terms=Terms(cancel=True)),
+        Phase.FAILED, Reason.CANCELLED, [Withdraw, Conclude],
+    ),
+    "waits for a worker": (seen(Phase.RUNNING, run=replace(STARTED, claimed=False)), Phase.RUNNING, None, []),
     "fails for a VM that is being deleted": (seen(vm=replace(VM, leaving=True)), Phase.FAILED, Reason.VM_NOT_RUNNING, []),
     "fails for a guest that something keeps": (
         seen(vm=replace(VM, bound="the guest holds 1 device(s) of its host (HostDevices)")),
@@ -116,6 +133,25 @@ CASES = {
         f"fails with exit code {int(code)}": (finished(code), Phase.FAILED, meaning.reason, [Conclude])
         for code, meaning in MEANINGS.items() if code is not ExitCode.MOVED
     },
+    **{
+        f"{'tries again' if again else 'gives up'} after exit code {int(code)}": (
+            seen(Phase.RUNNING, run=replace(STARTED, exit_code=int(code)), terms=Terms(further_attempts=1)),
+            Phase.RUNNING if again else Phase.FAILED, None if again else MEANINGS[code].reason, [Conclude],
+        )
+        for code, again in {
+            ExitCode.FAILED: True, ExitCode.INCOMPATIBLE: True, ExitCode.TARGET_UNREACHABLE: True,
+            ExitCode.NAME_TAKEN: True, ExitCode.BUSY: True, ExitCode.SOURCE_UNREACHABLE: True,
+            ExitCode.CANCELLED: False, ExitCode.GUEST_STOPPED: False, ExitCode.LOST: False, ExitCode.NOT_STARTED: False,
+        }.items()
+    },
+    "gives up after its last attempt": (
+        seen(Phase.RUNNING, run=replace(STARTED, exit_code=64, attempt=2), terms=Terms(further_attempts=1)),
+        Phase.FAILED, Reason.MIGRATION_FAILED, [Conclude],
+    ),
+    "does not try again when it was to be stopped": (
+        seen(Phase.RUNNING, run=replace(STARTED, exit_code=64), terms=Terms(cancel=True, further_attempts=1)),
+        Phase.FAILED, Reason.MIGRATION_FAILED, [Conclude],
+    ),
     "stays Succeeded": (seen(Phase.SUCCEEDED, vm=None, deleted=True), Phase.SUCCEEDED, None, []),
     "stays Failed": (seen(Phase.FAILED, run=STARTED), Phase.FAILED, None, []),
 }  # fmt: skip
@@ -154,7 +190,7 @@ def test_waiting_for_a_full_target_does_not_count_as_unschedulable() -> None:
     full = Room(FITS, targets_full=frozenset({"node1", "node2"}))
     first = decide(seen(room=full))
 
-    later = decide(seen(room=full, status=first.status, now=NOW + timedelta(hours=2)))
+    later = decide(seen(room=full, status=first.status, now=NOW + timedelta(minutes=59)))
 
     assert (later.status.phase, reason(later)) == (Phase.SCHEDULING, Reason.WAITING_FOR_SLOT)
 
@@ -216,7 +252,83 @@ def test_every_exit_code_has_a_meaning(code: ExitCode) -> None:
     assert (MEANINGS[code].where is Where.TARGET) == (code is ExitCode.MOVED)
 
 
-World = tuple[VMSeen | None, str | None, str | None, Room, bool, ExitCode | None, int]
+FURTHER = Terms(further_attempts=2)
+
+
+def failed_once(**more: object) -> tuple[Decision, Seen]:
+    """The step in which the first of three attempts fails, and what is seen after it."""
+    observed = replace(finished(ExitCode.TARGET_UNREACHABLE, result={"message": "no answer"}), terms=FURTHER)
+    step = decide(observed)
+    return step, replace(observed, status=step.status, **more)  # type: ignore[arg-type]  # fields by name
+
+
+def test_between_two_attempts_it_is_running_and_says_what_failed() -> None:
+    step, _ = failed_once()
+
+    (retrying,) = [c for c in step.status.conditions if c.type is ConditionType.RETRYING]
+    assert (retrying.status, retrying.reason) == ("True", Reason.TARGET_UNREACHABLE)
+    assert retrying.message == "attempt 1 of 3 to node1 failed: no answer; the next in 10 s"
+    assert step.again == Again(10.0)
+    assert [effect.where for effect in step.effects if isinstance(effect, Conclude)] == [Where.SOURCE]
+
+
+def test_the_next_attempt_waits_its_time_and_begins_then() -> None:
+    _, waiting = failed_once()
+
+    early = decide(replace(waiting, now=NOW + timedelta(seconds=9)))
+    due = decide(replace(waiting, now=NOW + timedelta(seconds=10)))
+
+    assert (acts(early), early.again) == ([], Again(1.0))
+    assert (acts(due), due.status.phase, is_retrying(due.status)) == ([StartRun], Phase.RUNNING, False)
+    assert [p.phase for p in due.status.phase_transition_timestamps].count(Phase.RUNNING) <= 1
+
+
+def test_an_attempt_that_finds_no_room_stays_running() -> None:
+    _, waiting = failed_once(now=NOW + timedelta(seconds=10))
+
+    for room in (
+        Room(FITS, cluster_full=True),
+        Room(FITS, targets_full=frozenset({"node1", "node2"})),
+        Room(NONE_FITS),
+    ):
+        waits = decide(replace(waiting, room=room))
+        assert (waits.status.phase, is_retrying(waits.status), acts(waits)) == (Phase.RUNNING, True, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"deleted": True}, Reason.CANCELLED),
+        ({"terms": replace(FURTHER, cancel=True)}, Reason.CANCELLED),
+        ({"vm": replace(VM, leaving=True)}, Reason.CANCELLED),
+        ({"vm": replace(VM, phase=VMPhase.FAILED), "now": NOW + timedelta(minutes=1)}, Reason.VM_NOT_RUNNING),
+        ({"terms": replace(FURTHER, deadline=timedelta(0)), "now": NOW + timedelta(hours=1)}, Reason.DEADLINE_EXCEEDED),
+    ],
+    ids=["deleted", "cancelled", "its VM is deleted", "its VM has ended", "overdue"],
+)
+def test_one_that_is_stopped_between_two_attempts_fails_at_once(change: dict[str, object], why: Reason) -> None:
+    _, waiting = failed_once(**change)
+
+    stopped = decide(waiting)
+
+    assert (stopped.status.phase, reason(stopped), acts(stopped)) == (Phase.FAILED, why, [])
+    assert not is_retrying(stopped.status)
+
+
+def test_a_failure_says_whose_fault_it_is_and_what_would_help() -> None:
+    result = {"message": "cannot connect", "libvirtCode": 38, "libvirtText": "Connection reset by peer"}
+    step = decide(finished(ExitCode.FAILED, result=result))
+
+    state = step.status.migration_state
+    (told,) = [effect.message for effect in step.effects if isinstance(effect, Tell)]
+    assert state is not None
+    assert (state.failure_class, state.libvirt_code) == (FailureClass.PATH, 38)
+    assert state.libvirt_text == "Connection reset by peer"
+    assert state.failure_help
+    assert told.startswith("cannot connect (Path, libvirt error 38); ")
+
+
+World = tuple[VMSeen | None, str | None, str | None, Room, bool, ExitCode | None, int, bool, Terms]
 
 ROOMS = st.builds(
     Room,
@@ -233,6 +345,13 @@ WORLDS = st.tuples(
     st.booleans(),
     st.sampled_from([None, None, *ExitCode]),
     st.integers(0, 400),
+    st.booleans(),
+    st.builds(
+        Terms,
+        cancel=st.booleans(),
+        deadline=st.sampled_from([None, None, timedelta(minutes=5)]),
+        further_attempts=st.integers(0, 2),
+    ),
 )
 
 
@@ -242,27 +361,37 @@ def test_no_sequence_breaks_the_laws(worlds: list[World]) -> None:
     order = list(Phase)
     status, run, now, starts, deleted_before = MigrationStatus(), None, NOW, 0, False
 
-    for vm, rival, contradiction, room, deleted, code, passed_s in worlds:
+    for vm, rival, contradiction, room, deleted, code, passed_s, claimed, terms in worlds:
         deleted_before = deleted_before or deleted
         now += timedelta(seconds=passed_s)
         if run is not None and code is not None and run.exit_code is None:
             run = replace(run, exit_code=int(code))
-        decision = decide(Seen(now, "testvm", status, deleted_before, vm, rival, contradiction, room, run))
+        if run is not None:
+            run = replace(run, claimed=run.claimed or claimed)
+        observed = Seen(now, "testvm", status, deleted_before, vm, rival, contradiction, room, run, terms=terms)
+        decision = decide(observed)
         for effect in decision.effects:
             if isinstance(effect, StartRun):
                 starts += 1
                 assert effect.target == room.target
                 assert not room.cluster_full and not room.source_full
-                run = RunSeen(RUN, "node0", effect.target)
+                assert run is None or (run.exit_code is not None and is_retrying(status))
+                run = RunSeen(RUN, "node0", effect.target, attempt=starts, claimed=False)
+            elif isinstance(effect, Withdraw):
+                assert run is not None and not run.claimed and run.exit_code is None
+                run = replace(run, exit_code=int(effect.code))
             elif isinstance(effect, CancelRun):
                 assert run is not None and not run.cancelled and run.exit_code is None
                 run = replace(run, cancelled=True)
 
         assert order.index(decision.status.phase) >= order.index(status.phase)
         assert status.phase not in FINAL or decision == Decision(status)
-        assert starts <= 1
+        assert starts <= 3
         assert (decision.status.phase is Phase.SUCCEEDED) <= (run is not None and run.exit_code == 0)
         times = [t.phase_transition_timestamp for t in decision.status.phase_transition_timestamps]
         assert times == sorted(times)
-        assert (decision.status.phase is Phase.RUNNING) == (starts == 1 and decision.status.phase not in FINAL)
+        assert (decision.status.phase is Phase.RUNNING) == (starts > 0 and decision.status.phase not in FINAL)
+        assert decision.status.phase not in FINAL or run is None or run.exit_code is not None
+        holds = run is not None and run.exit_code is None
+        assert holds == (decision.status.phase is Phase.RUNNING and not is_retrying(decision.status))
         status = decision.status

@@ -188,9 +188,18 @@ ROWS: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
         paused(Reason.POSTCOPY_FAILED, OUT),
         paused(Reason.POSTCOPY_FAILED, IN),
         SURE,
-        Verdict.HOLD,
-        Action.NONE,
+        Verdict.BROKEN,
+        Action.RECOVER,
     ),
+    (
+        "post-copy broke, unseen there",
+        paused(Reason.POSTCOPY_FAILED, OUT),
+        running(Reason.POSTCOPY, IN),
+        SURE,
+        Verdict.BROKEN,
+        Action.RECOVER,
+    ),
+    ("post-copy broke, target away", paused(Reason.POSTCOPY_FAILED, OUT), None, SURE, Verdict.HOLD, Action.NONE),
     ("post-copy, target gone", paused(Reason.POSTCOPY), ABSENT, SURE, Verdict.HOLD, Action.NONE),
 ]
 
@@ -260,7 +269,7 @@ def _after(action: Action, source: Seen, target: Seen) -> tuple[Seen, Seen] | No
             return _destroyed(source), target
         case Action.RESUME_SOURCE:
             return running(Reason.USER), target
-        case Action.NONE | Action.WAIT:
+        case Action.NONE | Action.WAIT | Action.RECOVER:
             return None
 
 
@@ -299,9 +308,21 @@ def a_running_domain_is_never_destroyed(ruling: Ruling, source: Seen, target: Se
 
 
 def nothing_is_done_to_a_domain_that_libvirt_works_on(ruling: Ruling, source: Seen, target: Seen, _: Facts) -> bool:
-    if ruling.action in (Action.NONE, Action.WAIT):
+    if ruling.action in (Action.NONE, Action.WAIT, Action.RECOVER):
         return True
     return all(host is not None and (host.state in OFF or host.job is Job.NONE) for host in (source, target))
+
+
+def only_a_post_copy_that_broke_on_the_source_is_recovered(
+    ruling: Ruling, source: Seen, target: Seen, _: Facts
+) -> bool:
+    broken = source is not None and (source.state, source.reason) == (State.PAUSED, Reason.POSTCOPY_FAILED)
+    fetching = target is not None and target.reason in (Reason.POSTCOPY, Reason.POSTCOPY_FAILED)
+    return (ruling.action is Action.RECOVER) == (broken and fetching and target is not None and _may_run(target))
+
+
+def _may_run(target: Domain) -> bool:
+    return target.state in (State.RUNNING, State.SHUTTING_DOWN, State.PAUSED)
 
 
 def only_our_own_copy_is_destroyed(ruling: Ruling, _: Seen, target: Seen, __: Facts) -> bool:
@@ -349,6 +370,7 @@ LAWS = (
     the_source_is_resumed_only_when_the_target_surely_has_nothing,
     a_running_domain_is_never_destroyed,
     nothing_is_done_to_a_domain_that_libvirt_works_on,
+    only_a_post_copy_that_broke_on_the_source_is_recovered,
     only_our_own_copy_is_destroyed,
     a_copy_that_may_have_run_is_never_destroyed_for_one_that_did,
     the_sources_copy_goes_only_when_the_guest_was_brought_to_the_target,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.controllers.migration.options import DEFAULTS, applicable, resolve
-from app.kinds.migration import MigrationOptions, Tls
+from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.objects import Document
 
 

@@ -42,6 +42,7 @@ class Controller:
 
     def __init__(self, store: PostgresStore, held: Held, limits: Limits) -> None:
         self.store = store
+        self.held = held
         self.reconciler = Reconciler(store, held, MigrationConfig(limits))
 
     async def look(self, *names: str) -> None:
@@ -81,6 +82,11 @@ class Controller:
         async with self.store.transaction() as tx:
             tx.finish_run(run.id, token, int(code), result)
         await self.look(name)
+
+    async def claimed(self, name: str) -> None:
+        """A worker takes its run."""
+        await self.run_of(name)
+        await self.store.runs.claim("worker", LEASE, 100)
 
     async def run_of(self, name: str) -> Run:
         (run,) = [run for run in await self.store.runs.unfinished() if run.migration == migration_key(name)]
@@ -268,6 +274,7 @@ async def test_deleting_one_that_waits_lets_it_go_at_once(controller: Controller
 
 async def test_deleting_one_that_runs_cancels_its_run_and_waits_for_it(controller: Controller) -> None:
     await controller.request("m1")
+    await controller.claimed("m1")
 
     await controller.delete("m1")
 
@@ -310,6 +317,7 @@ async def test_one_that_is_taken_away_by_force_is_tidied_also_when_its_name_is_u
 async def test_another_vm_of_that_name_is_not_told_of_the_former_ones_move(controller: Controller) -> None:
     """Its deletion was forced: the new one may be started on a node of its own at this moment."""
     await controller.request("m1")
+    await controller.claimed("m1")
     await controller.store.objects.delete(VM_KEY)
     await create(controller.store, vm_document("testvm", "node0", phase="Scheduled"))
     await controller.look("m1")

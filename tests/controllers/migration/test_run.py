@@ -11,10 +11,10 @@ import pytest
 
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.job import Job
-from app.controllers.migration.messages import Arrived, Holding, Renewed, Sampled, Started
+from app.controllers.migration.messages import Arrived, Holding, Renewed, Retuned, Sampled, Started, Steered
 from app.controllers.migration.move import Outcome
 from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
-from app.controllers.migration.plan import Place, Plan
+from app.controllers.migration.plan import Copy, Place, Plan
 from app.controllers.migration.run import run_migration
 from app.hypervisor.base import Destination, Mark, Reason, State
 from app.hypervisor.base import Job as HostJob
@@ -129,6 +129,129 @@ async def test_the_guest_bears_the_mark_of_the_attempt(scene: Scene) -> None:
 
     arrived = scene.cloud["node1"].guests[scene.guest].domain
     assert arrived.mark == Mark(store="store-a", vm="default/testvm", migration=MIGRATION, attempt=1)
+
+
+def busy(scene: Scene, **plan: object) -> None:
+    """A guest that writes faster than a link of 64 MiB/s carries; a plan with short timeouts."""
+    scene.cloud.work(scene.guest, Load(64 * MIB, 400 * MIB, 48 * MIB))
+    times: dict[str, object] = {"progress_s": 2, "completion_s_per_gib": 60, "memory": 64 * MIB}
+    scene.plan = scene.plan.model_copy(update=times | plan)
+
+
+def modes(scene: Scene) -> list[str]:
+    return [report.mode.value for report in scene.told if isinstance(report, Steered)]
+
+
+async def test_a_guest_that_writes_too_fast_stays_and_that_is_said(scene: Scene) -> None:
+    busy(scene)
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.NOT_CONVERGING
+    assert (scene.runs_on(), scene.active_on()) == (["node0"], ["node0"])
+
+
+async def test_with_post_copy_it_moves(scene: Scene) -> None:
+    busy(scene, post_copy=True)
+
+    outcome = await scene.process()
+
+    assert (outcome.code, modes(scene)) == (ExitCode.MOVED, ["PostCopy"])
+    assert scene.active_on() == ["node1"]
+
+
+async def test_stopped_it_moves(scene: Scene) -> None:
+    busy(scene, disruption=True)
+
+    outcome = await scene.process()
+
+    assert (outcome.code, modes(scene)) == (ExitCode.MOVED, ["Paused"])
+    assert outcome.result["downtimeMs"] > 300
+
+
+async def test_slowed_down_it_moves(scene: Scene) -> None:
+    busy(scene, auto_converge=True, progress_s=20)
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.MOVED
+    assert any(isinstance(report, Sampled) and report.throttle for report in scene.told)
+    assert outcome.result["downtimeMs"] <= 300
+
+
+async def test_where_post_copy_is_not_possible_the_migration_goes_on_without(scene: Scene) -> None:
+    busy(scene, post_copy=True, disruption=True)
+    scene.cloud["node1"].faults.lacks_post_copy = True
+
+    outcome = await scene.process()
+
+    assert (outcome.code, modes(scene)) == (ExitCode.MOVED, ["Paused"])
+
+
+async def test_a_post_copy_that_breaks_is_recovered_when_the_hosts_reach_one_another_again(scene: Scene) -> None:
+    busy(scene, post_copy=True, bandwidth=16 * MIB)
+    process = scene.process()
+    await scene.until(lambda: modes(scene) == ["PostCopy"], 20)
+    scene.cloud.unplug("node1")
+    await scene.until(lambda: scene.heard_of(Holding))
+    assert scene.runs_on() == ["node1"]
+    scene.cloud.mend("node1")
+
+    outcome = await process
+
+    assert outcome.code is ExitCode.MOVED
+    assert (scene.runs_on(), scene.active_on()) == (["node1"], ["node1"])
+    assert [report.message for report in scene.told if isinstance(report, Holding)][-1] == ""
+
+
+async def test_who_takes_over_a_broken_post_copy_recovers_it(scene: Scene) -> None:
+    busy(scene, post_copy=True, bandwidth=16 * MIB)
+    first = scene.process()
+    await scene.until(lambda: modes(scene) == ["PostCopy"], 20)
+    scene.cloud.unplug("node1")
+    await scene.until(lambda: scene.heard_of(Holding))
+    await kill(first)
+    scene.cloud.mend("node1")
+
+    outcome = await scene.process(fresh=False)
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.active_on() == ["node1"]
+
+
+async def test_a_cancel_in_post_copy_comes_too_late(scene: Scene) -> None:
+    busy(scene, post_copy=True)
+    process = scene.process()
+    await scene.until(lambda: modes(scene) == ["PostCopy"], 20)
+    scene.orders.cancelled.set()
+
+    outcome = await process
+
+    assert outcome.code is ExitCode.MOVED
+
+
+async def test_what_is_changed_on_the_way_reaches_the_host(scene: Scene) -> None:
+    busy(scene, bandwidth=4 * MIB, progress_s=60)
+    process = scene.process()
+    await scene.copying()
+    migration = scene.cloud["node0"].guests[scene.guest].migration
+    assert migration is not None
+
+    scene.orders.take(Retuned(bandwidth=32 * MIB, max_downtime_ms=5000))
+    await scene.until(lambda: migration.bandwidth == 32 * MIB)
+
+    outcome = await process
+    assert outcome.code is ExitCode.MOVED
+
+
+async def test_a_paused_guest_stays_paused(scene: Scene) -> None:
+    source = await FakeHypervisors(scene.cloud).connect(scene.cloud["node0"].uri)
+    await source.suspend(scene.guest)
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.MOVED
+    assert scene.cloud["node1"].guests[scene.guest].domain.state is State.PAUSED
 
 
 async def test_a_cancel_in_mid_copy_leaves_the_guest_on_its_source(scene: Scene) -> None:
@@ -420,3 +543,48 @@ async def left_paused(scene: Scene) -> None:
     guest = scene.cloud["node0"].guests[scene.guest]
     guest.become(State.PAUSED, Reason.MIGRATION)
     guest.work(HostJob.NONE)
+
+
+LOCAL = Copy(disk="vda", format="qcow2", source_path="/i/a", target_path="/i/a.5c2b0000")
+
+
+async def with_local_disk(scene: Scene) -> None:
+    """The guest writes to a disk that nobody declared shared."""
+    source = scene.cloud["node0"]
+    definition = source.guests[scene.guest].definition
+    disk = "<devices><disk type='file'><source file='/i/a'/><target dev='vda'/></disk></devices>"
+    source.guests[scene.guest].definition = definition.replace("</domain>", f"{disk}</domain>")
+    source.files["/i/a"] = 3 * MIB
+    scene.plan = scene.plan.model_copy(update={"copies": (LOCAL,)})
+
+
+async def test_a_disk_that_the_hosts_do_not_share_is_made_and_copied(scene: Scene) -> None:
+    await with_local_disk(scene)
+
+    outcome = await scene.process()
+
+    assert (outcome.code, outcome.result["disksCopied"]) == (ExitCode.MOVED, True)
+    assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 3 * MIB}
+    assert "/i/a.5c2b0000" in scene.cloud["node1"].guests[scene.guest].definition
+    assert scene.cloud["node0"].files == {"/i/a": 3 * MIB}
+
+
+async def test_a_file_that_is_there_is_not_written_over(scene: Scene) -> None:
+    await with_local_disk(scene)
+    scene.cloud["node1"].files["/i/a.5c2b0000"] = 7
+
+    outcome = await scene.process()
+
+    assert (outcome.code, scene.runs_on()) == (ExitCode.FAILED, ["node0"])
+    assert "exists already" in outcome.result["message"]
+    assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 7}
+
+
+async def test_who_takes_over_makes_anew_what_the_same_attempt_had_made(scene: Scene) -> None:
+    await with_local_disk(scene)
+    scene.cloud["node1"].files["/i/a.5c2b0000"] = 7
+
+    outcome = await scene.process(fresh=False)
+
+    assert (outcome.code, scene.runs_on()) == (ExitCode.MOVED, ["node1"])
+    assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 3 * MIB}

@@ -1,0 +1,63 @@
+"""A connection of one's own, for statements that every request takes: no pool and no layer between them and the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.address import Limits, dedicated
+from app.store.attempts import AnswerT, Progress, attempted
+from app.store.driver import Execute, through_driver
+
+
+class Line:
+    """One caller at a time. Whatever goes wrong in the middle of the work, the connection is not used again."""
+
+    def __init__(self, engine: AsyncEngine, limits: Limits) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._connection: asyncpg.Connection | None = None
+
+    async def read(self, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
+        """Work that only reads, in one statement. On a broken connection it is done again, once. Raises Unavailable."""
+
+        async def attempt(_: Progress) -> AnswerT:
+            connection = await self._connected()
+            try:
+                return await work(through_driver(connection))
+            except BaseException:
+                self.drop()
+                raise
+
+        return await attempted(self._engine, attempt)
+
+    async def transaction(self, opening: str, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
+        """Begin with a statement whose answer is not needed, do the work, and commit. Raises Unavailable, and then the
+        work may have been committed; on a broken connection it is done again, once, where the commit was not sent."""
+
+        async def attempt(progress: Progress) -> AnswerT:
+            connection = await self._connected()
+            try:
+                await connection.execute(f"BEGIN; {opening}")
+                answer = await work(through_driver(connection))
+                progress.committing = True
+                await connection.execute("COMMIT")
+                return answer
+            except BaseException:
+                self.drop()
+                raise
+
+        return await attempted(self._engine, attempt)
+
+    def drop(self) -> None:
+        """The server rolls back what was under way. May be called twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await dedicated(self._engine, self._limits)
+        return self._connection
