@@ -14,7 +14,14 @@ from app.controllers.documents import domain_uuid, is_adopted
 from app.controllers.hosts import Hosts
 from app.controllers.lease import Held
 from app.controllers.loop import Loop, Source
-from app.controllers.nodestatus import described, earlier_twin, host_uuid, with_foreign_guests, with_ready
+from app.controllers.nodestatus import (
+    described,
+    earlier_twin,
+    host_uuid,
+    is_out_of_service,
+    with_foreign_guests,
+    with_ready,
+)
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.adopt import ACTIVE
@@ -233,7 +240,7 @@ class NodeAgent:
         await self._drop()
         if patient and self._known_well() and now - self._failing_since < self._config.patience_s:
             return Again(self._config.patience_s / 4)
-        self._link.host = Away(text)
+        self._link.host = Away(text, is_out_of_service(node))
         self._look_again()
         told = with_ready(node, "False", Reason.HOST_UNREACHABLE, text, self._tools.birth.stamp())
         await self._write(told)

@@ -82,6 +82,12 @@ def with_foreign_guests(node: Document, guests: Sequence[str], now: str) -> Docu
     return changed
 
 
+def is_out_of_service(node: Document) -> bool:
+    """The operator says that the host is off, and cannot come back by itself. Believed only while it does not answer."""
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return any(taint.get("key") == names.OUT_OF_SERVICE and taint.get("effect") == "NoExecute" for taint in taints)
+
+
 def host_uuid(node: Document) -> str:
     """libvirt's UUID of the host, as the Node last said; "" before it did."""
     return str(((node.get("status") or {}).get("nodeInfo") or {}).get("systemUUID") or "")

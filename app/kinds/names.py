@@ -38,6 +38,10 @@ CPU_MODEL_PREFIX = "cpu-model.node.kubevirt.io/"
 MACHINE_TYPE_PREFIX = "machine-type.node.kubevirt.io/"
 """Followed by a machine type that the host's emulator offers; the value is `true`."""
 
+# Taints of Kubernetes' own, on Nodes.
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+"""With the effect NoExecute: the operator's word that the host is off and cannot come back by itself. Its guests are lost."""
+
 # Annotations on Nodes, read by Drover and set by the operator.
 MIGRATION_URI = "kubevirt.io/migration-uri"
 """Where guests' memory is sent to reach this host: tcp://…, unix://…; unset lets libvirt choose. A unix URI that ends in

@@ -90,6 +90,9 @@ class Reason(StrEnum):
     """This host can never run this definition; the message has libvirt's words. Choose another node by its labels."""
     NODE_UNREACHABLE = "NodeUnreachable"
     """The guest's host does not answer, since when the condition changed. Bring the host back."""
+    NODE_LOST = "NodeLost"
+    """The guest's host does not answer, and the operator has declared by the taint node.kubernetes.io/out-of-service:NoExecute
+    that it is off: the guest is lost."""
     GUEST_SHUT_DOWN = "GuestShutDown"
     """The guest powered itself off."""
     GUEST_CRASHED = "GuestCrashed"

@@ -67,6 +67,8 @@ async def test_every_edge_of_every_schema_gets_a_documented_answer(url: str, doc
         "examples,coverage,fuzzing,stateful",
         "--max-examples",
         "20",
+        "--max-time",
+        "300",
         timeout_s=1100,
     )
 

@@ -32,6 +32,7 @@ from app.kinds.virtualmachine import Reason as Why
 OURS = Mark(store="here")
 THEIRS = Mark(store="elsewhere")
 AWAY = Away("no route to host")
+OFF_FOR_GOOD = Away("no route to host", is_off=True)
 
 
 def domain(state: State, reason: Reason = Reason.OTHER, mark: Mark | None = OURS) -> Domain:
@@ -118,6 +119,10 @@ LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
         seen(Phase.RUNNING, domain(State.SHUTOFF, Reason.SHUTDOWN, None), adopted=True),
         says(Phase.SUCCEEDED, Why.GUEST_SHUT_DOWN),
     ),
+    "host declared to be off": (seen(Phase.UNKNOWN, OFF_FOR_GOOD), says(Phase.FAILED, Why.NODE_LOST)),
+    "an adopted one's too": (seen(Phase.RUNNING, OFF_FOR_GOOD, adopted=True), says(Phase.FAILED, Why.NODE_LOST)),
+    "one that was to start there as well": (seen(Phase.SCHEDULED, OFF_FOR_GOOD), says(Phase.FAILED, Why.NODE_LOST)),
+    "but one that moves is its migration's": (seen(Phase.MIGRATING, OFF_FOR_GOOD, moving=True), Leave()),
     "host away": (seen(Phase.RUNNING, AWAY), says(Phase.UNKNOWN, Why.NODE_UNREACHABLE)),
     "host back": (seen(Phase.UNKNOWN, RUNNING), says(Phase.RUNNING, Why.GUEST_RUNNING)),
     "host back without the guest": (seen(Phase.UNKNOWN, OFF), says(Phase.FAILED, Why.HOST_RESTARTED)),
@@ -139,6 +144,7 @@ def test_a_guest_is_followed(case: tuple[Seen, Decision | tuple[Phase, Why, bool
 ENDS: dict[str, tuple[Seen, type[Decision]]] = {
     "waits for a migration that has it in hand": (seen(Phase.MIGRATING, RUNNING, moving=True), Leave),
     "waits for a migration to be cancelled": (seen(Phase.RUNNING, RUNNING, cancelling=True), Hold),
+    "does not wait for a host that was declared to be off": (seen(Phase.UNKNOWN, OFF_FOR_GOOD), Forget),
     "waits for a host that does not answer": (seen(Phase.UNKNOWN, AWAY), Hold),
     "waits until a former agent can do nothing more": (seen(Phase.RUNNING, RUNNING, quiet_until=101.0), Hold),
     "asks the guest first": (seen(Phase.RUNNING, RUNNING), PowerOff),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from app.controllers.guards import node_guard
 from app.controllers.nodestatus import host_uuid
 from app.hypervisor import domain_xml
 from app.hypervisor.base import Mark, Reason, State
@@ -217,6 +218,31 @@ async def test_a_vm_whose_host_is_away_is_unknown_and_started_nowhere_else(world
     assert condition(unknown, "Ready")["reason"] == "NodeUnreachable"
     assert back["status"]["nodeName"] == "node0"
     assert uuid_of(made) not in cloud["node1"].guests
+
+
+async def test_a_host_that_was_declared_to_be_off_loses_its_guests_and_can_go(world: World, cloud: FakeCloud) -> None:
+    await register(world, cloud, "node0")
+    node = Key(NODE.resource, "", "node0")
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        await world.vm("testvm")
+        await world.phase("testvm", "Running")
+        cloud.cut_off("node0")
+        await world.phase("testvm", "Unknown")
+        await edit(world.store.objects, node, _out_of_service)
+        vm = await world.phase("testvm", "Failed")
+        async with world.store.transaction(serial=True) as tx:
+            await node_guard(tx, (await tx.get(node)).document)
+        await world.delete(VIRTUAL_MACHINE, "testvm")
+        await world.until_gone(VIRTUAL_MACHINE, "testvm")
+
+    assert condition(vm, "Ready")["reason"] == "NodeLost"
+    assert await world.pods() == []
+
+
+def _out_of_service(node: Document) -> Document:
+    taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
+    return {**node, "spec": {**node["spec"], "taints": [taint]}}
 
 
 async def test_a_host_that_answers_no_more_is_not_ready_within_its_deadline(world: World, cloud: FakeCloud) -> None:

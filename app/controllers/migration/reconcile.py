@@ -24,6 +24,7 @@ from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import Limits, guest_of, is_waiting, observe, status_of, vm_name
 from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
+from app.controllers.nodestatus import is_out_of_service
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
 from app.controllers.pods import is_target_of
@@ -261,7 +262,8 @@ class Reconciler:
 async def _answers(tx: Transaction, node: str) -> bool:
     """Whether the host is there; one whose Node was deleted is not waited for."""
     try:
-        return is_ready((await tx.get(Key(NODE.resource, "", node))).document)
+        document = (await tx.get(Key(NODE.resource, "", node))).document
+        return is_ready(document) or is_out_of_service(document)
     except NotFound:
         return True
 

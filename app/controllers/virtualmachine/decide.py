@@ -20,6 +20,11 @@ _VANISHED = (
     Reason.GUEST_VANISHED,
     "its host answers and does not know the guest any more: the definition was removed",
 )
+_LOST = (
+    Phase.FAILED,
+    Reason.NODE_LOST,
+    "its host does not answer and was declared to be off (node.kubernetes.io/out-of-service): the guest is lost",
+)
 # libvirt tells no boot id: that it knows no reason is all that a restart leaves behind.
 _RESTARTED = (
     Phase.FAILED,
@@ -33,6 +38,8 @@ class Away:
     """The host does not answer; libvirt's words."""
 
     text: str
+    is_off: bool = False
+    """The operator has declared that it is off and cannot come back by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ def _begin(seen: Seen) -> Decision:
     it is over, and not started a second time. Off without such a reason: whoever defined it died before starting it.
     """
     if isinstance(seen.host, Away):
-        return Leave()
+        return Report(*_LOST) if seen.host.is_off else Leave()
     if seen.host.state is State.ABSENT:
         return _start(seen)
     if not is_told(seen.host):
@@ -173,6 +180,8 @@ def _start(seen: Seen) -> Start | Leave:
 
 
 def _follow(seen: Seen) -> Decision:
+    if isinstance(seen.host, Away) and seen.host.is_off:
+        return Report(*_LOST)
     if isinstance(seen.host, Away):
         return Report(Phase.UNKNOWN, Reason.NODE_UNREACHABLE, f"its host does not answer: {seen.host.text}")
     match seen.host.state:
@@ -216,6 +225,8 @@ def _gone(seen: Seen) -> Report | None:
 def _end(seen: Seen) -> Decision:
     if seen.cancelling:
         return Hold("its migration is being cancelled", 1.0)
+    if isinstance(seen.host, Away) and seen.host.is_off:
+        return Forget()
     if isinstance(seen.host, Away):
         return Hold(f"its host must be asked and does not answer: {seen.host.text}", 5.0)
     if seen.now < seen.quiet_until:
