@@ -20,6 +20,9 @@ SubresourceHandler = Callable[[str, Key, Document, bool], Awaitable[Document]]
 DeleteGuard = Callable[[Transaction, Document], Awaitable[None]]
 """Judges a delete in its own serial transaction. Raises ApiError to refuse."""
 
+Preview = Callable[[Document], Awaitable[Document]]
+"""A new object as a dry run would create it → the same with the status that it would have. Writes nothing."""
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -44,6 +47,7 @@ class Context:
     representations: Representations
     handlers: Mapping[tuple[str, str], SubresourceHandler] = field(default_factory=dict)
     guards: Mapping[str, DeleteGuard] = field(default_factory=dict)
+    previews: Mapping[str, Preview] = field(default_factory=dict)
     clock: Callable[[], datetime] = utc_now
     uid: Callable[[], str] = random_uid
     suffix: Callable[[], str] = random_suffix
