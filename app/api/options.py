@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import orjson
 
@@ -251,6 +252,7 @@ def _manager_errors(manager: str, *, apply: bool) -> Iterator[FieldError]:
         position += len(letter.encode())
 
 
+@lru_cache(maxsize=256)
 def manager_of(user_agent: str) -> str:
     """Who writes when the request does not say: the client's program."""
     name = "".join(letter for letter in user_agent.partition("/")[0] if letter.isprintable())

@@ -104,12 +104,13 @@ class Writing:
         kind = target.kind
         body = decoded(kind, type_, raw)
         document = body.document
-        found = _strangers(target, body, options)
+        fits = not body.duplicates and schema_of(kind).fits(document)
+        found = [] if fits else _strangers(target, body, options)
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
-        fresh = self._fresh(target, document, raw)
+        fresh = self._fresh(target, document, raw, fits=fits)
         try:
-            first = self._judged(target, fresh, writer)
+            first = self._judged(target, fresh, writer, fits=fits)
         except ApiError:
             # Where there is no namespace, that is said first. A create that is well waits for no look at it: the write
             # judges that itself.
@@ -147,8 +148,9 @@ class Writing:
                 prepared = self._judged(target, self._fresh(target, document), writer)
         raise errors.no_unique_name(target.kind, prepared["metadata"]["name"])
 
-    def _fresh(self, target: Target, document: Document, raw: bytes = b"") -> Document:
-        """The new object as it will be stored if nothing is wrong with it. Raises ApiError for what cannot be decoded."""
+    def _fresh(self, target: Target, document: Document, raw: bytes = b"", *, fits: bool = False) -> Document:
+        """The new object as it will be stored if nothing is wrong with it; `fits` where it is known to fit the schema.
+        Raises ApiError for what cannot be decoded."""
         kind, context = target.kind, self._context
         return prepare_create(
             kind,
@@ -159,11 +161,12 @@ class Writing:
             uid=context.uid(),
             suffix=context.suffix(),
             raw=raw,
+            fits=fits,
         )
 
-    def _judged(self, target: Target, fresh: Document, writer: Writer) -> Document:
+    def _judged(self, target: Target, fresh: Document, writer: Writer, *, fits: bool = False) -> Document:
         """The new object with its owner. Raises 422."""
-        _ensure_valid(target, fresh, validate_create(target.kind, fresh))
+        _ensure_valid(target, fresh, validate_create(target.kind, fresh, fits=fits))
         return with_entries(fresh, created(target.kind, fresh, writer))
 
     async def _previewed(self, target: Target, view: View, prepared: Document) -> Response:

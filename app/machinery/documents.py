@@ -50,7 +50,7 @@ def parse_json(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
     except ApiError as error:
         raise bad_request(f"{wanted.prefix}{error.message}") from None
     document = _object(value, wanted)
-    if len(_KEY_END.findall(body)) == _count_keys(value):
+    if _says_each_once(body, value):
         return document, []
     return document, _duplicates(json.loads(body, object_pairs_hook=_Doubled, parse_int=str), "")
 
@@ -66,7 +66,7 @@ def _object(value: Any, wanted: Wanted) -> Document:
 def parse_json_value(body: bytes) -> tuple[Any, list[str]]:
     """As parse_json, for a patch, which may be any JSON value."""
     value = load_json(body)
-    if len(_KEY_END.findall(body)) == _count_keys(value):
+    if _says_each_once(body, value):
         return value, []
     return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled), "")
 
@@ -126,15 +126,22 @@ def _duplicates(value: Any, path: str) -> list[str]:
     return []
 
 
+def _says_each_once(body: bytes, value: Any) -> bool:
+    """Whether the text has no more keys than its value: each ends in a colon, and most texts have no other colons."""
+    keys = _count_keys(value)
+    return body.count(b":") == keys or len(_KEY_END.findall(body)) == keys
+
+
 def _count_keys(value: Any) -> int:
-    count, left = 0, [value]
-    while left:
-        container = left.pop()
-        if isinstance(container, dict):
+    count, containers = 0, [value] if isinstance(value, dict | list) else []
+    for container in containers:  # which grows meanwhile
+        items: Iterable[Any] = container
+        if type(container) is dict:
             count += len(container)
-        elif not isinstance(container, list):
-            continue
-        left += [item for item in _items(container) if isinstance(item, dict | list)]
+            items = container.values()
+        for item in items:
+            if type(item) is dict or type(item) is list:
+                containers.append(item)
     return count
 
 

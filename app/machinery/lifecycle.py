@@ -73,12 +73,15 @@ def prepare_create(
     uid: str,
     suffix: str,
     raw: bytes = b"",
+    fits: bool = False,
 ) -> Document:
     """The object as it will be stored (under the kind's first group version), with defaults. `raw` is the body that it
-    came in, for messages. Raises ApiError."""
+    came in, for messages; `fits` says that it is known to fit the kind's schema, and need not be looked through again.
+    Raises ApiError."""
     ensure_identity(kind, group_version, document, raw)
-    ensure_types(kind, group_version, document)
-    metadata = metadata_of(kind, group_version, document)
+    if not fits:
+        ensure_types(kind, group_version, document)
+    metadata = metadata_of(kind, group_version, document, fits=fits)
     if metadata.get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
     _ensure_namespace(kind, metadata, namespace)
@@ -99,7 +102,7 @@ def prepare_create(
         metadata["finalizers"] = finalizers
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
     body = {name: value for name, value in document.items() if not (name == "status" and kind.body is None)}
-    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata})
+    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits)
 
 
 def prepare_update(
@@ -223,9 +226,13 @@ def check_preconditions(kind: AnyKind, document: Document, options: Document) ->
         )
 
 
-def validate_create(kind: AnyKind, document: Document) -> list[FieldError]:
-    """Shape, metadata, then the kind's own checks, which only see documents of the right shape."""
-    errors = [*validate_metadata(kind, document), *_shape_errors(kind, document)]
+def validate_create(kind: AnyKind, document: Document, *, fits: bool = False) -> list[FieldError]:
+    """Shape, metadata, then the kind's own checks, which only see documents of the right shape.
+
+    `fits` says that it was prepared of a document that fits the schema. What the server adds fits too, except for what a
+    kind itself may fill in or take out."""
+    known = fits and not kind.typed and kind.default is None
+    errors = [*validate_metadata(kind, document), *(() if known else _shape_errors(kind, document))]
     return errors or list(kind.check_create(document))
 
 
@@ -324,12 +331,12 @@ def _desired(document: Document) -> Document:
     return {name: value for name, value in document.items() if name not in ("metadata", "status")}
 
 
-def _defaulted(kind: AnyKind, document: Document) -> Document:
+def _defaulted(kind: AnyKind, document: Document, *, fits: bool = False) -> Document:
     """The kind's own defaults only see what has the right types; validation names what has not."""
     schema = schema_of(kind)
     if kind.typed:
         schema.drop_empty(document)
-    schema.default(document)
+    schema.default(document, fits=fits)
     if kind.default is not None and not any(map(is_type_error, schema.check(document).errors)):
         kind.default(document)
     return document

@@ -67,9 +67,9 @@ class Schema:
         """Remove empty lists and maps in place: what is compiled into kube-apiserver leaves them out."""
         _drop_empty(self.openapi, document)
 
-    def default(self, document: Document) -> None:
-        """Drop nulls (they mean unset), then fill in defaults, in place."""
-        if not self._fits(document):
+    def default(self, document: Document, *, fits: bool = False) -> None:
+        """Drop nulls (they mean unset), then fill in defaults, in place. `fits` where that is known already."""
+        if not (fits or self._fits(document)):
             _drop_nulls(self.openapi, document)
         if self._default is not None:
             self._default(document)
@@ -248,12 +248,13 @@ def _object_fits(schema: Document) -> Fits:
     values = schema.get("additionalProperties")
     value_fits = _fits(values) if isinstance(values, dict) else None
     free = bool(schema.get(_FREE))
+    get = known.get
 
     def fits(value: Any) -> bool:
         if type(value) is not dict:
             return False
         for name, below in value.items():
-            test = known.get(name, value_fits)
+            test = get(name, value_fits)
             if test is None:
                 if not free:
                     return False
@@ -261,7 +262,16 @@ def _object_fits(schema: Document) -> Fits:
                 return False
         return not needed or needed <= value.keys()
 
-    return fits
+    return _map_of_strings_fits if values == {"type": "string"} and not known and not needed else fits
+
+
+def _map_of_strings_fits(value: Any) -> bool:
+    if type(value) is not dict:
+        return False
+    for item in value.values():  # noqa: SIM110  (a generator costs more than the map)
+        if type(item) is not str:
+            return False
+    return True
 
 
 # The closer look

@@ -62,6 +62,10 @@ def test_a_quoted_document_inside_a_text_is_no_duplicate() -> None:
     assert parse_json(body)[1] == []
 
 
+def test_colons_elsewhere_hide_no_duplicate() -> None:
+    assert parse_json(b'{"a": "x:y", "a": "::", "b": ["c:d", {"e": ":"}]}')[1] == ["a"]
+
+
 def test_a_duplicate_behind_odd_spaces_is_found() -> None:
     assert parse_json(b'{"a" :1, "a"\n:2}')[1] == ["a"]
 

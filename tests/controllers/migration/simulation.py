@@ -273,10 +273,20 @@ class Simulation:
 
     async def look(self) -> None:
         """The controller hears of everything and looks; workers claim, and write what their processes said."""
+        await self._tidy()
         await self._reconcile()
         for run in await self.store.runs.claim(f"w{self.count}", LONG, 10):
             self.workers[run.id] = self._worker(run)
         await self._reconcile()
+
+    async def _tidy(self) -> None:
+        """Definitions that moves left behind go, as the hosts' agents take them away; not those of a move under way."""
+        moving = {(run.domain, node) for run in await self.store.runs.unfinished() for node in (run.source, run.target)}
+        for host in self.cloud.hosts.values():
+            for uuid, guest in tuple(host.guests.items()):
+                left = guest.domain.state is State.SHUTOFF and (uuid, host.name) not in moving
+                if left and not host.faults.cut_off:
+                    del host.guests[uuid]
 
     async def _reconcile(self) -> None:
         keys: set[Key] = set()

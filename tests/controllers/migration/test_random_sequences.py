@@ -11,7 +11,7 @@ from app.controllers.lease import LeaseKeeper
 from app.store.postgres import PostgresStore
 from tests.controllers.migration.simulation import Simulation
 
-SHORT, LONG = 30, 1000
+SHORT, LONG = 15, 1000
 SEEDS = (1, 2)
 
 
