@@ -23,6 +23,7 @@ lint: setup          ## ruff, mypy --strict, and the walls between the rooms
 
 bench: setup         ## figures, as ratios measured side by side
 	$(PYTHON) -m benchmarks.migration
+	$(PYTHON) -m benchmarks.placement
 	$(PYTHON) -m benchmarks.api
 	$(PYTHON) -m benchmarks.drain
 

@@ -28,13 +28,14 @@ from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.deadlines import Patience
-from app.controllers.migration.observe import Limits
+from app.controllers.migration.preview import Preview
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
+from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
-from app.kinds import ALL, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds import ALL, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
 from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
@@ -162,6 +163,7 @@ def _api(store: PostgresStore, settings: Settings) -> Api:
         version=version_of_drover(),
         handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
+        previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks={"postgresql": partial(_answers, store)},
     )
 
@@ -190,18 +192,9 @@ async def _ensure_default_namespace(store: PostgresStore) -> None:
         await store.objects.create(Key(NAMESPACE.resource, "", DEFAULT_NAMESPACE), document)
 
 
-def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
-    """Controllers and workers of this process."""
-    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    lease = timedelta(seconds=settings.lease_s)
-    keeper = LeaseKeeper(store.leases, identity, lease)
-    hosts = HostConfig(
-        heartbeat_s=settings.heartbeat_s,
-        cpu_ratio=settings.cpu_allocation_ratio,
-        log_retention=timedelta(seconds=settings.log_retention_s),
-        kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
-    )
-    migrations = MigrationConfig(
+def _migration_config(settings: Settings) -> MigrationConfig:
+    """Limits and patience."""
+    return MigrationConfig(
         limits=Limits(
             cluster=settings.migrations_per_cluster,
             outbound=settings.migrations_outbound_per_node,
@@ -215,11 +208,24 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         breaker=Breaker(settings.pair_failures, timedelta(seconds=settings.pair_window_s)),
         defaults=_options(settings),
     )
+
+
+def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
+    """Controllers and workers of this process."""
+    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    lease = timedelta(seconds=settings.lease_s)
+    keeper = LeaseKeeper(store.leases, identity, lease)
+    hosts = HostConfig(
+        heartbeat_s=settings.heartbeat_s,
+        cpu_ratio=settings.cpu_allocation_ratio,
+        log_retention=timedelta(seconds=settings.log_retention_s),
+        kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
+    )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
     return (
         keeper.run,
         HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
-        MigrationController(store, keeper, migrations).run,
+        MigrationController(store, keeper, _migration_config(settings), LibvirtHypervisors()).run,
         workers.run,
     )
 

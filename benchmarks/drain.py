@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from app.controllers.migration.observe import Limits
+from app.controllers.migration.slots import Limits
 from app.hypervisor.precopy import Load
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore

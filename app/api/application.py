@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from app.api import errors
-from app.api.context import Context, DeleteGuard, SubresourceHandler, random_suffix, random_uid, utc_now
+from app.api import errors, responses
+from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, random_uid, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.health import Check, routes
@@ -57,18 +57,19 @@ def create_api(
     version: str,
     handlers: Mapping[tuple[str, str], SubresourceHandler] = _NONE,
     guards: Mapping[str, DeleteGuard] = _NONE,
+    previews: Mapping[str, Preview] = _NONE,
     checks: Mapping[str, Check] = _NONE,
     clock: Callable[[], datetime] = utc_now,
     uid: Callable[[], str] = random_uid,
     suffix: Callable[[], str] = random_suffix,
     registry: CollectorRegistry | None = None,
 ) -> Api:
-    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes by kind, `checks` decide /readyz;
-    what else a process measures can be collected in the `registry`."""
+    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
+    `checks` decide /readyz; what else a process measures can be collected in the `registry`."""
     metrics = Metrics(registry or CollectorRegistry())
     streams = Streams()
     metrics.count_streams(lambda: len(streams))
-    context = Context(store, Representations(clock), handlers, guards, clock, uid, suffix)
+    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix)
     dispatch = Dispatch(
         Routes(kinds), Resources(context, streams), documents_of(tuple(kinds)), metrics, context.deadlines
     )
@@ -80,6 +81,7 @@ def create_api(
 
 async def _as_status(_request: Request, error: Exception) -> Response:
     """FastAPI's own refusals in Kubernetes' form."""
-    wrong_method = isinstance(error, HTTPException) and error.status_code == 405
-    status = (errors.method_not_allowed() if wrong_method else errors.no_such_path()).status()
-    return JSONResponse(status, status["code"])
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return JSONResponse(errors.method_not_allowed().status(), 405)
+    missing = responses.of_error(errors.NoSuchPath())
+    return Response(missing.body, missing.code, media_type=missing.type)

@@ -4,77 +4,122 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import orjson
+from typing import Any
 
 from app.api import errors
 from app.api.negotiation import JSON, YAML
 from app.api.options import Validation
 from app.api.requests import Request
-from app.machinery.documents import parse_json, parse_yaml
+from app.machinery.decoding import Unrecognized
+from app.machinery.documents import CONFIG, parse_json, parse_yaml, yaml_duplicates
 from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
-from app.machinery.kind import GroupVersion
+from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 from app.machinery.protobuf import parse_protobuf
+from app.machinery.schema import schema_of
 
 ACCEPTED = (JSON, YAML, PROTOBUF)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A body's document, and the paths of fields that came twice."""
+    """A body's document, the body itself, and what is to be said of fields that came twice."""
 
     document: Document
+    raw: bytes
     duplicates: Sequence[str] = ()
 
 
-async def decoded(request: Request) -> Decoded:
-    """The body of a create, an update or a delete. Without a content type it is JSON. Raises ApiError."""
+def body_type(request: Request) -> str:
+    """Without a content type it is JSON. Raises 415 for what cannot be decoded."""
     type_ = request.content_type or JSON
     if type_ not in ACCEPTED:
         raise errors.unsupported_media(ACCEPTED)
-    body = await request.body()
-    return parsed(type_, body)
+    return type_
+
+
+def decoded(kind: Kind[Any, Any], type_: str, body: bytes) -> Decoded:
+    """The body of a create or an update. Raises ApiError 400."""
+    try:
+        return parsed(type_, body)
+    except ApiError as error:
+        if error.code != 400:
+            raise
+        raise Unrecognized(kind, error.message, body) from error
 
 
 def parsed(type_: str, body: bytes) -> Decoded:
     """Raises ApiError 400."""
     if type_ == PROTOBUF:
-        return Decoded(parse_protobuf(body))
-    document, duplicates = parse_yaml(body) if type_ == YAML else parse_json(body)
-    return Decoded(document, duplicates)
+        return Decoded(parse_protobuf(body), body)
+    if type_ == YAML:
+        document, lines = parse_yaml(body)
+        return Decoded(document, body, _yaml_complaint(lines))
+    document, paths = parse_json(body)
+    return Decoded(document, body, [f'duplicate field "{path}"' for path in paths])
 
 
-def applied_body(body: bytes, validation: Validation) -> tuple[Document, list[str]]:
-    """The body of an apply, which is YAML or JSON, and what to warn of. Raises ApiError 400."""
-    try:
-        document, duplicates = (parse_json if body.lstrip().startswith(b"{") else parse_yaml)(body)
-    except ApiError:
-        document, duplicates = _applied_yaml(body)
-    found = complaints((), duplicates)
-    if found and validation is Validation.STRICT:
-        raise bad_request(f"error strict decoding YAML: {', '.join(found)}")
-    return document, strictly(found, validation)
+_YAML_ERRORS = "yaml: unmarshal errors:\n"
 
 
-def _applied_yaml(body: bytes) -> tuple[Document, list[str]]:
+def _yaml_complaint(lines: Sequence[str]) -> list[str]:
+    """All of them are one error to who is strict."""
+    return [_YAML_ERRORS + "\n".join(f"  {line}" for line in lines)] if lines else []
+
+
+def applied_body(body: bytes) -> tuple[Document, list[str]]:
+    """The body of an apply, which is YAML or JSON, and what is to be said of fields that it has twice. Raises ApiError
+    400."""
+    document, repeated = _config(body)
+    return document, [
+        f"{CONFIG.yaml_prefix}{text}" for text in _yaml_complaint(yaml_duplicates(body))
+    ] if repeated else []
+
+
+def strict_apply_error(found: Sequence[str]) -> ApiError:
+    """400 of an apply."""
+    return bad_request(f"error strict decoding YAML: {', '.join(found)}")
+
+
+def _config(body: bytes) -> tuple[Document, list[str]]:
     if not body.strip():
         return {}, []
+    if body.lstrip().startswith(b"{"):
+        try:
+            return parse_json(body, CONFIG)
+        except ApiError:
+            pass  # What is no JSON may be YAML still, which then says what is wrong.
     try:
-        return parse_yaml(body)
+        return parse_yaml(body, CONFIG)
     except ApiError as error:
         raise bad_request(f"error decoding YAML: {error.message}") from error
 
 
-def complaints(unknown: Sequence[str], duplicates: Sequence[str]) -> list[str]:
+def pruned(kind: Kind[Any, Any], document: Document) -> list[str]:
+    """Takes unknown fields out of the document; their paths. Of a custom resource, metadata is looked at first, and the
+    rest is sorted."""
+    unknown = schema_of(kind).prune(document)
+    if kind.typed:
+        return unknown
+    inside = [path for path in unknown if path.startswith("metadata.")]
+    return [*inside, *sorted(path for path in unknown if not path.startswith("metadata."))]
+
+
+def complaints(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
     """What strict validation refuses and the ordinary one warns of."""
-    return [*(f'duplicate field "{path}"' for path in duplicates), *(f'unknown field "{path}"' for path in unknown)]
+    return [*duplicates, *(f'unknown field "{path}"' for path in unknown)]
 
 
 def strictly(found: Sequence[str], validation: Validation) -> list[str]:
     """The warnings that are due when nothing is refused."""
-    return list(found) if validation is Validation.WARN else []
+    if validation is not Validation.WARN:
+        return []
+    return [
+        line.strip()
+        for text in found
+        for line in text.removeprefix(CONFIG.yaml_prefix).removeprefix(_YAML_ERRORS).split("\n")
+    ]
 
 
 def strict_error(kind: str, group_version: GroupVersion, found: Sequence[str]) -> ApiError:
@@ -83,9 +128,13 @@ def strict_error(kind: str, group_version: GroupVersion, found: Sequence[str]) -
     return bad_request(f'{kind} in version "{group_version.version}" cannot be handled as a {kind}: {text}')
 
 
-def strict_patch_error(patched: Document, found: Sequence[str]) -> ApiError:
-    """422 of a patch: it names no object, but shows the whole outcome."""
-    text = f"strict decoding error: {', '.join(found)}"
-    error = invalid_object("", "", "", [invalid("patch", orjson.dumps(patched).decode(), text)])
+def strict_patch_error(patched: bytes, found: Sequence[str]) -> ApiError:
+    """422 of a patch that leads to fields that nobody knows."""
+    return patch_error(patched, f"strict decoding error: {', '.join(found)}")
+
+
+def patch_error(patched: bytes, why: str) -> ApiError:
+    """422 of a patch whose outcome cannot be decoded: it names no object, but shows the whole outcome."""
+    error = invalid_object("", "", "", [invalid("patch", patched.decode(), why)])
     causes = (error.details or {}).get("causes", [])
     return ApiError(error.code, error.reason, error.message, {"causes": causes})

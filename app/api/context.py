@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import uuid4
+from functools import lru_cache
 
 from app.api.deadlines import Deadlines
 from app.api.representation import Representations
@@ -20,20 +21,29 @@ SubresourceHandler = Callable[[str, Key, Document, bool], Awaitable[Document]]
 DeleteGuard = Callable[[Transaction, Document], Awaitable[None]]
 """Judges a delete in its own serial transaction. Raises ApiError to refuse."""
 
+Preview = Callable[[Document], Awaitable[Document]]
+"""A new object as a dry run would create it → the same with the status that it would have. Writes nothing."""
+
+
+# RFC 9562: the version is 4, the variant 0b10, and all else random.
+_UUID_FIXED = 0x4 << 76 | 0x2 << 62
+_UUID_RANDOM = (1 << 128) - 1 & ~(0xF << 76) & ~(0x3 << 62)
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 def random_uid() -> str:
-    return str(uuid4())
+    """A version 4 UUID."""
+    number = int.from_bytes(os.urandom(16)) & _UUID_RANDOM | _UUID_FIXED
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def random_suffix() -> str:
     """What a generated name ends in."""
-    size = len(SUFFIX_ALPHABET)
-    number = secrets.randbelow(size**SUFFIX_LENGTH)
-    return "".join(SUFFIX_ALPHABET[number // size**place % size] for place in range(SUFFIX_LENGTH))
+    return "".join(random.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Context:
     representations: Representations
     handlers: Mapping[tuple[str, str], SubresourceHandler] = field(default_factory=dict)
     guards: Mapping[str, DeleteGuard] = field(default_factory=dict)
+    previews: Mapping[str, Preview] = field(default_factory=dict)
     clock: Callable[[], datetime] = utc_now
     uid: Callable[[], str] = random_uid
     suffix: Callable[[], str] = random_suffix
@@ -51,4 +62,10 @@ class Context:
 
     def now(self) -> str:
         """The time as metadata carries it: RFC 3339, whole seconds."""
-        return self.clock().astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+        return _stamp(int(self.clock().timestamp()))
+
+
+@lru_cache(maxsize=8)
+def _stamp(second: int) -> str:
+    """Made once in a second, however many are created in it."""
+    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import orjson
 
 from app.api import errors
-from app.api.bodies import ACCEPTED, parsed
+from app.api.bodies import body_type, parsed
 from app.api.context import Context
-from app.api.negotiation import JSON, negotiate
+from app.api.negotiation import negotiate
 from app.api.options import DeleteOptions, ListOptions
 from app.api.reading import Reading
 from app.api.representation import View
 from app.api.requests import Request
 from app.api.responses import Response, of_document
 from app.api.routes import Target
+from app.api.selection import Selection
 from app.machinery.lifecycle import prepare_delete, served_as
 from app.machinery.objects import Document
 from app.store.base import Conflict, NotFound
@@ -52,7 +53,7 @@ class Deleting:
             deleted = await self._delete(target, options)
         except NotFound as error:
             raise errors.not_found(target.kind, target.name) from error
-        if not deleted.stays:
+        if not deleted.stays and not target.kind.shown_deleted:
             return of_document(_success(target, deleted.document), media=media)
         shown = served_as(target.kind, target.served.group_version, deleted.document)
         return self._representations.of(View(target.served, media), shown, 202 if options.cascades else 200)
@@ -60,8 +61,9 @@ class Deleting:
     async def delete_collection(self, target: Target, request: Request) -> Response:
         """Every object that the selectors mean, as it was. The first refusal ends it, as in Kubernetes."""
         media = negotiate(request.accept)
-        options = await self._options(request)
         listed = ListOptions.read(request.parameters, target.kind.resource, watch=False)
+        Selection.of(target, listed)
+        options = await self._options(request)
         page = await self._reading.page(target, listed)
         for start in range(0, len(page.items), AT_ONCE):
             chunk = page.items[start : start + AT_ONCE]
@@ -78,11 +80,8 @@ class Deleting:
     async def _options(self, request: Request) -> DeleteOptions:
         body = await request.body()
         if not body:
-            return DeleteOptions.read(request.parameters, {})
-        type_ = request.content_type or JSON
-        if type_ not in ACCEPTED:
-            raise errors.unsupported_media(ACCEPTED)
-        return DeleteOptions.read(request.parameters, parsed(type_, body).document)
+            return DeleteOptions.read(request.parameters, None)
+        return DeleteOptions.read(request.parameters, parsed(body_type(request), body).document)
 
     async def _delete(self, target: Target, options: DeleteOptions) -> Deleted:
         """Raises NotFound, and ApiError when it is refused or others keep winning."""

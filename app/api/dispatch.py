@@ -44,7 +44,7 @@ class Dispatch:
                 async with self._deadlines.within(request.deadline_s):
                     answer = await self._answer_of(target, request)
             except ApiError as error:
-                answer = of_error(error)
+                answer = of_error(error, request.accept)
             if isinstance(answer, Response):
                 await exchange.send(answer)
             else:
@@ -60,15 +60,15 @@ class Dispatch:
     async def _answer_of(self, target: Target | None, request: Request) -> Answer:
         if target is not None:
             return await self._resources.answer(target, request)
-        path = request.path.rstrip("/")
+        path = request.path if request.path == "/" else request.path.rstrip("/")
         if reviews.is_review(path):
             if request.method != "POST":
                 raise errors.method_not_allowed()
-            media = negotiate(request.accept)
+            media = negotiate(request.accept, shapes=False)
             return of_document(reviews.review(path, request.user, await reviews.asked(request)), 201, media=media)
         found = self._documents.find(path)
         if found is None:
-            raise errors.no_such_path()
+            raise self._routes.missing(path)
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed()
         return found(request)
@@ -94,4 +94,4 @@ class _Exchange:
     async def refuse(self, error: ApiError) -> None:
         """Nothing can be refused any more once the answer has begun: it just ends."""
         if not self.code:
-            await self.send(of_error(error))
+            await self.send(of_error(error, self.request.accept))

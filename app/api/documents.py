@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -62,6 +62,7 @@ class Documents:
 
     def __init__(self, kinds: Kinds) -> None:
         self._plain = _discovery(kinds)
+        self._plain["/"] = orjson.dumps({"paths": _paths(kinds)})
         self._aggregated = {
             "/api": Prepared.of(services.announced_together(discovery.aggregated(kinds, core=True))),
             "/apis": Prepared.of(discovery.aggregated(kinds, core=False)),
@@ -77,19 +78,19 @@ class Documents:
 
     def find(self, path: str) -> Callable[[Request], Response] | None:
         """What answers the path; None when it describes nothing."""
-        path = path.rstrip("/")
+        path = path if path == "/" else path.rstrip("/")
         if path in self._plain:
             return lambda request: self._discover(path, request)
         if path in self._versions:
             return lambda request: self._version(path, request)
         if (none := services.find(path)) is not None:
-            return lambda request: of_document(none, media=negotiate(request.accept))
+            return lambda request: of_document(none, media=negotiate(request.accept, shapes=False))
         return {"/openapi/v3": self._index_of_v3, "/openapi/v2": self._swagger}.get(path)
 
     def _discover(self, path: str, request: Request) -> Response:
         if path in self._aggregated and _wants_aggregated(request.accept):
             return self._aggregated[path].response(request, AGGREGATED, cache="public", vary=True)
-        return in_form(Response(self._plain[path]), negotiate(request.accept))
+        return in_form(Response(self._plain[path]), negotiate(request.accept, shapes=False))
 
     def _index_of_v3(self, request: Request) -> Response:
         """As text, which is what kube-apiserver says of it."""
@@ -126,7 +127,15 @@ def documents_of(kinds: tuple[Kind[Any, Any], ...]) -> Documents:
     return Documents(kinds)
 
 
-def _discovery(kinds: Kinds) -> Mapping[str, bytes]:
+def _paths(kinds: Kinds) -> list[str]:
+    """What `GET /` tells: where to look further."""
+    versions = [version.path for version in discovery.served_group_versions(kinds)]
+    groups = [path.rpartition("/")[0] for path in versions if path.startswith("/apis/")]
+    process = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+    return sorted({"/api", "/apis", *versions, *groups, *process})
+
+
+def _discovery(kinds: Kinds) -> dict[str, bytes]:
     """The unaggregated documents by their path."""
     documents: dict[str, Document | None] = {
         "/api": discovery.api_versions(),

@@ -46,12 +46,29 @@ def no_namespace(name: str) -> ApiError:
     return words.not_found("namespaces", "", name)
 
 
-def no_such_path() -> ApiError:
+class NoSuchPath(ApiError):
+    """404 where nothing is served at all: kube-apiserver says so in plain text."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "NotFound", "404 page not found")
+
+
+def no_such_resource() -> ApiError:
+    """404 below the path of a group version that is compiled into kube-apiserver."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def already_exists(kind: AnyKind, name: str, *, being_deleted: bool = False) -> ApiError:
     return words.already_exists(kind.plural, kind.group_version.group, name, being_deleted=being_deleted)
+
+
+def no_unique_name(kind: AnyKind, name: str) -> ApiError:
+    """409 when every generated name is taken already."""
+    taken = already_exists(kind, name)
+    message = f"{taken.message}, the server was not able to generate a unique name for the object"
+    return ApiError(
+        409, "AlreadyExists", message, {**(taken.details or {}), "retryAfterSeconds": 1}, {"Retry-After": "1"}
+    )
 
 
 def conflict(kind: AnyKind, name: str) -> ApiError:
@@ -70,7 +87,15 @@ def terminating(kind: AnyKind, name: str, namespace: str) -> ApiError:
     return ApiError(403, "Forbidden", f'{kind.resource} "{name}" is forbidden: {why}', details)
 
 
+def method_not_supported(kind: AnyKind, verb: str) -> ApiError:
+    """405 of a custom resource."""
+    details: Document = {"group": kind.group_version.group, "kind": kind.plural}
+    message = f'{verb} is not supported on resources of kind "{kind.resource}"'
+    return ApiError(405, "MethodNotAllowed", message, details)
+
+
 def method_not_allowed() -> ApiError:
+    """405 of what is compiled into kube-apiserver."""
     message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message, {})
 
@@ -82,6 +107,11 @@ def not_acceptable(accepted: Iterable[str]) -> ApiError:
 def unsupported_media(accepted: Iterable[str]) -> ApiError:
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return ApiError(415, "UnsupportedMediaType", message)
+
+
+def unsupported_patch() -> ApiError:
+    """415 of what is compiled into kube-apiserver: its router says it."""
+    return ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 
 
 def too_large(detail: str) -> ApiError:
@@ -101,9 +131,15 @@ def too_new(wanted: int, current: int) -> ApiError:
     return ApiError(504, "Timeout", message, details, {"Retry-After": "1"})
 
 
-def timed_out() -> ApiError:
-    message = "Timeout: request did not complete within the allotted timeout"
-    return ApiError(504, "Timeout", message, {})
+class TimedOut(ApiError):
+    """504 of a request that took too long."""
+
+    def __init__(self) -> None:
+        super().__init__(504, "Timeout", "Timeout: request did not complete within the allotted timeout", {})
+
+    def status(self) -> Document:
+        """kube-apiserver says this one without its kind, and as plain text."""
+        return {name: value for name, value in super().status().items() if name not in ("kind", "apiVersion")}
 
 
 def invalid_options(kind: str, errors: Iterable[FieldError]) -> ApiError:
@@ -146,7 +182,7 @@ async def answering(work: Callable[[], Awaitable[None]], refuse: Callable[[ApiEr
     except StoreError as error:
         await refuse(of_store(error))
     except TimeoutError:
-        await refuse(timed_out())
+        await refuse(TimedOut())
     except Exception:
         incident = uuid.uuid4().hex[:12]
         log.exception("request failed", incident=incident)

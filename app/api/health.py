@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from app.api.metrics import Metrics
+from app.machinery.go_json import quoted
 from app.store.base import StoreError
 
 log = structlog.get_logger()
@@ -29,7 +30,7 @@ def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRo
     document = version_document(version)
 
     async def get_version() -> Response:
-        return JSONResponse(document)
+        return JSONResponse(document, headers={"cache-control": "no-cache, private"})
 
     async def get_metrics() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -41,13 +42,24 @@ def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRo
     for name, asked in (("livez", {}), ("readyz", checks), ("healthz", checks)):
         health = _Health(name, asked)
         for path in (f"/{name}", f"/{name}/"):
-            router.add_api_route(path, health.all, methods=["GET"], include_in_schema=False)
-        router.add_api_route(f"/{name}/{{check}}", health.one, methods=["GET"], include_in_schema=False)
+            router.add_api_route(path, health.all, methods=["GET", "HEAD"], include_in_schema=False)
+        router.add_api_route(f"/{name}/{{check}}", health.one, methods=["GET", "HEAD"], include_in_schema=False)
     return router
 
 
 async def _ping() -> None:
     """That it was called is what it says."""
+
+
+def _text(text: str, code: int = 200) -> Response:
+    return PlainTextResponse(text, code, {"cache-control": "no-cache, private", "x-content-type-options": "nosniff"})
+
+
+def _line(name: str, well: bool | None) -> str:
+    """What became of a check; None: it was left out."""
+    if well is None:
+        return f"[+]{name} excluded: ok"
+    return f"[+]{name} ok" if well else f"[-]{name} failed: reason withheld"
 
 
 class _Health:
@@ -60,23 +72,24 @@ class _Health:
     async def all(self, request: Request) -> Response:
         excluded = set(request.query_params.getlist("exclude"))
         asked = [name for name in self._checks if name not in excluded]
-        well = await asyncio.gather(*(self._is_well(name) for name in asked))
-        if all(well) and "verbose" not in request.query_params:
-            return PlainTextResponse("ok")
-        lines = [
-            f"[+]{name} ok" if fine else f"[-]{name} failed: reason withheld"
-            for name, fine in zip(asked, well, strict=True)
-        ]
-        lines += [f"[+]{name} excluded: ok" for name in self._checks if name in excluded]
-        lines.append(f"{self._name} check {'passed' if all(well) else 'failed'}")
-        return PlainTextResponse("\n".join(lines) + "\n", 200 if all(well) else 500)
+        well = dict(zip(asked, await asyncio.gather(*(self._is_well(name) for name in asked)), strict=True))
+        if all(well.values()) and "verbose" not in request.query_params:
+            return _text("ok")
+        lines = [_line(name, well.get(name)) for name in self._checks]
+        if unknown := sorted(excluded - self._checks.keys()):
+            lines.append(
+                f"warn: some health checks cannot be excluded: no matches for {', '.join(map(quoted, unknown))}"
+            )
+        fine = all(well.values())
+        lines.append(f"{self._name} check {'passed' if fine else 'failed'}")
+        return _text("\n".join(lines) + "\n", 200 if fine else 500)
 
     async def one(self, check: str) -> Response:
         if check not in self._checks:
-            return PlainTextResponse("404 page not found\n", 404)
+            return _text("404 page not found\n", 404)
         if await self._is_well(check):
-            return PlainTextResponse("ok")
-        return PlainTextResponse(f"internal server error: {check} failed: reason withheld\n", 500)
+            return _text("ok")
+        return _text(f"internal server error: {check} failed: reason withheld\n", 500)
 
     async def _is_well(self, name: str) -> bool:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,14 +10,14 @@ from uuid import UUID
 
 from starlette.types import Receive, Send
 
-from app.api import errors
 from app.api.context import Context
 from app.api.reading import Reading
 from app.api.requests import Request, flag, integer
 from app.api.responses import stream_headers
 from app.api.routes import Target
 from app.api.streams import Streams
-from app.machinery.errors import ApiError, bad_request, invalid
+from app.machinery.errors import FieldError, bad_request, forbidden, invalid, invalid_object
+from app.machinery.go_time import time_error
 from app.machinery.objects import Document
 from app.store.base import EventType, LogLine, Logs, Scope, Stored
 
@@ -43,21 +43,22 @@ class LogOptions:
     limit_bytes: int | None
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], now: datetime) -> LogOptions:
+    def read(cls, parameters: Mapping[str, str], pod: str, now: datetime) -> LogOptions:
         """Raises 400 and 422."""
-        tail = integer(parameters, "tailLines")
-        if tail is not None and tail < 0:
-            raise _invalid("tailLines", tail, "must be greater than or equal to 0")
-        limit = integer(parameters, "limitBytes")
-        if limit is not None and limit < 1:
-            raise _invalid("limitBytes", limit, "must be greater than 0")
+        tail, limit = integer(parameters, "tailLines"), integer(parameters, "limitBytes")
+        seconds, time = integer(parameters, "sinceSeconds"), parameters.get("sinceTime")
+        if time and (why := time_error(time)):
+            raise bad_request(why)
+        wrong = list(_wrong(tail, limit, seconds, time))
+        if wrong:
+            raise invalid_object("PodLogOptions", "", pod, wrong)
         return cls(
             container=parameters.get("container", ""),
             follow=flag(parameters, "follow"),
             previous=flag(parameters, "previous"),
             timestamps=flag(parameters, "timestamps"),
             tail=tail,
-            since=_since(parameters, now),
+            since=now - timedelta(seconds=seconds) if seconds else datetime.fromisoformat(time) if time else None,
             limit_bytes=limit,
         )
 
@@ -67,24 +68,15 @@ class LogOptions:
         return f"{line.at.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')} {line.text}\n"
 
 
-def _invalid(field: str, value: int, why: str) -> ApiError:
-    return errors.invalid_options("PodLogOptions", [invalid(field, value, why)])
-
-
-def _since(parameters: Mapping[str, str], now: datetime) -> datetime | None:
-    seconds = integer(parameters, "sinceSeconds")
-    if seconds is not None:
-        if seconds < 1:
-            raise _invalid("sinceSeconds", seconds, "must be greater than 0")
-        return now - timedelta(seconds=seconds)
-    text = parameters.get("sinceTime")
-    if not text:
-        return None
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise bad_request(f'parsing time "{text}": {error}') from error
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+def _wrong(tail: int | None, limit: int | None, seconds: int | None, time: str | None) -> Iterator[FieldError]:
+    if tail is not None and tail < 0:
+        yield invalid("tailLines", tail, "must be greater than or equal to 0")
+    if limit is not None and limit < 1:
+        yield invalid("limitBytes", limit, "must be greater than 0")
+    if seconds is not None and time:
+        yield forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified")
+    elif seconds is not None and seconds < 1:
+        yield invalid("sinceSeconds", seconds, "must be greater than 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +106,7 @@ class Following:
 
     async def asked(self, target: Target, request: Request) -> Log:
         """Raises 404 for a missing object, 400 for a container that it does not have."""
-        options = LogOptions.read(request.parameters, self._clock())
+        options = LogOptions.read(request.parameters, target.name, self._clock())
         stored = await self._reading.stored(target)
         container = _container(target, stored.document, options)
         return Log(request, stored, container, options)

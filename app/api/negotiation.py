@@ -7,12 +7,14 @@ from enum import StrEnum
 from functools import lru_cache
 
 from app.api.errors import not_acceptable
+from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 
 JSON = "application/json"
 YAML = "application/yaml"
 
-ACCEPTED = (JSON, YAML)
-ACCEPTED_WATCH = ("application/json;stream=watch",)
+ACCEPTED = (JSON, YAML, PROTOBUF)
+"""What a 406 lists. kube-apiserver lists protobuf for custom resources too, which it cannot send as such either."""
+ACCEPTED_WATCH = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 
 
 class Shape(StrEnum):
@@ -31,6 +33,8 @@ class Media:
     type: str = JSON
     shape: Shape = Shape.OBJECT
     version: str = "v1"
+    pretty: bool = False
+    """Indented, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +66,34 @@ def _clause(text: str) -> Clause:
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, *, watch: bool = False) -> Media:
-    """The first alternative that can be served. Raises 406 when there is none."""
-    alternatives = clauses(accept)
-    if not alternatives:
-        return Media()
-    for clause in alternatives:
-        media = _served(clause, watch=watch)
-        if media is not None:
-            return media
-    raise not_acceptable(ACCEPTED_WATCH if watch else ACCEPTED)
+def negotiate(accept: str, *, watch: bool = False, shapes: bool = True) -> Media:
+    """The first alternative that can be served. Raises 406 when there is none.
+
+    Without `shapes` there is no other form than the object's own."""
+    media = _first(clauses(accept), shapes=shapes) if accept else Media()
+    if media is None:
+        raise not_acceptable(ACCEPTED)
+    if watch and media.type != JSON:
+        raise not_acceptable(ACCEPTED_WATCH)
+    return media
 
 
-def _served(clause: Clause, *, watch: bool) -> Media | None:
+def _first(alternatives: list[Clause], *, shapes: bool) -> Media | None:
+    return next((media for clause in alternatives if (media := _served(clause, shapes=shapes)) is not None), None)
+
+
+def _served(clause: Clause, *, shapes: bool) -> Media | None:
     type_ = JSON if clause.type in ("*/*", "application/*") else clause.type
-    if type_ not in ACCEPTED or (watch and type_ != JSON):
+    said = clause.parameters
+    if type_ not in (JSON, YAML) or said.get("sv", "") not in (("", "v1") if shapes else ("",)):
         return None
-    if clause.parameters.get("stream", "watch" if watch else "") != ("watch" if watch else ""):
+    if said.get("stream", "") not in (("", "watch") if type_ == JSON else ("",)):
         return None
-    shape = clause.parameters.get("as", "")
-    if not shape:
-        return Media(type_)
-    version = clause.parameters.get("v", "v1")
+    pretty = said.get("pretty") == "1"
+    if not said.keys() & {"as", "g", "v"}:
+        return Media(type_, pretty=pretty)
+    shape, version = said.get("as", ""), said.get("v", "")
     known = shape in (Shape.TABLE, Shape.PARTIAL, Shape.PARTIAL_LIST)
-    if not known or clause.parameters.get("g") != "meta.k8s.io" or version not in ("v1", "v1beta1"):
+    if not shapes or not known or said.get("g") != "meta.k8s.io" or version not in ("v1", "v1beta1"):
         return None
-    return Media(type_, Shape(shape), version)
+    return Media(type_, Shape(shape), version, pretty)

@@ -7,12 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import orjson
 
 from app.api.errors import invalid_options
 from app.api.requests import flag, integer
-from app.machinery.errors import FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
+from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
+from app.machinery.go_json import cannot_unmarshal, syntax_error
 from app.machinery.objects import Document
 from app.store.base import Key, Revision
 
@@ -56,21 +58,37 @@ class Position:
     def read(cls, token: str, resource: str) -> Position:
         """Raises 400 for what is not a token."""
         try:
-            parsed = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+            text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except ValueError as error:
-            raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
+            raise _invalid_token("illegal base64 data at input byte 0") from error
+        try:
+            parsed = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise _invalid_token(syntax_error(text) or str(error)) from error
         match parsed:
-            case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if _is_position(revision, start):
+            case {"v": "meta.k8s.io/v1", "rv": int(revision), "start": str(start)} if revision and start:
+                if not _is_position(revision, start):
+                    raise _invalid_token(start)
                 namespace, name = start.rstrip("\0").split("/")
                 if revision < 0:
                     return cls(Key(resource, namespace, name), None)
                 left = parsed.get("left")
                 return cls(Key(resource, namespace, name), revision, left if _is_count(left) else None)
-            case {"v": str(version)} if version != "meta.k8s.io/v1":
-                why = f'server does not recognize this encoded version "{version}"'
-            case _:
+            case {"v": "meta.k8s.io/v1", "rv": int(revision)} if revision:
+                why = "encoded start key empty (version meta.k8s.io/v1)"
+            case {"v": "meta.k8s.io/v1"}:
                 why = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
-        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
+            case _:
+                version = parsed.get("v", "") if isinstance(parsed, dict) else ""
+                raise bad_request(f"{_INVALID_TOKEN} server does not recognize this encoded version {version}")
+        raise _invalid_token(why)
+
+
+_INVALID_TOKEN = "invalid continue token: continue key is not valid:"
+
+
+def _invalid_token(why: str) -> ApiError:
+    return bad_request(f"{_INVALID_TOKEN} {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +115,8 @@ class ListOptions:
         errors = list(_watch_errors(parameters) if watch else _list_errors(parameters))
         if errors:
             raise invalid_options("ListOptions", errors)
-        token = parameters.get("continue", "")
+        # A watch has no pages: kube-apiserver does not look at the token.
+        token = "" if watch else parameters.get("continue", "")
         revision = _revision(parameters.get("resourceVersion", ""))
         if token and revision:
             raise bad_request("specifying resource version is not allowed when using continue")
@@ -115,16 +134,20 @@ class ListOptions:
         )
 
 
+_INVALID_REVISION = "invalid resource version: "
+
+
 def _revision(text: str) -> Revision | None:
     if not text:
         return None
     if not (text.isascii() and text.isdecimal()):
-        detail = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise bad_request(f"invalid resource version: {invalid('resourceVersion', text, detail)}")
-    if len(text) > 20 or int(text) >= 2**64:
-        detail = f'strconv.ParseUint: parsing "{text}": value out of range'
-        raise bad_request(f"invalid resource version: {invalid('resourceVersion', text, detail)}")
-    return int(text)
+        why = "invalid syntax"
+    elif len(text) > 20 or int(text) >= 2**64:
+        why = "value out of range"
+    else:
+        return int(text)
+    detail = f'strconv.ParseUint: parsing "{text}": {why}'
+    raise bad_request(f"{_INVALID_REVISION}{invalid('resourceVersion', text, detail)}")
 
 
 def _is_count(value: object) -> bool:
@@ -133,12 +156,18 @@ def _is_count(value: object) -> bool:
 
 def _is_position(revision: int, start: str) -> bool:
     """Can there be such a place?"""
-    return revision < 2**63 and start.count("/") == 1 and "\0" not in start.rstrip("\0")
+    steps = start.rstrip("\0").split("/")
+    return revision < 2**63 and len(steps) == 2 and not {".", ".."} & set(steps) and "\0" not in start.rstrip("\0")
 
 
 def revision_of_get(parameters: Mapping[str, str]) -> Revision:
     """The least revision that a get may answer from; 0 when any will do."""
-    return _revision(parameters.get("resourceVersion", "")) or 0
+    text = parameters.get("resourceVersion", "")
+    try:
+        return _revision(text) or 0
+    except ApiError as error:
+        # kube-apiserver's storage says this one, and nobody on the way makes a 400 of it.
+        raise ApiError(500, "", error.message.removeprefix(_INVALID_REVISION)) from error
 
 
 def _list_errors(parameters: Mapping[str, str]) -> Iterator[FieldError]:
@@ -168,8 +197,8 @@ def _watch_errors(parameters: Mapping[str, str]) -> Iterator[FieldError]:
         yield forbidden(field, f"{field} is forbidden for watch unless sendInitialEvents is provided")
     if match and match != Match.NOT_OLDER_THAN:
         yield unsupported(field, match, [Match.NOT_OLDER_THAN])
-    if parameters.get("continue"):
-        yield forbidden("continue", "continue is forbidden for watch")
+    if match and parameters.get("continue"):
+        yield forbidden(field, f"{field} is forbidden when continue is provided")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +216,8 @@ class WriteOptions:
         if not parameters and not apply:
             return _WITHOUT
         errors = [
-            *_dry_run_errors([parameters["dryRun"]] if "dryRun" in parameters else []),
             *_manager_errors(parameters.get("fieldManager", ""), apply=apply),
+            *_dry_run_errors([parameters["dryRun"]] if "dryRun" in parameters else []),
             *_validation_errors(parameters.get("fieldValidation", "")),
         ]
         if "force" in parameters and not apply:
@@ -216,10 +245,14 @@ def _manager_errors(manager: str, *, apply: bool) -> Iterator[FieldError]:
         yield required("fieldManager", "is required for apply patch")
     if len(manager.encode()) > MANAGER_LIMIT:
         yield too_long("fieldManager", MANAGER_LIMIT)
-    if not manager.isprintable():
-        yield invalid("fieldManager", manager, "should only contain printable characters")
+    position = 0
+    for letter in manager:
+        if not letter.isprintable():
+            yield invalid("fieldManager", manager, f"invalid character U+{ord(letter):04X} (at position {position})")
+        position += len(letter.encode())
 
 
+@lru_cache(maxsize=256)
 def manager_of(user_agent: str) -> str:
     """Who writes when the request does not say: the client's program."""
     name = "".join(letter for letter in user_agent.partition("/")[0] if letter.isprintable())
@@ -230,7 +263,7 @@ def manager_of(user_agent: str) -> str:
 
 def _validation_errors(value: str) -> Iterator[FieldError]:
     if value and value not in tuple(Validation):
-        yield unsupported("fieldValidation", value, ["", *Validation])
+        yield unsupported("fieldValidation", value, ["", *sorted(Validation)])
 
 
 PROPAGATIONS = ("Foreground", "Background", "Orphan", "nil")
@@ -245,19 +278,14 @@ class DeleteOptions:
     """The options themselves, for what the lifecycle looks at: preconditions and propagation."""
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], body: Mapping[str, object]) -> DeleteOptions:
-        """From the body, or from the query when there is none. Raises 400 and 422."""
-        source = body or _of_query(parameters)
-        listed = source.get("dryRun") or ([parameters["dryRun"]] if "dryRun" in parameters else [])
-        dry_run = [str(item) for item in listed] if isinstance(listed, list) else [str(listed)]
-        errors = [*_dry_run_errors(dry_run), *_propagation_errors(source)]
+    def read(cls, parameters: Mapping[str, str], body: Document | None) -> DeleteOptions:
+        """From the body, which then says everything, or from the query when there is none. Raises 400 and 422."""
+        source = _of_query(parameters) if body is None else _of_body(body)
+        dry_run: list[str] = source.get("dryRun") or []
+        errors = [*_propagation_errors(source), *_dry_run_errors(dry_run)]
         if errors:
             raise invalid_options("DeleteOptions", errors)
-        for name, wanted in _DELETE_TYPES.items():
-            value = source.get(name)
-            if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
-                raise bad_request(f"json: cannot unmarshal into Go struct field DeleteOptions.{name}")
-        return cls(bool(dry_run), dict(source))
+        return cls(bool(dry_run), source)
 
     @property
     def cascades(self) -> bool:
@@ -265,11 +293,40 @@ class DeleteOptions:
         return self.document.get("orphanDependents") is False
 
 
-_DELETE_TYPES: dict[str, type] = {"preconditions": dict, "gracePeriodSeconds": int, "orphanDependents": bool}
+_DELETE_TYPES: dict[str, tuple[type, str]] = {
+    "gracePeriodSeconds": (int, "int64"),
+    "preconditions": (dict, "v1.Preconditions"),
+    "orphanDependents": (bool, "bool"),
+    "propagationPolicy": (str, "v1.DeletionPropagation"),
+    "dryRun": (list, "[]string"),
+}
 
 
-def _of_query(parameters: Mapping[str, str]) -> dict[str, object]:
-    source: dict[str, object] = {name: parameters[name] for name in ("propagationPolicy",) if parameters.get(name)}
+def _of_body(body: Document) -> Document:
+    kind = body.get("kind") or "DeleteOptions"
+    if kind != "DeleteOptions":
+        raise bad_request(f'no kind "{kind}" is registered for version "{body.get("apiVersion") or "meta.k8s.io/v1"}"')
+    for name, (wanted, go_type) in _DELETE_TYPES.items():
+        value = body.get(name)
+        if value is not None and type(value) is not wanted:
+            raise bad_request(cannot_unmarshal(value, go_type, f"DeleteOptions.{name}"))
+    for value in body.get("dryRun") or ():
+        if not isinstance(value, str):
+            raise bad_request(cannot_unmarshal(value, "string", "DeleteOptions.dryRun"))
+    for name in ("uid", "resourceVersion"):
+        value = (body.get("preconditions") or {}).get(name)
+        if value is not None and not isinstance(value, str):
+            go_type = "types.UID" if name == "uid" else "string"
+            raise bad_request(cannot_unmarshal(value, go_type, f"Preconditions.preconditions.{name}"))
+    return dict(body)
+
+
+def _of_query(parameters: Mapping[str, str]) -> Document:
+    source: Document = {name: parameters[name] for name in ("propagationPolicy",) if parameters.get(name)}
+    if "dryRun" in parameters:
+        source["dryRun"] = [parameters["dryRun"]]
+    if parameters.get("uid"):
+        source["preconditions"] = {"uid": parameters["uid"]}
     grace = integer(parameters, "gracePeriodSeconds")
     if grace is not None:
         source["gracePeriodSeconds"] = grace

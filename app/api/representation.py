@@ -108,7 +108,7 @@ class Representations:
             case Shape.PARTIAL:
                 shown = partial(document, version=view.media.version)
             case Shape.PARTIAL_LIST:
-                raise _no_list(document)
+                raise _no_list(view.served)
         return of_document(shown, code, media=view.media)
 
     def many(self, view: View, page: Page) -> Response:
@@ -211,11 +211,16 @@ def _version_of(document: Document) -> Document:
 
 def _no_item(served: Served) -> ApiError:
     error = not_acceptable(ACCEPTED)
-    asked = f"you requested PartialObjectMetadata, but the requested object is a list ({served.kind.list_name})"
+    asked = f"you requested PartialObjectMetadata, but the requested object is a list ({_go_type(served, 'List')})"
     return ApiError(error.code, error.reason, asked)
 
 
-def _no_list(document: Document) -> ApiError:
+def _go_type(served: Served, suffix: str = "") -> str:
+    """What holds it in kube-apiserver's memory."""
+    return f"*core.{served.kind.name}{suffix}" if served.kind.typed else f"*unstructured.Unstructured{suffix}"
+
+
+def _no_list(served: Served) -> ApiError:
     error = not_acceptable(ACCEPTED)
-    asked = f"you requested PartialObjectMetadataList, but the requested object is not a list ({document.get('kind')})"
+    asked = f"you requested PartialObjectMetadataList, but the requested object is not a list ({_go_type(served)})"
     return ApiError(error.code, error.reason, asked)

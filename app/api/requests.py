@@ -25,6 +25,10 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+"""What Go's ParseBool takes for true."""
+
+
 class ClientGone(Exception):
     """The client hung up before its request was complete: nobody is there to answer."""
 
@@ -63,9 +67,10 @@ class Request:
     @property
     def pretty(self) -> bool:
         """Asked for, or to be read by a person."""
-        if "pretty" in self.parameters:
-            return flag(self.parameters, "pretty")
-        return self.header(b"user-agent").startswith(("curl", "Wget", "wget", "Mozilla"))
+        said = self.parameters.get("pretty")
+        if said:
+            return said in _TRUE
+        return self.header(b"user-agent").startswith(("curl", "Wget", "Mozilla/5.0"))
 
     @property
     def deadline_s(self) -> float:
@@ -127,5 +132,17 @@ def integer(parameters: Mapping[str, str], name: str) -> int | None:
 def duration_s(text: str) -> float:
     """A Go duration in seconds. Raises 400."""
     if not _DURATION.fullmatch(text):
-        raise bad_request(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
+        raise bad_request(f"invalid timeout specified in the request URL - time: {_undurable(text)}")
     return sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))
+
+
+def _undurable(text: str) -> str:
+    """Why it is no duration, in Go's words."""
+    rest = _PART.sub("", text.lstrip("+-"))
+    number = re.match(r"\d+\.?\d*|\.\d+", rest)
+    if number is None:
+        return f'invalid duration "{text}"'
+    unit = re.match(r"[^.\d]*", rest[number.end() :])
+    if not unit or not unit.group():
+        return f'missing unit in duration "{text}"'
+    return f'unknown unit "{unit.group()}" in duration "{text}"'

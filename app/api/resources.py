@@ -36,7 +36,10 @@ class Lasting:
 Answer = Response | Lasting
 Handler = Callable[[Target, Request], Awaitable[Answer]]
 
-_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_STATUS_VERBS = {"get": "GET", "update": "PUT", "patch": "PATCH"}
+_OF_ITEMS = ("PUT", "PATCH")
+"""Methods that a collection has only to say that a name is missing."""
 
 
 class Resources:
@@ -58,6 +61,8 @@ class Resources:
         self._of_collection: dict[str, Handler] = {
             "GET": self._list_or_watch,
             "POST": self._writing.create,
+            "PUT": self._writing.update,
+            "PATCH": self._writing.patch,
             "DELETE": self._deleting.delete_collection,
         }
 
@@ -67,42 +72,59 @@ class Resources:
 
     def verb(self, target: Target, request: Request) -> str:
         """The request's verb, as authorization and metrics name it."""
+        verb = _VERBS.get(request.method, request.method.lower())
         if target.name and not target.watch:
-            return _VERBS.get(request.method, request.method.lower())
-        if request.method == "GET":
+            return verb
+        if verb == "get":
             return "watch" if _watches(target, request) else "list"
-        return "deletecollection" if request.method == "DELETE" else _VERBS.get(request.method, request.method.lower())
+        return "deletecollection" if verb == "delete" else verb
 
     def _handler(self, target: Target, method: str) -> Handler:
+        return self._of_typed(target, method) if target.kind.typed else self._of_custom(target, method)
+
+    def _of_custom(self, target: Target, method: str) -> Handler:
+        """What is no method of a custom resource is a verb that it does not support; the path decides first."""
+        verb, kind = _VERBS.get(method, ""), target.kind
+        if target.watch:
+            return self._list_or_watch
+        if kind.namespaced and target.namespace is None and verb != "get":
+            raise errors.NoSuchPath
         if target.subresource:
-            return self._below_item(target, method)
+            return self._below_custom(target, verb)
+        # Created on an item's path too, under the name in the body; changed under no name, it says what is missing.
+        handlers = {**self._of_item, "POST": self._writing.create} if target.name else self._of_collection
+        found = handlers.get("GET" if method == "HEAD" else method)
+        if found is None:
+            raise errors.method_not_supported(kind, verb)
+        return found
+
+    def _below_custom(self, target: Target, verb: str) -> Handler:
+        if target.subresource != "status" or not has_status(target.kind):
+            raise errors.not_found(target.kind, target.name)
+        if verb not in _STATUS_VERBS:
+            raise errors.method_not_supported(target.kind, verb)
+        return self._of_item[_STATUS_VERBS[verb]]
+
+    def _of_typed(self, target: Target, method: str) -> Handler:
+        if target.subresource:
+            return self._below_typed(target, method)
         if target.name and not target.watch:
             found = self._of_item.get(method)
         else:
-            found = None if _is_only_read(target, method) else self._of_collection.get(method)
-        if found is None and method == "POST" and not target.kind.typed:
-            return self._create_custom(target)
+            found = None if method in _OF_ITEMS or _is_only_read(target, method) else self._of_collection.get(method)
         if found is None:
             raise errors.method_not_allowed()
         return found
 
-    def _create_custom(self, target: Target) -> Handler:
-        """Custom resources are created on an item's path too, under the name in the body; but not without a namespace."""
-        if target.watch or (target.kind.namespaced and target.namespace is None):
-            raise errors.no_such_path()
-        return self._writing.create
-
-    def _below_item(self, target: Target, method: str) -> Handler:
+    def _below_typed(self, target: Target, method: str) -> Handler:
         if target.subresource == "status" and has_status(target.kind):
-            if method in ("GET", "PUT", "PATCH"):
+            if method in _STATUS_VERBS.values():
                 return self._of_item[method]
-            verb = _VERBS.get(method, method.lower())
-            message = f'{verb} is not supported on resources of kind "{target.kind.resource}"'
-            raise ApiError(405, "MethodNotAllowed", message, {})
+            raise errors.method_not_allowed()
         declared = next((s for s in target.kind.subresources if s.name == target.subresource), None)
         if declared is None:
-            raise errors.no_such_path()
-        if _VERBS.get(method) not in declared.verbs:
+            raise errors.no_such_resource()
+        if method == "HEAD" or _VERBS.get(method) not in declared.verbs:
             raise errors.method_not_allowed()
         if (target.kind.name, declared.name) not in self._context.handlers and declared.name == "log":
             return self._log
@@ -142,4 +164,4 @@ def _is_only_read(target: Target, method: str) -> bool:
 
 
 def _watches(target: Target, request: Request) -> bool:
-    return target.watch or flag(request.parameters, "watch")
+    return target.watch or (request.method != "HEAD" and flag(request.parameters, "watch"))

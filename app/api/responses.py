@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from uuid import uuid4
 
 import orjson
 import yaml
 from starlette.types import Send
 
-from app.api.negotiation import JSON, YAML, Media
+from app.api.errors import NoSuchPath, TimedOut
+from app.api.negotiation import JSON, YAML, Media, negotiate
 from app.api.requests import Request
 from app.machinery.errors import ApiError
 from app.machinery.objects import Document
@@ -19,6 +22,9 @@ GZIP_FROM = 128 * 1024
 """Smaller answers are not worth the time; kube-apiserver's bound."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+TEXT = "text/plain; charset=utf-8"
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Response:
     code: int = 200
     type: str = JSON
     headers: Headers = ()
+    pretty: bool = False
 
 
 def of_document(document: Document, code: int = 200, *, media: Media | None = None) -> Response:
@@ -36,29 +43,58 @@ def of_document(document: Document, code: int = 200, *, media: Media | None = No
     return in_form(Response(orjson.dumps(document), code), media or Media())
 
 
-def of_error(error: ApiError) -> Response:
+def of_error(error: ApiError, accept: str = "") -> Response:
+    """In the form that the client accepts; where that is none of ours, as JSON for people."""
     headers = tuple((name.lower().encode(), value.encode()) for name, value in error.headers.items())
-    return Response(orjson.dumps(error.status()), error.code, headers=headers)
+    if isinstance(error, NoSuchPath):
+        return Response(error.message.encode() + b"\n", error.code, TEXT, (*headers, NO_SNIFF))
+    response = Response(orjson.dumps(error.status()), error.code, headers=headers)
+    if isinstance(error, TimedOut):
+        return replace(response, type=TEXT)
+    try:
+        return in_form(response, negotiate(accept, shapes=False))
+    except ApiError:
+        return replace(response, pretty=True)
 
 
 def in_form(response: Response, media: Media) -> Response:
     """The same answer in the negotiated content type."""
+    if media.pretty:
+        response = replace(response, pretty=True)
     if media.type != YAML or response.type != JSON:
         return response
     text = yaml.dump(orjson.loads(response.body), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
     return replace(response, body=text.encode(), type=YAML)
 
 
+MOST_WARNINGS = 4096
+"""Characters of all warnings together; when they are more, each is cut to LONGEST_WARNING, until that is enough."""
+LONGEST_WARNING = 256
+
+
 def warned(response: Response, warnings: Sequence[str]) -> Response:
-    """The answer with one Warning header for each."""
-    if not warnings:
+    """The answer with one Warning header for each, which is said once. What cannot stand in a header is not said."""
+    texts = [
+        text for text in dict.fromkeys(warnings) if not any(unicodedata.category(letter) == "Cc" for letter in text)
+    ]
+    if not texts:
         return response
-    return replace(response, headers=(*response.headers, *((b"warning", _warning(text)) for text in warnings)))
+    if sum(map(len, texts)) > MOST_WARNINGS:
+        texts = list(_cut(texts))
+    return replace(response, headers=(*response.headers, *((b"warning", _warning(text)) for text in texts)))
+
+
+def _cut(texts: Sequence[str]) -> Iterator[str]:
+    written = 0
+    for text in texts:
+        if written >= MOST_WARNINGS:
+            return
+        written += len(text[:LONGEST_WARNING])
+        yield text[:LONGEST_WARNING]
 
 
 def _warning(text: str) -> bytes:
-    cleaned = "".join(letter if letter.isprintable() else " " for letter in text)
-    escaped = cleaned.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{escaped}"'.encode()
 
 
@@ -73,7 +109,7 @@ async def send(request: Request, response: Response, sending: Send) -> None:
     if all(name != b"cache-control" for name, _ in response.headers):
         headers.append((b"cache-control", b"no-cache, private"))
     if response.type == JSON and body:
-        body = _pretty(body) if request.pretty else body + b"\n"
+        body = _pretty(body) if response.pretty or request.pretty else body + b"\n"
     if len(body) > GZIP_FROM and b"gzip" in request.headers.get(b"accept-encoding", b""):
         body = gzip.compress(body, compresslevel=4)
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
@@ -82,7 +118,7 @@ async def send(request: Request, response: Response, sending: Send) -> None:
     else:
         headers.append((b"content-length", str(len(body)).encode()))
     await sending({"type": "http.response.start", "status": response.code, "headers": headers})
-    await sending({"type": "http.response.body", "body": body})
+    await sending({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
 
 
 def stream_headers(request: Request, type_: str) -> list[tuple[bytes, bytes]]:
@@ -91,9 +127,9 @@ def stream_headers(request: Request, type_: str) -> list[tuple[bytes, bytes]]:
 
 
 def _echoed(request: Request) -> Headers:
-    audit = request.headers.get(b"audit-id")
-    return ((b"audit-id", audit),) if audit else ()
+    """The client's name for its request, or one that is made up for it."""
+    return ((b"audit-id", request.headers.get(b"audit-id") or str(uuid4()).encode()),)
 
 
 def _pretty(body: bytes) -> bytes:
-    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)

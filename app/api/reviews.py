@@ -9,7 +9,8 @@ from app.api.auth import User
 from app.api.bodies import ACCEPTED, parsed
 from app.api.negotiation import JSON
 from app.api.requests import Request
-from app.machinery.errors import bad_request
+from app.machinery.errors import ApiError, FieldError, bad_request, invalid, invalid_object
+from app.machinery.go_json import cannot_unmarshal
 from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 
@@ -53,7 +54,7 @@ def is_review(path: str) -> bool:
 def review(path: str, user: User, spec: Document) -> Document:
     """The answered review, with the question that was asked."""
     version, kind, status = _REVIEWS[path]
-    answered: Document = {"kind": kind, "apiVersion": version, "metadata": {"creationTimestamp": None}}
+    answered: Document = {"kind": kind, "apiVersion": version, "metadata": {}}
     if kind != "SelfSubjectReview":
         answered["spec"] = spec
     return {**answered, "status": status(user)}
@@ -69,7 +70,33 @@ async def asked(request: Request) -> Document:
         return {}
     if type_ not in ACCEPTED:
         raise errors.unsupported_media(ACCEPTED)
-    spec = parsed(type_, body).document.get("spec") or {}
+    document = parsed(type_, body).document
+    spec = document.get("spec") or {}
     if not isinstance(spec, dict):
-        raise bad_request("json: cannot unmarshal into Go struct field .spec")
+        raise bad_request(cannot_unmarshal(spec, "v1.Spec", f"{document.get('kind', '')}.spec"))
+    _ensure_question(request.path, spec)
     return spec
+
+
+def _ensure_question(path: str, spec: Document) -> None:
+    """Raises 422 for a question about nothing, or about two things; 400 for rules of no namespace."""
+    kind = _REVIEWS[path.rstrip("/")][1]
+    if kind == "SelfSubjectRulesReview" and not spec.get("namespace"):
+        raise bad_request("no namespace on request")
+    if kind != "SelfSubjectAccessReview":
+        return
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if resource is None and other is None:
+        one = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        raise _invalid(invalid("spec.resourceAttributes", None, one))
+    if resource is not None and other is not None:
+        shown = {name.capitalize(): value for name, value in other.items()} if isinstance(other, dict) else other
+        both = "cannot be specified in combination with resourceAttributes"
+        raise _invalid(invalid("spec.nonResourceAttributes", shown, both))
+
+
+def _invalid(error: FieldError) -> ApiError:
+    """kube-apiserver forgets the kind of a review that it refuses."""
+    refused = invalid_object("", "authorization.k8s.io", "", [error])
+    details = {name: value for name, value in (refused.details or {}).items() if value}
+    return ApiError(refused.code, refused.reason, refused.message, details)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.api.errors import NoSuchPath, no_such_resource
 from app.machinery.discovery import subresources
+from app.machinery.errors import ApiError
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import self_link
 from app.store.base import Key, Scope
@@ -63,6 +65,13 @@ class Routes:
                 prefix = tuple(group_version.path.strip("/").split("/"))
                 self._served.setdefault(prefix, {})[kind.plural] = Served(kind, group_version)
 
+    def missing(self, path: str) -> ApiError:
+        """404 for a path that names nothing."""
+        steps = tuple(step for step in path.split("/") if step)
+        below = steps[: 2 if steps[:1] == ("api",) else 3]
+        compiled = any(served.native and served.kind.typed for served in self._served.get(below, {}).values())
+        return no_such_resource() if compiled else NoSuchPath()
+
     def find(self, path: str) -> Target | None:
         """None for what is no resource's path."""
         steps = [step for step in path.split("/") if step]
@@ -95,8 +104,9 @@ def _is_below_no_namespace(kind: Kind[Any, Any], steps: Sequence[str]) -> bool:
 
 
 def _target(served: Served, namespace: str | None, rest: Sequence[str]) -> Target | None:
-    if len(rest) > 2:
+    if len(rest) > 2 and served.kind.typed:
         return None
+    # What follows the subresource of a custom resource, kube-apiserver does not look at.
     name, subresource = (*rest, "", "")[:2]
     return Target(served, namespace, name, subresource)
 

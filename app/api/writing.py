@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import orjson
 
 from app.api import errors
-from app.api.bodies import applied_body, complaints, decoded, strict_error, strict_patch_error, strictly
+from app.api.bodies import (
+    Decoded,
+    applied_body,
+    body_type,
+    complaints,
+    decoded,
+    patch_error,
+    pruned,
+    strict_apply_error,
+    strict_error,
+    strict_patch_error,
+    strictly,
+)
 from app.api.context import Context
 from app.api.negotiation import Media, negotiate
 from app.api.options import Validation, WriteOptions, manager_of
@@ -17,9 +29,11 @@ from app.api.requests import Request
 from app.api.responses import Response, warned
 from app.api.routes import Target
 from app.machinery.apply import applied, ensure_applicable, ensure_new
+from app.machinery.decoding import Undecodable, Unrecognized
 from app.machinery.documents import parse_json_value
-from app.machinery.errors import ApiError, FieldError, invalid_object
+from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
 from app.machinery.lifecycle import (
+    ensure_decodable,
     is_finished_deleting,
     prepare_create,
     prepare_update,
@@ -31,6 +45,7 @@ from app.machinery.managed import Entries, Writer, created, settled, updated, wi
 from app.machinery.metadata import metadata_warnings, without_repeated_owners
 from app.machinery.objects import Document
 from app.machinery.patch import json_patch, merge_patch, strategic_merge_patch, undecodable_patch
+from app.machinery.printed import plain
 from app.machinery.schema import schema_of
 from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
 
@@ -44,6 +59,8 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
+"""What every kind takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +98,28 @@ class Writing:
 
     async def create(self, target: Target, request: Request) -> Response:
         media = negotiate(request.accept)
-        body = await decoded(request)
+        type_ = body_type(request)
+        raw = await request.body()
         options = WriteOptions.read(request.parameters, "CreateOptions")
-        kind, document = target.kind, body.document
-        found = complaints(schema_of(kind).prune(document), body.duplicates)
-        if found and options.validation is Validation.STRICT:
-            raise strict_error(kind.name, target.served.group_version, found)
+        kind = target.kind
+        body = decoded(kind, type_, raw)
+        document = body.document
+        fits = not body.duplicates and schema_of(kind).fits(document)
+        found = [] if fits else _strangers(target, body, options)
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
+        fresh = self._fresh(target, document, raw, fits=fits)
         try:
-            first = self._owned(target, self._prepared(target, document), writer)
+            first = self._judged(target, fresh, writer, fits=fits)
         except ApiError:
             # Where there is no namespace, that is said first. A create that is well waits for no look at it: the write
             # judges that itself.
-            await self._ensure_namespace(target, document)
+            await self._ensure_namespace(target, fresh)
             raise
         if options.dry_run:
-            await self._ensure_namespace(target, document)
+            await self._ensure_namespace(target, fresh)
         response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
-        return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(None, first)])
+        return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(kind, None, first)])
 
     def _writer(self, target: Target, request: Request, options: WriteOptions) -> Writer:
         name = options.manager or manager_of(request.header(b"user-agent"))
@@ -115,7 +135,7 @@ class Writing:
             try:
                 if dry_run:
                     await self._ensure_free(key)
-                    return self._representations.of(view, self._served(target, prepared), 201)
+                    return await self._previewed(target, view, prepared)
                 stored = await self._objects.create(key, prepared, within=self._room(target))
                 return self._representations.one(view, stored, 201)
             except Closing:
@@ -123,17 +143,16 @@ class Writing:
                 await self._ensure_namespace(target, document)
             except AlreadyExists as error:
                 await self._ensure_namespace(target, document)
-                if (document.get("metadata") or {}).get("name"):
-                    raise await self._taken(target, key) from error
-                prepared = self._owned(target, self._prepared(target, document), writer)
-        taken = errors.already_exists(target.kind, prepared["metadata"]["name"])
-        unlucky = ", the server was not able to generate a unique name for the object"
-        raise ApiError(taken.code, taken.reason, taken.message + unlucky, taken.details)
+                if document["metadata"].get("name"):
+                    raise await self._taken(target, key, document) from error
+                prepared = self._judged(target, self._fresh(target, document), writer)
+        raise errors.no_unique_name(target.kind, prepared["metadata"]["name"])
 
-    def _prepared(self, target: Target, document: Document) -> Document:
-        """The new object as it will be stored. Raises ApiError."""
+    def _fresh(self, target: Target, document: Document, raw: bytes = b"", *, fits: bool = False) -> Document:
+        """The new object as it will be stored if nothing is wrong with it; `fits` where it is known to fit the schema.
+        Raises ApiError for what cannot be decoded."""
         kind, context = target.kind, self._context
-        prepared = prepare_create(
+        return prepare_create(
             kind,
             target.served.group_version,
             document,
@@ -141,16 +160,24 @@ class Writing:
             now=context.now(),
             uid=context.uid(),
             suffix=context.suffix(),
+            raw=raw,
+            fits=fits,
         )
-        _ensure_valid(target, prepared, validate_create(kind, prepared))
-        return prepared
+
+    def _judged(self, target: Target, fresh: Document, writer: Writer, *, fits: bool = False) -> Document:
+        """The new object with its owner. Raises 422."""
+        _ensure_valid(target, fresh, validate_create(target.kind, fresh, fits=fits))
+        return with_entries(fresh, created(target.kind, fresh, writer))
+
+    async def _previewed(self, target: Target, view: View, prepared: Document) -> Response:
+        """What a dry run answers: the object, and of some kinds what would become of it."""
+        preview = self._context.previews.get(target.kind.name) if target.kind.previewed else None
+        shown = prepared if preview is None else await preview(prepared)
+        return self._representations.of(view, self._served(target, shown), 201)
 
     def _room(self, target: Target) -> Key | None:
         """The namespace that the object is made in."""
         return Key("namespaces", "", target.namespace or "") if target.kind.namespaced else None
-
-    def _owned(self, target: Target, prepared: Document, writer: Writer) -> Document:
-        return with_entries(prepared, created(target.kind, prepared, writer))
 
     async def _ensure_namespace(self, target: Target, document: Document) -> None:
         """The namespace is there and stays. Raises 404 and 403."""
@@ -171,7 +198,9 @@ class Writing:
         if await self._exists(key):
             raise AlreadyExists(str(key))
 
-    async def _taken(self, target: Target, key: Key) -> ApiError:
+    async def _taken(self, target: Target, key: Key, document: Document) -> ApiError:
+        if document["metadata"].get("generateName"):
+            return errors.no_unique_name(target.kind, key.name)
         try:
             metadata = (await self._objects.get(key)).document["metadata"]
         except NotFound:
@@ -179,13 +208,16 @@ class Writing:
         return errors.already_exists(target.kind, key.name, being_deleted="deletionTimestamp" in metadata)
 
     async def update(self, target: Target, request: Request) -> Response:
+        _ensure_named(target)
         media = negotiate(request.accept)
-        body = await decoded(request)
+        raw = await request.body()
         options = WriteOptions.read(request.parameters, "UpdateOptions")
-        found = complaints(schema_of(target.kind).prune(body.document), body.duplicates)
-        if found and options.validation is Validation.STRICT:
-            raise strict_error(target.kind.name, target.served.group_version, found)
+        body = decoded(target.kind, body_type(request), raw)
+        found = _strangers(target, body, options)
         encoded = orjson.dumps(body.document)
+        ensure_decodable(
+            target.kind, target.served.group_version, body.document, namespace=target.namespace or "", raw=raw
+        )
 
         def wanted(_: Document) -> Wanted:
             return Wanted(orjson.loads(encoded), found)
@@ -194,25 +226,33 @@ class Writing:
         return await self._changed(target, media, options, wanted, writer, patched=False)
 
     async def patch(self, target: Target, request: Request) -> Response:
+        type_ = _patch_type(target, request)
+        _ensure_named(target)
         media = negotiate(request.accept)
-        strategic = (STRATEGIC_PATCH,) if target.kind.typed else ()
-        accepted = (JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH)
-        type_ = request.content_type
-        if type_ not in accepted:
-            raise errors.unsupported_media(accepted)
         body = await request.body()
         options = WriteOptions.read(request.parameters, "PatchOptions", apply=type_ == APPLY_PATCH)
         writer = self._writer(target, request, options)
         if type_ == APPLY_PATCH:
             return await self._applied(target, media, body, options, writer)
-        (patch, duplicates), schema = _read_patch(body, type_), schema_of(target.kind)
+        patch, duplicates = _read_patch(body, type_)
 
         def wanted(current: Document) -> Wanted:
             patched = _patched(type_, current, patch, target)
             encoded = orjson.dumps(patched)
-            found = [*duplicates, *complaints(schema.prune(patched), ())]
+            found = complaints(duplicates, pruned(target.kind, patched))
+            try:
+                ensure_decodable(
+                    target.kind,
+                    target.served.group_version,
+                    patched,
+                    namespace=target.namespace or "",
+                    raw=encoded,
+                    patched=True,
+                )
+            except (Undecodable, Unrecognized) as error:
+                raise patch_error(encoded, error.why) from error
             if found and options.validation is Validation.STRICT:
-                raise strict_patch_error(orjson.loads(encoded), found)
+                raise strict_patch_error(plain(patch).encode() if type_ == STRATEGIC_PATCH else encoded, found)
             return Wanted(patched, found)
 
         return await self._changed(target, media, options, wanted, writer, patched=True)
@@ -221,12 +261,15 @@ class Writing:
         self, target: Target, media: Media, body: bytes, options: WriteOptions, writer: Writer
     ) -> Response:
         """Server-side apply: makes the object where there is none."""
-        config, warnings = applied_body(body, options.validation)
+        config, found = applied_body(body)
+        warnings = strictly(found, options.validation)
         ensure_applicable(target.kind, target.served.group_version, config)
         encoded = orjson.dumps(config)
 
         def wanted(current: Document) -> Wanted:
             document, owners = applied(target.kind, current, orjson.loads(encoded), writer, force=options.force)
+            if found and options.validation is Validation.STRICT:
+                raise strict_apply_error(found)
             return Wanted(document, warnings, owners)
 
         for _ in range(ATTEMPTS):
@@ -242,10 +285,12 @@ class Writing:
         """Raises ApiError, AlreadyExists."""
         document = ensure_new(target.kind, wanted.document, target.name)
         await self._ensure_namespace(target, document)
-        prepared = with_entries(self._prepared(target, document), wanted.owners or ())
+        fresh = self._fresh(target, document)
+        _ensure_valid(target, fresh, validate_create(target.kind, fresh))
+        prepared = with_entries(fresh, wanted.owners or ())
         view = View(target.served, media)
         if options.dry_run:
-            return self._representations.of(view, self._served(target, prepared), 201)
+            return await self._previewed(target, view, prepared)
         try:
             stored = await self._objects.create(target.key, prepared, within=self._room(target))
         except Closing as error:
@@ -303,7 +348,7 @@ class Writing:
         owners = wanted.owners
         if owners is None:
             owners = updated(kind, old, prepared, new["metadata"].get("managedFields"), writer)
-        unwise = [*repeated, *metadata_warnings(old, prepared)]
+        unwise = [*repeated, *metadata_warnings(kind, old, prepared)]
         return Outcome(settled(old, with_entries(prepared, owners)), wanted.warnings, unwise)
 
     async def _stored(self, view: View, target: Target, stored: Stored, document: Document) -> Response:
@@ -329,14 +374,41 @@ def _ensure_valid(target: Target, document: Document, found: list[FieldError]) -
         raise invalid_object(target.kind.name, target.kind.group_version.group, name, found)
 
 
+def _strangers(target: Target, body: Decoded, options: WriteOptions) -> list[str]:
+    """What to say of unknown and repeated fields, which are taken out. Raises 400 when that is strict.
+
+    What is of another kind has no schema here: that is said instead."""
+    if body.document.get("kind") not in ((target.kind.name, None) if target.kind.typed else (target.kind.name,)):
+        return []
+    found = complaints(body.duplicates, pruned(target.kind, body.document))
+    if found and options.validation is Validation.STRICT:
+        raise strict_error(target.kind.name, target.served.group_version, found)
+    return found
+
+
+def _ensure_named(target: Target) -> None:
+    if not target.name:
+        raise bad_request("name must be provided")
+
+
+def _patch_type(target: Target, request: Request) -> str:
+    """Raises 415 for a sort of patch that the kind does not take."""
+    type_ = request.content_type
+    if target.kind.typed and type_ not in (*PATCHES, STRATEGIC_PATCH):
+        raise errors.unsupported_patch()
+    if not target.kind.typed and type_ not in PATCHES:
+        raise errors.unsupported_media(PATCHES)
+    return type_
+
+
 def _read_patch(body: bytes, type_: str) -> tuple[object, list[str]]:
     """The patch, and a complaint for each field that it has twice."""
     try:
         patch, twice = parse_json_value(body)
     except ApiError as error:
         raise undecodable_patch(error.message) from error
-    found = complaints((), twice)
-    return patch, [f"json patch {complaint}" for complaint in found] if type_ == JSON_PATCH else found
+    prefix = "json patch " if type_ == JSON_PATCH else ""
+    return patch, [f'{prefix}duplicate field "{path}"' for path in twice]
 
 
 def _patched(type_: str, current: Document, patch: object, target: Target) -> Document:

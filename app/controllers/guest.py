@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.controllers.documents import domain_uuid
 from app.controllers.placement.need import GuestCpu, HostNeeds
 from app.controllers.storage import local_disks, written_disks
 from app.hypervisor import domain_xml
-from app.hypervisor.base import Inspection, Mark
+from app.hypervisor.base import Candidate, Inspection, Mark
 from app.hypervisor.domain_blockers import Blocker
 from app.hypervisor.domain_facts import Cpu, DomainFacts
 from app.kinds.virtualmachine import Reason, VMCpu, VMGraphics, VMHostRequirements
@@ -84,7 +85,7 @@ def live(inspection: Inspection, shared: Sequence[str]) -> Live:
 
 def host_needs(read: DomainFacts) -> HostNeeds:
     """What a guest that is started for the first time asks of its host. Its disks are wherever its definition says."""
-    cpu = read.cpu if read.cpu is not None and read.cpu.mode == "custom" else None
+    cpu = _asked(read.cpu) if read.cpu is not None and read.cpu.mode == "custom" else None
     return HostNeeds(
         domain_type=read.type,
         arch=read.arch,
@@ -110,12 +111,32 @@ def moving_needs(vm: Document, *, copying: bool) -> HostNeeds:
     )
 
 
+def candidate(vm: Document, needs: HostNeeds) -> Candidate:
+    """The guest as another host is asked about it."""
+    told = (vm.get("status") or {}).get("hostRequirements") or {}
+    return Candidate(
+        uuid=domain_uuid(vm),
+        name=told.get("domainName") or domain_name(vm),
+        domain_type=needs.domain_type,
+        arch=needs.arch,
+        machine=needs.machine,
+        cpu_xml=cpu_xml(needs),
+    )
+
+
 def cpu_xml(needs: HostNeeds) -> str:
     """The CPU as libvirt compares it with a host; empty where none is known."""
     cpu = needs.cpu
     if not cpu.mode:
         return ""
     return domain_xml.cpu_xml(Cpu(cpu.mode, cpu.model, tuple(sorted(cpu.features)), tuple(sorted(cpu.disabled))))
+
+
+def _asked(cpu: Cpu | None) -> Cpu | None:
+    """None for one that any host will do for."""
+    if cpu is None or not cpu.mode or (cpu.mode == "custom" and not cpu.checked):
+        return None
+    return cpu
 
 
 def _guest_cpu(mode: str, model: str, required: Iterable[str], disabled: Iterable[str]) -> GuestCpu:
@@ -136,13 +157,14 @@ def _bound(inspection: Inspection, read: DomainFacts, shared: Sequence[str]) -> 
 
 
 def _requirements(read: DomainFacts) -> VMHostRequirements:
-    cpu = read.cpu
+    cpu = _asked(read.cpu)
     return VMHostRequirements(
+        domain_name=read.name,
         domain_type=read.type,
         arch=read.arch,
         machine=read.machine,
         cpu=None
-        if cpu is None or not cpu.mode
+        if cpu is None
         else VMCpu(mode=cpu.mode, model=cpu.model, required=list(cpu.required), disabled=list(cpu.disabled)),
         networks=list(read.networks),
         interfaces=list(read.host_interfaces),

@@ -68,6 +68,8 @@ class Cpu:
     """Features beside the model's own."""
     disabled: tuple[str, ...] = ()
     """Features of the model that it does not have."""
+    checked: bool = True
+    """False where the definition tells libvirt to take whatever the host has of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ def _cpu(cpu: Element) -> Cpu:
         model=model,
         required=tuple(sorted(name for policy, name in features if policy in ("require", "force"))),
         disabled=tuple(sorted(name for policy, name in features if policy in ("disable", "forbid"))),
+        checked=cpu.get("check") != "none",
     )
 
 

@@ -48,6 +48,7 @@ from app.hypervisor.base import (
 from app.hypervisor.domain_facts import DomainFacts
 from app.hypervisor.domain_tree import BadXml
 from app.hypervisor.precopy import Copying, Load, advanced, begun, stopped
+from app.hypervisor.strikes import Step, Strike, Strikes, no_strike
 from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.virtual_time import RealTime, Time
 
@@ -119,6 +120,13 @@ class FakeHost:
     """Disks, and how large they are. A guest whose disk is not here has one of DISK bytes all the same."""
     faults: Faults = field(default_factory=Faults)
     connections: set[FakeHypervisor] = field(default_factory=set)
+    told: Callable[[], None] = lambda: None
+    """Called after each change of a guest."""
+
+    @property
+    def memory_taken(self) -> int:
+        """By guests that run here or arrive."""
+        return sum(guest.domain.memory for guest in self.guests.values() if guest.active)
 
     @property
     def uri(self) -> str:
@@ -146,6 +154,7 @@ class FakeHost:
     def tell(self, uuid: UUID, change: Change, detail: str, at: float) -> None:
         for connection in self.connections:
             connection.subscriptions.tell(Lifecycle(uuid, change, detail, at))
+        self.told()
 
     def forget(self, uuid: UUID) -> None:
         """What is left of a domain that has stopped: its definition, if it had one."""
@@ -167,15 +176,23 @@ class FakeCloud:
     ) -> None:
         self.time = time or RealTime()
         self.bandwidth = bandwidth
-        """Of every link, bytes per second."""
+        """Of every link of which `links` says nothing, bytes per second; migrations out of or into one host share it."""
+        self.links: dict[tuple[str, str], int] = {}
+        """By source and target."""
+        self.strikes: Strikes = no_strike
+        """Asked at each step of each migration what goes wrong."""
+        self.watch: Callable[[], None] = lambda: None
+        """Called after each change of any guest."""
         self.tick_s = tick_s
         self.peer_timeout_s = peer_timeout_s
         """How long two hosts take to notice that one of them is cut off."""
         self.switch_s = switch_s
         """What a switch-over takes beside the memory that is left: the state of the devices."""
-        self.hosts = {name: FakeHost(name) for name in names}
+        self.hosts = {name: FakeHost(name, told=lambda: self.watch()) for name in names}
         self.loads: dict[UUID, Load] = {}
         """How a guest behaves once it is started; idle where nothing is said."""
+        self.sending: set[Migration] = set()
+        """Migrations that are under way."""
         self._jobs: set[asyncio.Task[HypervisorError | None]] = set()
 
     def __getitem__(self, name: str) -> FakeHost:
@@ -215,6 +232,13 @@ class FakeCloud:
         host = self.hosts[name]
         stop(host, host.guest(uuid), reason, reason.value, self.time.now())
 
+    def bandwidth_of(self, migration: Migration) -> float:
+        """Its share of the link, bytes per second."""
+        out = sum(other.source == migration.source for other in self.sending)
+        into = sum(other.target == migration.target for other in self.sending)
+        link = self.links.get((migration.source, migration.target), self.bandwidth)
+        return link / max(1, out, into)
+
     def launch(
         self, uuid: UUID, work: Coroutine[None, None, HypervisorError | None]
     ) -> asyncio.Task[HypervisorError | None]:
@@ -243,6 +267,10 @@ def stop(host: FakeHost, guest: Guest, reason: Reason, detail: str, at: float) -
 _THROTTLE_MOST = 99
 
 
+class _Abandoned(HypervisorError):
+    """A daemon ended between the source's stop and its learning that the guest has arrived."""
+
+
 class Migration:
     """One peer-to-peer migration, from its first byte to its end on both hosts."""
 
@@ -259,6 +287,8 @@ class Migration:
         self._post_copy_begun = False
         self._stopped_s = 0.0
         self.uuid = guest.domain.uuid
+        self.source = source.name
+        self.target = target.name
         self.allows_post_copy = to.post_copy
         self.bandwidth = to.bandwidth
         self.max_downtime_s = (300 if to.max_downtime_ms is None else to.max_downtime_ms) / 1000
@@ -272,8 +302,8 @@ class Migration:
 
     @property
     def rate(self) -> float:
-        """Bytes per second: those that leave one host, or come to one, share its link evenly."""
-        link = self._cloud.bandwidth / max(1, self._source.leaving, self._target.arriving)
+        """Bytes per second."""
+        link = self._cloud.bandwidth_of(self)
         return min(float(self.bandwidth or link), link)
 
     @property
@@ -305,18 +335,53 @@ class Migration:
 
     async def run(self) -> HypervisorError | None:
         """How it ended; None is well. It answers rather than raises: nobody may be left to hear it."""
+        self._cloud.sending.add(self)
         try:
             self._prepare()
+            self._meet(Step.PREPARED)
             await self._copy()
             await (self._let_go() if self.switching else self._switch_over())
+        except _Abandoned as error:
+            self._abandon()
+            return MigrationFailed(error.text)
         except HypervisorError as error:
             self._fail()
             return error
         except asyncio.CancelledError:
             self._fail()
             raise
+        finally:
+            self._cloud.sending.discard(self)
         self._guest.migration = None
         return None
+
+    def _meet(self, step: Step) -> None:
+        """What strikes at this step."""
+        match self._cloud.strikes(step, self.source, self.target):
+            case None:
+                return
+            case Strike.FAILS:
+                if step is not Step.ARRIVED:
+                    raise MigrationFailed("internal error: the migration was to fail here")
+            case Strike.SOURCE_DAEMON | Strike.TARGET_DAEMON as strike:
+                self._cloud.disconnect(self.source if strike is Strike.SOURCE_DAEMON else self.target)
+                if step in (Step.STOPPED, Step.ARRIVED):
+                    raise _Abandoned("internal error: the daemon ended in the switch-over")
+                raise MigrationFailed("internal error: client socket is closed")
+            case Strike.SOURCE_CUT:
+                self._cloud.cut_off(self.source)
+            case Strike.TARGET_CUT:
+                self._cloud.cut_off(self.target)
+            case unhandled:
+                assert_never(unhandled)
+
+    def _abandon(self) -> None:
+        """The source stays stopped, without a job. A copy that did not run yet ends; one that runs goes on."""
+        self._guest.migration = None
+        self._guest.work(Job.NONE)
+        self._incoming.work(Job.NONE)
+        if self._incoming.domain.state is not State.RUNNING:
+            stop(self._target, self._incoming, Reason.FAILED, "failed", self._cloud.time.now())
 
     async def go_on(self) -> HypervisorError | None:
         """After post-copy broke: how that ended."""
@@ -341,6 +406,7 @@ class Migration:
     async def _copy(self) -> None:
         while not self._copying.ready:
             await self._cloud.time.sleep(self._cloud.tick_s)
+            self._meet(Step.COPYING)
             await self._check()
             before = self._copying
             self._copying = advanced(before, self._load(), self.rate, self.max_downtime_s, self._cloud.tick_s)
@@ -384,10 +450,12 @@ class Migration:
         if stopped:
             self._guest.become(State.PAUSED, Reason.MIGRATION)
             self._tell(self._source, Change.SUSPENDED, "migrated")
+        self._meet(Step.STOPPED)
         downtime_s = await self._send_the_rest()
         if self.is_apart:
             await self._check()
         self._arrive(runs=stopped)
+        self._meet(Step.ARRIVED)
         await self._end(downtime_s)
 
     async def _send_the_rest(self) -> float:
@@ -395,11 +463,11 @@ class Migration:
         took_s = self._cloud.switch_s
         await self._cloud.time.sleep(took_s)
         while self._copying.remaining > 0:
-            spent = min(self._cloud.tick_s, self._copying.remaining / self._cloud.bandwidth)
+            spent = min(self._cloud.tick_s, self._copying.remaining / self._cloud.bandwidth_of(self))
             await self._cloud.time.sleep(spent)
             if self.aborted:
                 await self._check()
-            self._take(spent * self._cloud.bandwidth)
+            self._take(spent * self._cloud.bandwidth_of(self))
             took_s += spent
         return took_s
 
@@ -562,14 +630,13 @@ class FakeHypervisor:
 
     async def host(self) -> Host:
         await self._reach()
-        taken = sum(guest.domain.memory for guest in self._host.guests.values() if guest.active)
         return Host(
             uuid=self._host.uuid,
             hostname=self._host.name,
             arch="x86_64",
             cpus=self._host.cpus,
             memory=self._host.memory,
-            memory_free=max(0, self._host.memory - taken),
+            memory_free=max(0, self._host.memory - self._host.memory_taken),
             hypervisor_version="7.2.0",
             libvirt_version="9.0.0",
             cpu_model=self._host.cpu.model,
@@ -631,6 +698,8 @@ class FakeHypervisor:
             raise Refused(refusal)
         if facts.type not in ("qemu", ""):
             raise Incompatible(f"{self._host.name} does not support virt type {facts.type!r}")
+        if self._host.memory_taken + facts.memory > self._host.memory:
+            raise Refused(f"cannot set up guest memory: {self._host.name} has no room for {facts.memory} bytes")
         guest = self._defined(facts, uuid, domain_xml)
         self._host.guests[uuid] = guest
         self._tell(uuid, Change.DEFINED, "")
@@ -817,6 +886,8 @@ class FakeHypervisor:
             raise MigrationFailed("internal error: post-copy is not supported")
         if refusal := target.faults.refuses_to_start:
             raise MigrationFailed(refusal)
+        if target.memory_taken + domain.memory > target.memory:
+            raise MigrationFailed(f"cannot set up guest memory: {target.name} has no room for {domain.memory} bytes")
         self._check_disks(guest, target, to)
         here = target.guests.get(domain.uuid)
         taken = any(other.domain.name == domain.name for uuid, other in target.guests.items() if uuid != domain.uuid)

@@ -647,11 +647,15 @@ def _inspect(domain: UUID, connection: libvirt.virConnect) -> Inspection:
     return Inspection(xml, found.snapshotNum(), tuple(disk for disk in disks if found.blockJobInfo(disk, 0)))
 
 
+_COMPARED = ("", "x86_64", "i686", "s390x")
+"""Of other architectures libvirt compares no CPUs."""
+
+
 def _judge(guest: Candidate, connection: libvirt.virConnect) -> None:
     for found in (_found(connection.lookupByUUID, guest.uuid.bytes), _found(connection.lookupByName, guest.name)):
         if found is not None and (found.isActive() or UUID(bytes=found.UUID()) != guest.uuid):
             raise DomainExists(f"a domain {found.name()} ({found.UUIDString()}) is there")
-    if guest.cpu_xml:
+    if guest.cpu_xml and guest.arch in _COMPARED:
         # On no it raises CPU_INCOMPATIBLE, and names what is missing.
         flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
         machine, kind = guest.machine or None, guest.domain_type or None

@@ -298,6 +298,25 @@ class MigrationProgress(Shape):
     """How long it will take at this rate; unset while that cannot be said."""
 
 
+class MigrationForecast(Shape):
+    """How the move would go, as far as earlier moves tell. Bytes, and bytes per second."""
+
+    bytes: int = 0
+    """What would be sent, pages that are sent again included."""
+    bytes_per_second: int | None = None
+    """How fast; unset while no move was measured."""
+    dirty_bytes_per_second: int | None = None
+    """How fast the guest writes to its memory, as its last move showed."""
+    seconds: int | None = None
+    """How long it would take; of one that would not converge, after how long it would be given up."""
+    downtime_ms: int | None = None
+    """How long the guest would be stopped for the switch-over."""
+    converges: bool | None = None
+    """Whether the copy would become small enough for the switch-over in time."""
+    basis: str = ""
+    """What all this was taken from."""
+
+
 class MigrationStatus(Shape):
     """How the move goes."""
 
@@ -313,6 +332,8 @@ class MigrationStatus(Shape):
     """What is known about the move itself; from the moment that a target was reserved, or it failed."""
     progress: MigrationProgress | None = None
     """How far the copy is."""
+    forecast: MigrationForecast | None = None
+    """How the move would go. Answered by a dry run (`kubectl create --dry-run=server -o yaml`) alone."""
 
 
 def _dig(document: Document, *path: str) -> Any:
@@ -431,6 +452,7 @@ MIGRATION: Kind[MigrationSpec, MigrationStatus] = Kind(
         "status.migrationState.targetNode",
     ),
     finalizers=(names.MIGRATION_FINALIZER,),
+    previewed=True,
     check_create=_check_create,
     check_update=_check_update,
 )

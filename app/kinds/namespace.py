@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from app.kinds.shape import ATOMIC, DescribedCondition, Shape, map_by
-from app.machinery.errors import FieldError, invalid
+from app.machinery.errors import ApiError, FieldError, invalid
 from app.machinery.kind import AGE, CORE, Column, Kind, Subresource
 from app.machinery.names import qualified_name
 from app.machinery.objects import Document
@@ -72,6 +72,18 @@ def _check(document: Document) -> Iterator[FieldError]:
             )
 
 
+IMMORTAL = ("default", "kube-system", "kube-public")
+"""What kube-apiserver does not let go."""
+
+
+def _check_delete(document: Document) -> ApiError | None:
+    name = str((document.get("metadata") or {}).get("name", ""))
+    if name not in IMMORTAL:
+        return None
+    why = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+    return ApiError(403, "Forbidden", why, {"name": name, "kind": "namespaces"})
+
+
 def _phase(document: Document) -> str:
     if (document.get("metadata") or {}).get("deletionTimestamp"):
         return Phase.TERMINATING.value
@@ -94,6 +106,7 @@ NAMESPACE: Kind[NamespaceSpec, NamespaceStatus] = Kind(
     default=_default,
     check_create=_check,
     check_update=lambda _old, new: _check(new),
+    check_delete=_check_delete,
     contains=True,
     subresources=(Subresource("finalize", ("update",), "Namespace"),),
 )

@@ -305,6 +305,7 @@ POD: Kind[PodSpec, PodStatus] = Kind(
     check_create=_check_create,
     check_update=_check_update,
     check_delete=_check_delete,
+    shown_deleted=True,
     subresources=(
         Subresource("log", ("get",), "Pod"),
         Subresource("eviction", ("create",), "Eviction", POLICY),

@@ -242,6 +242,8 @@ class VMMadeDisk(Shape):
 class VMHostRequirements(Shape):
     """What the running guest asks of a host, from its live definition."""
 
+    domain_name: str = ""
+    """libvirt's name of it, which must be free on the target."""
     domain_type: str = ""
     """kvm or qemu."""
     arch: str = ""

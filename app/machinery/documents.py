@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import yaml
 
 from app.machinery.errors import ApiError, bad_request
+from app.machinery.go_json import cannot_unmarshal, quoted, syntax_error
 from app.machinery.objects import Document
 
 DEEPEST = 128
@@ -23,20 +25,48 @@ _KEY_END = re.compile(rb'"\s*:')
 _Parsed = tuple[Document, list[str]]
 
 
-def parse_json(body: bytes, *, duplicates: bool = True) -> _Parsed:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a body is decoded into, for the message when it is something else."""
+
+    go_type: str
+    prefix: str = ""
+    yaml_prefix: str = ""
+
+
+OBJECT = Wanted(
+    r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }',
+    "couldn't get version/kind; json parse error: ",
+)
+"""An object of any kind: what it is, is read first."""
+CONFIG = Wanted("map[string]interface {}", yaml_prefix="error converting YAML to JSON: ")
+"""What is applied."""
+
+
+def parse_json(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
     """The document and the paths of fields that it has twice (the last wins). Raises ApiError 400."""
-    value = load_json(body)
+    try:
+        value = load_json(body)
+    except ApiError as error:
+        raise bad_request(f"{wanted.prefix}{error.message}") from None
+    document = _object(value, wanted)
+    if _says_each_once(body, value):
+        return document, []
+    return document, _duplicates(json.loads(body, object_pairs_hook=_Doubled, parse_int=str), "")
+
+
+def _object(value: Any, wanted: Wanted) -> Document:
+    if value is None:
+        return {}
     if not isinstance(value, dict):
-        raise bad_request(f"the body of the request is not an object: {_shown(body)}")
-    if not duplicates or len(_KEY_END.findall(body)) == _count_keys(value):
-        return value, []
-    return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled, parse_int=str), "")
+        raise bad_request(f"{wanted.prefix}{cannot_unmarshal(value, wanted.go_type)}")
+    return value
 
 
 def parse_json_value(body: bytes) -> tuple[Any, list[str]]:
     """As parse_json, for a patch, which may be any JSON value."""
     value = load_json(body)
-    if len(_KEY_END.findall(body)) == _count_keys(value):
+    if _says_each_once(body, value):
         return value, []
     return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled), "")
 
@@ -52,8 +82,8 @@ def load_json(body: bytes) -> Any:
     return value
 
 
-def parse_yaml(body: bytes) -> _Parsed:
-    """As parse_json, for one YAML document; JSON is YAML too. Raises ApiError 400."""
+def parse_yaml(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
+    """One YAML document, and what a strict reader says of keys that it has twice. JSON is YAML too. Raises ApiError 400."""
     loader = _Loader(body)
     try:
         _ensure_shallow(body)
@@ -64,19 +94,13 @@ def parse_yaml(body: bytes) -> _Parsed:
         value = loader.construct_document(node)
         encoded = orjson.dumps(value)
     except yaml.YAMLError as error:
-        raise _undecodable_yaml(error) from None
+        raise _undecodable_yaml(error, wanted) from None
     except (ValueError, TypeError) as error:
         raise bad_request(f"error converting YAML to JSON: {error}") from None
     finally:
         loader.dispose()
-    if not isinstance(value, dict):
-        raise bad_request("the body of the request is not an object")
     # Aliases make one value of several places: encoding and decoding takes them apart.
-    return orjson.loads(encoded), _yaml_duplicates(node, "")
-
-
-def _shown(body: bytes) -> str:
-    return body[:60].decode(errors="replace")
+    return _object(orjson.loads(encoded), wanted), list(_repeated(node))
 
 
 # JSON
@@ -102,15 +126,22 @@ def _duplicates(value: Any, path: str) -> list[str]:
     return []
 
 
+def _says_each_once(body: bytes, value: Any) -> bool:
+    """Whether the text has no more keys than its value: each ends in a colon, and most texts have no other colons."""
+    keys = _count_keys(value)
+    return body.count(b":") == keys or len(_KEY_END.findall(body)) == keys
+
+
 def _count_keys(value: Any) -> int:
-    count, left = 0, [value]
-    while left:
-        container = left.pop()
-        if isinstance(container, dict):
+    count, containers = 0, [value] if isinstance(value, dict | list) else []
+    for container in containers:  # which grows meanwhile
+        items: Iterable[Any] = container
+        if type(container) is dict:
             count += len(container)
-        elif not isinstance(container, list):
-            continue
-        left += [item for item in _items(container) if isinstance(item, dict | list)]
+            items = container.values()
+        for item in items:
+            if type(item) is dict or type(item) is list:
+                containers.append(item)
     return count
 
 
@@ -132,33 +163,9 @@ def _child(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-_GO_WORDS = {
-    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
-    "Expecting value": "looking for beginning of value",
-    "Expecting ':' delimiter": "after object key",
-    "Expecting ',' delimiter": "after object key:value pair",
-    "Extra data": "after top-level value",
-    "Illegal trailing comma before end of object": "looking for beginning of object key string",
-    "Illegal trailing comma before end of array": "looking for beginning of value",
-    "Invalid \\escape": "in string escape code",
-    "Invalid control character at": "in string literal",
-}
-
-
 def go_json_error(body: bytes, error: orjson.JSONDecodeError) -> str:
     """What Go's decoder would say, since that is what clients and people know."""
-    text = body.decode(errors="replace")
-    try:
-        # Digits without end are text: Python would refuse to convert them.
-        json.loads(text, parse_int=str)
-    except json.JSONDecodeError as plain:
-        if plain.pos >= len(text.rstrip()) or plain.msg.startswith("Unterminated string"):
-            return "unexpected end of JSON input"
-        words = next((go for said, go in _GO_WORDS.items() if plain.msg.startswith(said)), plain.msg)
-        return f"invalid character {text[plain.pos]!r} {words}"
-    except RecursionError:
-        return "exceeded max depth"
-    return str(error)
+    return syntax_error(body) or str(error)
 
 
 # YAML
@@ -237,27 +244,35 @@ def _nodes_below(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _yaml_duplicates(node: yaml.Node, path: str) -> list[str]:
-    found: list[str] = []
+def yaml_duplicates(body: bytes) -> list[str]:
+    """What a strict reader says of keys that are there twice in a body that parse_yaml takes: in order of their values."""
+    loader = _Loader(body)
+    try:
+        node = loader.get_single_node()
+        return [] if node is None else list(_repeated(node))
+    finally:
+        loader.dispose()
+
+
+def _repeated(node: yaml.Node) -> Iterator[str]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            where = _child(path, str(key.value))
-            if where in seen and where not in found:
-                found.append(where)
-            seen.add(where)
-            found.extend(_yaml_duplicates(value, where))
+            yield from _repeated(value)
+            name = str(key.value)
+            if name in seen:
+                yield f"line {value.start_mark.line + 1}: key {quoted(name)} already set in map"
+            seen.add(name)
     elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            found.extend(_yaml_duplicates(item, f"{path}[{index}]"))
-    return found
+        for item in node.value:
+            yield from _repeated(item)
 
 
-def _undecodable_yaml(error: yaml.YAMLError) -> ApiError:
+def _undecodable_yaml(error: yaml.YAMLError, wanted: Wanted) -> ApiError:
     line = _go_line(error)
     where = f"line {line}: " if line else ""
     problem = getattr(error, "problem", None) or str(error)
-    return bad_request(f"error converting YAML to JSON: yaml: {where}{problem}")
+    return bad_request(f"{wanted.yaml_prefix}yaml: {where}{problem}")
 
 
 def _go_line(error: yaml.YAMLError) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.machinery.go_json import quoted
 from app.machinery.objects import Document
 
 
@@ -23,6 +24,8 @@ class FieldError:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return quoted(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -84,7 +87,7 @@ class ApiError(Exception):
         }
         if self.reason:
             body["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             body["details"] = self.details
         body["code"] = self.code
         return body
@@ -93,7 +96,8 @@ class ApiError(Exception):
 def invalid_object(kind: str, group: str, name: str, errors: Iterable[FieldError]) -> ApiError:
     """422 with every wrong field, as kube-apiserver words it: one error bare, several in brackets."""
     listed = list(errors)
-    text = str(listed[0]) if len(listed) == 1 else "[" + ", ".join(map(str, listed)) + "]"
+    told = list(dict.fromkeys(map(str, listed)))
+    text = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
     details = resource_details(kind, group, name)
     details["causes"] = [{"reason": e.reason, "message": e.message, "field": e.path} for e in listed]
     return ApiError(422, "Invalid", f'{_qualified(kind, group)} "{name}" is invalid: {text}', details)

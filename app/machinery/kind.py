@@ -112,6 +112,11 @@ class Kind(Generic[SpecT, StatusT]):
     """(old, new): also called when only metadata or status changes."""
     check_delete: Callable[[Document], ApiError | None] | None = None
     """Judged in the deleting transaction; an ApiError refuses. For pods whose guest runs (403)."""
+    shown_deleted: bool = False
+    """A delete that takes effect at once is answered with the object itself, not with a Status (Pod)."""
+    previewed: bool = False
+    """A dry run's create answers what would become of the object: its `preview`, bound in wiring by the kind's name, fills
+    the status from what is stored."""
     contains: bool = False
     """Other objects live in it (Namespace): it terminates with its content, and goes when `spec.finalizers` is empty."""
     subresources: tuple[Subresource, ...] = ()

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from app.machinery.decoding import ensure_identity, ensure_types, metadata_of
 from app.machinery.errors import (
     ApiError,
     FieldError,
@@ -15,14 +16,15 @@ from app.machinery.errors import (
     invalid_object,
 )
 from app.machinery.kind import GroupVersion, Kind
-from app.machinery.metadata import metadata_of, undecodable, validate_metadata, validate_metadata_update
+from app.machinery.metadata import validate_metadata, validate_metadata_update
 from app.machinery.names import generated, self_link
 from app.machinery.objects import Document
 from app.machinery.propagation import with_policy
-from app.machinery.schema import is_type_error, schema_of, type_name
+from app.machinery.schema import is_type_error, schema_of
 
 __all__ = [
     "check_preconditions",
+    "ensure_decodable",
     "is_finished_deleting",
     "prepare_create",
     "prepare_delete",
@@ -46,6 +48,21 @@ _ONLY_THE_SERVER_SAYS = (
 )
 
 
+def ensure_decodable(
+    kind: AnyKind,
+    group_version: GroupVersion,
+    document: Document,
+    *,
+    namespace: str,
+    raw: bytes = b"",
+    patched: bool = False,
+) -> None:
+    """Is it of the kind, with fields of the right types, in the request's namespace? Raises ApiError."""
+    ensure_identity(kind, group_version, document, raw, patched=patched)
+    ensure_types(kind, group_version, document)
+    _ensure_namespace(kind, metadata_of(kind, group_version, document), namespace)
+
+
 def prepare_create(
     kind: AnyKind,
     group_version: GroupVersion,
@@ -55,13 +72,19 @@ def prepare_create(
     now: str,
     uid: str,
     suffix: str,
+    raw: bytes = b"",
+    fits: bool = False,
 ) -> Document:
-    """The object as it will be stored (under the kind's first group version), with defaults. Raises ApiError."""
-    _ensure_identity(kind, group_version, document)
-    metadata = metadata_of(kind, group_version, document)
+    """The object as it will be stored (under the kind's first group version), with defaults. `raw` is the body that it
+    came in, for messages; `fits` says that it is known to fit the kind's schema, and need not be looked through again.
+    Raises ApiError."""
+    ensure_identity(kind, group_version, document, raw)
+    if not fits:
+        ensure_types(kind, group_version, document)
+    metadata = metadata_of(kind, group_version, document, fits=fits)
     if metadata.get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
-    _ensure_namespace(metadata, namespace)
+    _ensure_namespace(kind, metadata, namespace)
     for name in _ONLY_THE_SERVER_SAYS:
         metadata.pop(name, None)
     if "name" not in metadata and metadata.get("generateName"):
@@ -79,7 +102,7 @@ def prepare_create(
         metadata["finalizers"] = finalizers
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
     body = {name: value for name, value in document.items() if not (name == "status" and kind.body is None)}
-    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata})
+    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits)
 
 
 def prepare_update(
@@ -98,7 +121,8 @@ def prepare_update(
     A whole object that says nothing of finalizers keeps the kind's own: it is somebody's file, and does not mean that
     what they wait for is done. An empty list, or a patch, takes them off. Raises ApiError.
     """
-    _ensure_identity(kind, group_version, new)
+    ensure_identity(kind, group_version, new, patched=patched)
+    ensure_types(kind, group_version, new)
     metadata, before = metadata_of(kind, group_version, new), old["metadata"]
     _ensure_same_object(kind, before, metadata, patched=patched)
     metadata = _restored(before, metadata)
@@ -202,19 +226,24 @@ def check_preconditions(kind: AnyKind, document: Document, options: Document) ->
         )
 
 
-def validate_create(kind: AnyKind, document: Document) -> list[FieldError]:
-    """Shape, metadata, then the kind's own checks, which only see documents of the right shape."""
-    errors = [*schema_of(kind).check(document).errors, *validate_metadata(kind, document)]
+def validate_create(kind: AnyKind, document: Document, *, fits: bool = False) -> list[FieldError]:
+    """Shape, metadata, then the kind's own checks, which only see documents of the right shape.
+
+    `fits` says that it was prepared of a document that fits the schema. What the server adds fits too, except for what a
+    kind itself may fill in or take out."""
+    known = fits and not kind.typed and kind.default is None
+    errors = [*validate_metadata(kind, document), *(() if known else _shape_errors(kind, document))]
     return errors or list(kind.check_create(document))
+
+
+def _shape_errors(kind: AnyKind, document: Document) -> list[FieldError]:
+    """Of everything but metadata, which no schema judges."""
+    return [error for error in schema_of(kind).check(document).errors if not error.path.startswith("metadata.")]
 
 
 def validate_update(kind: AnyKind, old: Document, new: Document) -> list[FieldError]:
     """As for create, and what may not change."""
-    errors = [
-        *schema_of(kind).check(new).errors,
-        *validate_metadata(kind, new),
-        *validate_metadata_update(old, new),
-    ]
+    errors = [*validate_metadata_update(kind, old, new), *_shape_errors(kind, new)]
     return errors or list(kind.check_update(old, new))
 
 
@@ -231,75 +260,47 @@ def _identity(kind: AnyKind) -> Document:
     return {"apiVersion": str(kind.group_version), "kind": kind.name}
 
 
-def _ensure_identity(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
-    """Is this the kind that is served here? Core kinds may leave it unsaid."""
-    version, name = document.get("apiVersion"), document.get("kind")
-    for said, field in ((version, "apiVersion"), (name, "kind")):
-        if said is not None and not isinstance(said, str):
-            raise undecodable(kind, group_version, type_name(said), f"TypeMeta.{field}", "string")
-    if not kind.typed:
-        for said, word in ((name, "Kind"), (version, "apiVersion")):
-            if not said:
-                raise _unrecognized(
-                    kind, f"Object '{word}' is missing in '{orjson.dumps(document).decode()}'", document
-                )
-    if version and version != str(group_version):
-        raise bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({group_version})"
-        )
-    if name and name != kind.name:
-        raise _other_kind(kind, group_version, document, name)
-
-
-def _unrecognized(kind: AnyKind, why: str, document: Document) -> ApiError:
-    shown = orjson.dumps(document).decode()
-    shown = shown if len(shown) <= 30 else shown[:30] + " ..."
-    return bad_request(f"the object provided is unrecognized (must be of type {kind.name}): {why} ({shown})")
-
-
-def _other_kind(kind: AnyKind, group_version: GroupVersion, document: Document, name: str) -> ApiError:
-    if kind.typed:
-        return bad_request(
-            f'{name} in version "{group_version.version}" cannot be handled as a {kind.name}: '
-            f"converting ({group_version.version}.{name}) to ({kind.name}): unknown conversion"
-        )
-    metadata = document.get("metadata")
-    called = metadata.get("name", "") if isinstance(metadata, dict) else ""
-    error = invalid("kind", name, f"must be {kind.name}")
-    return invalid_object(name, group_version.group, str(called), [error])
-
-
-def _ensure_namespace(metadata: Document, namespace: str) -> None:
+def _ensure_namespace(kind: AnyKind, metadata: Document, namespace: str) -> None:
+    """Forgets the namespace of what has none. Raises 400 for another one than the request's."""
     said = metadata.get("namespace", "")
-    if said and said != namespace:
+    if not kind.namespaced:
+        metadata.pop("namespace", None)
+    elif said and said != namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
 
 def _ensure_same_object(kind: AnyKind, before: Document, after: Document, *, patched: bool) -> None:
     """Name, namespace, version and uid of an update are those of the object that it names."""
     name, group = before["name"], kind.group_version.group
+    _ensure_namespace(kind, after, before.get("namespace", ""))
     if not after.get("name"):
         raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
     if after["name"] != name:
         raise bad_request(f"the name of the object ({after['name']}) does not match the name on the URL ({name})")
-    here, said = before.get("namespace", ""), after.get("namespace", "")
-    if said and said != here:
-        raise bad_request(f"the namespace of the object ({said}) does not match the namespace on the request ({here})")
+    here = before.get("namespace", "")
     if after.get("uid") and after["uid"] != before["uid"] and not patched:
         raise conflict(
             kind.plural,
             group,
             name,
-            f"StorageError: invalid object, Code: 4, Key: /{kind.resource}/{here}/{name}, ResourceVersion: 0, "
+            f"StorageError: invalid object, Code: 4, Key: {_storage_key(kind, here, name)}, ResourceVersion: 0, "
             f"AdditionalErrorMsg: Precondition failed: UID in precondition: {after['uid']}, "
             f"UID in object meta: {before['uid']}",
         )
     version = after.get("resourceVersion")
+    version = None if version == "0" else version
     if version is None and not kind.typed:
         must = invalid("metadata.resourceVersion", 0, "must be specified for an update")
         raise _invalid_resource(kind, name, must)
     if version is not None and version != before.get("resourceVersion"):
         raise conflict(kind.plural, group, name)
+
+
+def _storage_key(kind: AnyKind, namespace: str, name: str) -> str:
+    """Where kube-apiserver would keep it in etcd."""
+    group = kind.group_version.group
+    plural = "minions" if kind.resource == "nodes" else kind.plural
+    return "/".join(step for step in ("/registry", group, plural, namespace, name) if step)
 
 
 def _invalid_resource(kind: AnyKind, name: str, error: FieldError) -> ApiError:
@@ -330,10 +331,12 @@ def _desired(document: Document) -> Document:
     return {name: value for name, value in document.items() if name not in ("metadata", "status")}
 
 
-def _defaulted(kind: AnyKind, document: Document) -> Document:
+def _defaulted(kind: AnyKind, document: Document, *, fits: bool = False) -> Document:
     """The kind's own defaults only see what has the right types; validation names what has not."""
     schema = schema_of(kind)
-    schema.default(document)
+    if kind.typed:
+        schema.drop_empty(document)
+    schema.default(document, fits=fits)
     if kind.default is not None and not any(map(is_type_error, schema.check(document).errors)):
         kind.default(document)
     return document

@@ -3,84 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, invalid, required, too_long
-from app.machinery.kind import GroupVersion, Kind
-from app.machinery.names import label_value, object_name, qualified_name
-from app.machinery.objects import Document, in_utc
-from app.machinery.schema import is_type_error, metadata_schema, type_name
+from app.machinery.errors import FieldError, forbidden, invalid, required, too_long
+from app.machinery.kind import Kind
+from app.machinery.names import label_value, object_name, path_segment, qualified_name
+from app.machinery.objects import Document
 
 ANNOTATIONS_LIMIT = 262_144
 """Bytes of all keys and values of an object's annotations."""
 
-GO_TYPES = {
-    "integer": "int64",
-    "boolean": "bool",
-    "object": "map[string]string",
-    "array": "[]",
-    "number": "float64",
-}
-
-
-def metadata_of(kind: Kind[Any, Any], group_version: GroupVersion, document: Document) -> Document:
-    """A copy of its metadata, known to be of the right types and without what is empty. Raises ApiError 400."""
-    metadata = document.get("metadata")
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, dict):
-        raise undecodable(kind, group_version, type_name(metadata), "metadata", "v1.ObjectMeta")
-    present = {name: value for name, value in metadata.items() if value not in (None, "", {}, [])}
-    _ensure_types(kind, group_version, present)
-    present.pop("managedFields", None)
-    for name in ("creationTimestamp", "deletionTimestamp"):
-        if name in present:
-            present[name] = in_utc(present[name])
-    return present
-
-
-def _ensure_types(kind: Kind[Any, Any], group_version: GroupVersion, metadata: Document) -> None:
-    for error in filter(is_type_error, metadata_schema().check(metadata).errors):
-        actual, wanted = error.message.split('"')[1], error.message.split("of type ")[1].split(":")[0]
-        field = error.path.split("[")[0].split(".")[0]
-        raise undecodable(kind, group_version, actual, f"ObjectMeta.metadata.{field}", GO_TYPES.get(wanted, wanted))
-
-
-def undecodable(kind: Kind[Any, Any], group_version: GroupVersion, actual: str, field: str, go_type: str) -> ApiError:
-    """400 in the words of Go's JSON decoder."""
-    said = "number" if actual == "integer" else "bool" if actual == "boolean" else actual
-    return bad_request(
-        f'{kind.name} in version "{group_version.version}" cannot be handled as a {kind.name}: '
-        f"json: cannot unmarshal {said} into Go struct field {field} of type {go_type}"
-    )
-
 
 def validate_metadata(kind: Kind[Any, Any], document: Document) -> Iterator[FieldError]:
-    """Names, labels, annotations, finalizers and owners."""
+    """Of a new object: names, labels, annotations, owners and finalizers."""
     metadata = document.get("metadata") or {}
-    yield from _name_errors(kind, metadata)
-    yield from _label_errors(metadata.get("labels") or {})
-    yield from _annotation_errors(metadata.get("annotations") or {})
-    yield from _finalizer_errors(metadata.get("finalizers") or [])
-    yield from _owner_errors(metadata.get("ownerReferences") or [])
+    yield from _name_errors(metadata, lambda name: object_name(kind, name))
+    yield from _common_errors(kind, metadata)
+    yield from _unqualified_errors(kind, metadata)
 
 
-def _name_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldError]:
-    base, name = metadata.get("generateName") or "", metadata.get("name") or ""
-    if base:
-        for problem in object_name(kind, base.removesuffix("-") or base):
-            yield invalid("metadata.generateName", base, problem)
-    if not name:
-        yield required("metadata.name", "name or generateName is required")
-        return
-    for problem in object_name(kind, name):
-        yield invalid("metadata.name", name, problem)
+def _common_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldError]:
     namespace = metadata.get("namespace") or ""
     if kind.namespaced and not namespace:
         yield required("metadata.namespace")
     if not kind.namespaced and namespace:
         yield forbidden("metadata.namespace", "not allowed on this type")
+    yield from _described_errors(metadata)
+    yield from _finalizer_errors(metadata.get("finalizers") or [])
+
+
+def _described_errors(metadata: Document) -> Iterator[FieldError]:
+    yield from _label_errors(metadata.get("labels") or {})
+    yield from _annotation_errors(metadata.get("annotations") or {})
+    yield from _owner_errors(metadata.get("ownerReferences") or [])
+
+
+def _name_errors(metadata: Document, problems: Callable[[str], Iterable[str]]) -> Iterator[FieldError]:
+    base, name = metadata.get("generateName") or "", metadata.get("name") or ""
+    if base:
+        for problem in problems(base.removesuffix("-") or base):
+            yield invalid("metadata.generateName", base, problem)
+    if not name:
+        yield required("metadata.name", "name or generateName is required")
+        return
+    for problem in problems(name):
+        yield invalid("metadata.name", name, problem)
 
 
 def _label_errors(labels: Document) -> Iterator[FieldError]:
@@ -89,6 +57,16 @@ def _label_errors(labels: Document) -> Iterator[FieldError]:
             yield invalid("metadata.labels", key, problem)
         for problem in label_value(value):
             yield invalid("metadata.labels", value, problem)
+
+
+def _unqualified_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldError]:
+    """Of kinds that are compiled into kube-apiserver; custom resources are only warned of."""
+    if not kind.typed:
+        return
+    for index, finalizer in enumerate(metadata.get("finalizers") or []):
+        if "/" not in finalizer and finalizer not in _BUILT_IN:
+            neither = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid(f"metadata.finalizers[{index}]", finalizer, neither)
 
 
 def _annotation_errors(annotations: Document) -> Iterator[FieldError]:
@@ -131,14 +109,21 @@ def _owner_errors(owners: list[Document]) -> Iterator[FieldError]:
 IMMUTABLE = "field is immutable"
 
 
-def validate_metadata_update(old: Document, new: Document) -> Iterator[FieldError]:
-    """What an update may not change, and finalizers that come too late."""
-    before, after = old.get("metadata") or {}, new.get("metadata") or {}
-    for name in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
-        if before.get(name) != after.get(name):
-            yield invalid(f"metadata.{name}", after.get(name), IMMUTABLE)
+def validate_metadata_update(kind: Kind[Any, Any], old: Document, new: Document) -> Iterator[FieldError]:
+    """Of a changed object. kube-apiserver looks twice at some of it, and tells a cause for each time."""
+    metadata = new.get("metadata") or {}
+    yield from _name_errors(metadata, path_segment)
+    yield from _common_errors(kind, metadata)
+    changes = list(_change_errors(old.get("metadata") or {}, metadata))
+    yield from changes
+    yield from changes
+    yield from _unqualified_errors(kind, metadata)
+
+
+def _change_errors(before: Document, after: Document) -> Iterator[FieldError]:
+    """What an update may not change, finalizers that come too late, and what is described in it."""
     if before.get("deletionTimestamp"):
-        added = [name for name in after.get("finalizers") or [] if name not in (before.get("finalizers") or [])]
+        added = sorted(set(after.get("finalizers") or []) - set(before.get("finalizers") or []))
         if added:
             listed = ", ".join(json.dumps(name) for name in added)
             yield forbidden(
@@ -146,6 +131,10 @@ def validate_metadata_update(old: Document, new: Document) -> Iterator[FieldErro
                 "no new finalizers can be added if the object is being deleted, "
                 f"found new finalizers []string{{{listed}}}",
             )
+    for name in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        if before.get(name) != after.get(name):
+            yield invalid(f"metadata.{name}", after.get(name), IMMUTABLE)
+    yield from _described_errors(after)
 
 
 def without_repeated_owners(document: Document) -> list[str]:
@@ -164,13 +153,16 @@ def without_repeated_owners(document: Document) -> list[str]:
     ]
 
 
-def metadata_warnings(old: Document | None, new: Document) -> Iterator[str]:
-    """What is allowed and unwise: finalizers that another writer might call the same."""
+def metadata_warnings(kind: Kind[Any, Any], old: Document | None, new: Document) -> Iterator[str]:
+    """What is allowed of a custom resource and unwise: finalizers that another writer might call the same."""
+    if kind.typed:
+        return
     before, after = (old or {}).get("metadata") or {}, new.get("metadata") or {}
-    for finalizer in after.get("finalizers") or ():
-        if "/" not in finalizer and finalizer not in _BUILT_IN and finalizer not in (before.get("finalizers") or ()):
+    for finalizer in sorted(set(after.get("finalizers") or ()) - set(before.get("finalizers") or ())):
+        if "/" not in finalizer and finalizer not in _BUILT_IN:
+            path = " including a path (/)" if "." in finalizer else ""
             yield (
-                f'metadata.finalizers: "{finalizer}": prefer a domain-qualified finalizer name including a path (/) '
+                f'metadata.finalizers: "{finalizer}": prefer a domain-qualified finalizer name{path} '
                 "to avoid accidental conflicts with other finalizer writers"
             )
 

@@ -45,7 +45,7 @@ def dns_label(name: str) -> Iterator[str]:
     if len(name.encode()) > 63:
         yield "must be no more than 63 bytes"
     if not _LABEL.fullmatch(name):
-        yield _LABEL_TEXT
+        yield "must not contain dots" if _SUBDOMAIN.fullmatch(name) else _LABEL_TEXT
 
 
 def dns_subdomain(name: str) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _qualified_name_problems(name: str) -> Iterator[str]:
     prefix, slash, last = name.rpartition("/")
     if "/" in prefix:
         yield (
-            f"a qualified name {_QUALIFIED_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            f"a valid label key {_QUALIFIED_TEXT} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         )
         return
     if slash and not prefix:
@@ -87,6 +87,16 @@ def label_value(value: str) -> Iterator[str]:
         yield "must be no more than 63 bytes"
     if value and not _QUALIFIED.fullmatch(value):
         yield _VALUE_TEXT
+
+
+def path_segment(name: str) -> Iterator[str]:
+    """What is wrong with it as a step of a path."""
+    if name in (".", ".."):
+        yield f"may not be '{name}'"
+        return
+    for letter in "/%":
+        if letter in name:
+            yield f"may not contain '{letter}'"
 
 
 def object_name(kind: Kind[Any, Any], name: str) -> Iterator[str]:

@@ -9,8 +9,9 @@ import orjson
 
 from app.machinery.documents import is_too_deep
 from app.machinery.errors import ApiError, bad_request
+from app.machinery.go_json import cannot_unmarshal
 from app.machinery.objects import Document
-from app.machinery.schema import Schema, type_name
+from app.machinery.schema import Schema
 
 MOST_OPERATIONS = 10_000
 MOST_COPIED = 3 * 1024 * 1024
@@ -19,7 +20,7 @@ MOST_COPIED = 3 * 1024 * 1024
 
 def rejected() -> ApiError:
     """422 as kube-apiserver says it: without saying what was wrong."""
-    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})
 
 
 def undecodable_patch(why: str) -> ApiError:
@@ -165,8 +166,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _wrong_type(value: Any, go_type: str) -> ApiError:
-    said = {"integer": "number", "boolean": "bool"}.get(type_name(value), type_name(value))
-    return undecodable_patch(f"json: cannot unmarshal {said} into Go value of type {go_type}")
+    return undecodable_patch(cannot_unmarshal(value, go_type))
 
 
 # RFC 7386

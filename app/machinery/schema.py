@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,11 +42,16 @@ class Schema:
         self._fits = _fits(openapi)
         self._default = _default(openapi)
 
+    def fits(self, document: Any) -> bool:
+        """True when there is nothing to say about it."""
+        return self._fits(document)
+
     def check(self, document: Any) -> Checked:
         """Every error in kube-apiserver's words, and the unknown fields."""
         checked = Checked()
         if not self._fits(document):
             checked.errors.extend(_errors(self.openapi, document, ""))
+            checked.errors.extend(_repeated(self.openapi, document, ""))
             checked.unknown.extend(_unknown(self.openapi, document, ""))
         return checked
 
@@ -57,9 +63,13 @@ class Schema:
         _prune(self.openapi, document, "", unknown)
         return unknown
 
-    def default(self, document: Document) -> None:
-        """Drop nulls (they mean unset), then fill in defaults, in place."""
-        if not self._fits(document):
+    def drop_empty(self, document: Document) -> None:
+        """Remove empty lists and maps in place: what is compiled into kube-apiserver leaves them out."""
+        _drop_empty(self.openapi, document)
+
+    def default(self, document: Document, *, fits: bool = False) -> None:
+        """Drop nulls (they mean unset), then fill in defaults, in place. `fits` where that is known already."""
+        if not (fits or self._fits(document)):
             _drop_nulls(self.openapi, document)
         if self._default is not None:
             self._default(document)
@@ -225,7 +235,9 @@ def _array_fits(schema: Document) -> Fits:
         for item in value:
             if not item_fits(item):
                 return False
-        return not (bounded or (unique and len(value) > 1)) or not any(_list_errors(schema, value, ""))
+        if bounded and any(_size_errors(schema, value, "")):
+            return False
+        return not (unique and len(value) > 1 and any(_repeated_items(schema, value, "")))
 
     return fits
 
@@ -236,12 +248,13 @@ def _object_fits(schema: Document) -> Fits:
     values = schema.get("additionalProperties")
     value_fits = _fits(values) if isinstance(values, dict) else None
     free = bool(schema.get(_FREE))
+    get = known.get
 
     def fits(value: Any) -> bool:
         if type(value) is not dict:
             return False
         for name, below in value.items():
-            test = known.get(name, value_fits)
+            test = get(name, value_fits)
             if test is None:
                 if not free:
                     return False
@@ -249,14 +262,23 @@ def _object_fits(schema: Document) -> Fits:
                 return False
         return not needed or needed <= value.keys()
 
-    return fits
+    return _map_of_strings_fits if values == {"type": "string"} and not known and not needed else fits
+
+
+def _map_of_strings_fits(value: Any) -> bool:
+    if type(value) is not dict:
+        return False
+    for item in value.values():  # noqa: SIM110  (a generator costs more than the map)
+        if type(item) is not str:
+            return False
+    return True
 
 
 # The closer look
 
 
 def _errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
-    """Every error below, depth first, a type error hiding what is under it."""
+    """Every error below, depth first, a type error hiding what is under it. In kube-apiserver's order."""
     if schema.get(_INT_OR_STRING):
         if type(value) not in (int, str):
             yield type_invalid(path, "integer,string", type_name(value))
@@ -266,12 +288,13 @@ def _errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
         return
     if not _is_a(expected, value):
         yield type_invalid(path, expected, type_name(value))
+        yield from _enum_errors(schema, value, path)
     elif expected == "object":
         yield from _object_errors(schema, value, path)
     elif expected == "array":
-        yield from _list_errors(schema, value, path)
         for index, item in enumerate(value):
             yield from _errors(schema.get("items", {}), item, f"{path}[{index}]")
+        yield from _size_errors(schema, value, path)
     elif expected == "string":
         yield from _string_errors(schema, value, path)
     elif expected in ("integer", "number"):
@@ -290,17 +313,27 @@ def _object_errors(schema: Document, value: Document, path: str) -> Iterator[Fie
             yield required(child(path, name))
 
 
-def _list_errors(schema: Document, value: list[Any], path: str) -> Iterator[FieldError]:
-    if "maxItems" in schema and len(value) > schema["maxItems"]:
-        yield too_many(path, len(value), schema["maxItems"])
+def _size_errors(schema: Document, value: list[Any], path: str) -> Iterator[FieldError]:
     if "minItems" in schema and len(value) < schema["minItems"]:
         yield invalid(path, len(value), f"{path} in body should have at least {schema['minItems']} items")
-    identities = _identities(schema, value)
-    seen = set()
-    for index, identity in identities:
-        if identity in seen:
+    if "maxItems" in schema and len(value) > schema["maxItems"]:
+        yield too_many(path, len(value), schema["maxItems"])
+
+
+def _repeated(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
+    """Items below that are there twice in lists of type set or map; each is told once."""
+    if isinstance(value, list):
+        yield from _repeated_items(schema, value, path)
+    for below, item, where in _inside(schema, value, path):
+        yield from _repeated(below, item, where)
+
+
+def _repeated_items(schema: Document, value: list[Any], path: str) -> Iterator[FieldError]:
+    times: Counter[bytes] = Counter()
+    for index, identity in _identities(schema, value):
+        times[identity] += 1
+        if times[identity] == 2:
             yield duplicate(f"{path}[{index}]", orjson.loads(identity))
-        seen.add(identity)
 
 
 def _identities(schema: Document, value: list[Any]) -> Iterator[tuple[int, bytes]]:
@@ -312,25 +345,31 @@ def _identities(schema: Document, value: list[Any]) -> Iterator[tuple[int, bytes
         elif schema.get("x-kubernetes-list-type") == "map" and isinstance(item, dict):
             defaults = schema.get("items", {}).get("properties", {})
             named = {key: item.get(key, defaults.get(key, {}).get("default")) for key in keys}
-            yield index, orjson.dumps(named)
+            yield index, orjson.dumps({key: said for key, said in named.items() if said is not None})
 
 
 def _string_errors(schema: Document, value: str, path: str) -> Iterator[FieldError]:
-    if "enum" in schema and value not in schema["enum"]:
-        yield unsupported(path, value, [str(choice) for choice in schema["enum"]])
+    """Of length and pattern the first that is wrong."""
     if "maxLength" in schema and len(value) > schema["maxLength"]:
         yield too_long(path, schema["maxLength"])
-    if "minLength" in schema and len(value) < schema["minLength"]:
+    elif "minLength" in schema and len(value) < schema["minLength"]:
         yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
-    if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
+    elif "pattern" in schema and not _pattern(schema["pattern"]).search(value):
         yield invalid(path, value, f"{path} in body should match '{schema['pattern']}'")
     if "format" in schema and not _has_format(schema["format"], value):
         yield type_invalid(path, schema["format"], value)
+    yield from _enum_errors(schema, value, path)
+
+
+def _enum_errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
+    if "enum" in schema and value not in schema["enum"]:
+        yield unsupported(path, value, [str(choice) for choice in schema["enum"]])
 
 
 def _number_errors(schema: Document, value: float, path: str) -> Iterator[FieldError]:
-    if "enum" in schema and value not in schema["enum"]:
-        yield unsupported(path, value, [str(choice) for choice in schema["enum"]])
+    step = schema.get("multipleOf")
+    if step and value % step:
+        yield invalid(path, value, f"{path} in body should be a multiple of {step}")
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and (value <= low if schema.get("exclusiveMinimum") else value < low):
         than = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
@@ -338,9 +377,7 @@ def _number_errors(schema: Document, value: float, path: str) -> Iterator[FieldE
     if high is not None and (value >= high if schema.get("exclusiveMaximum") else value > high):
         than = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
         yield invalid(path, value, f"{path} in body should be {than} {high}")
-    step = schema.get("multipleOf")
-    if step and value % step:
-        yield invalid(path, value, f"{path} in body should be a multiple of {step}")
+    yield from _enum_errors(schema, value, path)
 
 
 def type_invalid(path: str, expected: str, actual: str) -> FieldError:
@@ -432,10 +469,26 @@ def _prune(schema: Document, value: Any, path: str, unknown: list[str]) -> None:
 
 def _drop_nulls(schema: Document, value: Any) -> None:
     if isinstance(value, dict):
-        for name in [name for name in schema.get("properties", {}) if name in value and value[name] is None]:
+        known, values = schema.get("properties", {}), schema.get("additionalProperties")
+        nulls = [name for name, item in value.items() if item is None and isinstance(known.get(name, values), dict)]
+        for name in nulls:
             del value[name]
     for below, item, _ in _inside(schema, value, ""):
         _drop_nulls(below, item)
+
+
+def _drop_empty(schema: Document, value: Any) -> None:
+    for below, item, _ in _inside(schema, value, ""):
+        _drop_empty(below, item)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        for name in [name for name, item in value.items() if item in ([], {}) and _is_collection(known.get(name))]:
+            del value[name]
+
+
+def _is_collection(schema: Document | None) -> bool:
+    """A list or an open map, rather than a struct."""
+    return schema is not None and (schema.get("type") == "array" or "additionalProperties" in schema)
 
 
 def _default(schema: Document) -> Callable[[Any], None] | None:

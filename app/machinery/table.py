@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from app.machinery.errors import bad_request
+from app.machinery.errors import bad_request, invalid
 from app.machinery.kind import Column, Kind
 from app.machinery.objects import Document
 
@@ -59,7 +59,8 @@ def _carried(include_object: str, version: str) -> Callable[[Document], Document
         case "None":
             return lambda _: None
         case _:
-            raise bad_request(f'unrecognized includeObject value: "{include_object}"')
+            must = invalid("includeObject", include_object, "must be 'Metadata', 'Object', 'None', or empty")
+            raise bad_request(f"Unable to convert to Table as requested: {must}")
 
 
 def _definition(column: Column) -> Document:

@@ -65,7 +65,7 @@ async def test_what_a_patch_says_twice_is_told_or_refused(
 
 async def test_a_finalizer_that_others_might_use_is_warned_of_once(client: httpx.AsyncClient) -> None:
     warning = told(
-        'metadata.finalizers: "bad": prefer a domain-qualified finalizer name including a path (/) to avoid accidental '
+        'metadata.finalizers: "bad": prefer a domain-qualified finalizer name to avoid accidental '
         "conflicts with other finalizer writers"
     )
 

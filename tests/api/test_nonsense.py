@@ -70,7 +70,7 @@ ROWS = [
     Row("no JSON at all", request(POST, b"", b"", b"content-length: 0"), (400,), b"BadRequest"),
     Row("half an object", request(POST, b'{"kind":'), (400,), b"unexpected end of JSON input"),
     Row("a list", request(POST, b"[]"), (400,), b"BadRequest"),
-    Row("null", request(POST, b"null"), (400,), b"BadRequest"),
+    Row("null", request(POST, b"null"), (422,), b"name or generateName is required"),
     Row("two documents", request(POST, b"{}{}"), (400,), b"BadRequest"),
     Row("not a number", request(POST, with_annotation(b"NaN")), (400,), b"BadRequest"),
     Row("a number without end", request(POST, with_annotation(b"9" * 100_000)), (400,), b"BadRequest"),

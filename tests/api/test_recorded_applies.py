@@ -42,6 +42,7 @@ APPLIED = Kind(
     served=(KUBEVIRT,),
     spec=AppliedSpec,
     status=MachineStatus,
+    selectable=("spec.nodeName",),
     default=not_running,
 )
 

@@ -21,11 +21,11 @@ from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
 from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
-from app.controllers.migration.observe import Limits
 from app.controllers.migration.orders import Bounds, Orders, boottime
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.run import run_migration
+from app.controllers.migration.slots import Limits
 from app.controllers.tools import Tools
 from app.hypervisor.base import State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors

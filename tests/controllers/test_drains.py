@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from app.controllers.migration.observe import Limits
+from app.controllers.migration.slots import Limits
 from app.kinds import MIGRATION, NODE
 from app.machinery.objects import Document
 from app.store.base import Key, Scope, Store

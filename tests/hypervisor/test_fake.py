@@ -12,6 +12,7 @@ import pytest
 from app.hypervisor.base import Destination, HypervisorError, Job, MigrationFailed, Reason, Refused, State, Unreachable
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.hypervisor.precopy import Copying, Load, advanced, begun
+from app.hypervisor.strikes import Step, Strike
 from app.hypervisor.virtual_time import VirtualTime
 from app.lab.boot_sector import boot_sector_xml
 from tests.hypervisor.waiting import eventually
@@ -223,3 +224,60 @@ async def test_guests_that_leave_together_share_the_link(cloud: FakeCloud) -> No
 
     assert halfway == [Job.MIGRATION_OUT] * 2
     assert [await one for one in moving] == [None, None]
+
+
+async def test_a_link_may_be_slower_than_the_others(cloud: FakeCloud) -> None:
+    cloud.links["a", "b"] = 10 * MIB
+    guest = await started(cloud, Load(50 * MIB))
+
+    move = asyncio.create_task(outcome(cloud, guest))
+    await clock(cloud).advance(4.5)
+    assert not move.done()
+    await clock(cloud).advance(1)
+
+    assert await move is None
+
+
+async def test_a_host_without_room_takes_no_guest(cloud: FakeCloud) -> None:
+    guest = await started(cloud, Load(MIB))
+    cloud["b"].memory = 1
+
+    assert isinstance(await outcome(cloud, guest), MigrationFailed)
+    assert state(cloud, "a", guest) == (State.RUNNING, Job.NONE)
+    there = await FakeHypervisors(cloud).connect(cloud["b"].uri)
+    with pytest.raises(Refused, match="no room"):
+        await there.define_and_start(definition(uuid4()))
+
+
+STAYS, MOVES = (
+    ((State.RUNNING, Job.NONE), (State.ABSENT, Job.NONE)),
+    ((State.SHUTOFF, Job.NONE), (State.RUNNING, Job.NONE)),
+)
+STOPPED_ALONE = ((State.PAUSED, Job.NONE), (State.ABSENT, Job.NONE))
+LEFT_BEHIND = ((State.PAUSED, Job.NONE), (State.RUNNING, Job.NONE))
+
+STRIKES = {
+    (Step.PREPARED, Strike.FAILS): STAYS,
+    (Step.COPYING, Strike.FAILS): STAYS,
+    (Step.STOPPED, Strike.FAILS): STAYS,
+    (Step.ARRIVED, Strike.FAILS): MOVES,
+    **{(Step.COPYING, strike): STAYS for strike in Strike},
+    **{(Step.STOPPED, strike): STOPPED_ALONE for strike in (Strike.SOURCE_DAEMON, Strike.TARGET_DAEMON)},
+    **{(Step.ARRIVED, strike): LEFT_BEHIND for strike in (Strike.SOURCE_DAEMON, Strike.TARGET_DAEMON)},
+    **{(Step.ARRIVED, strike): MOVES for strike in (Strike.SOURCE_CUT, Strike.TARGET_CUT)},
+}
+
+
+@pytest.mark.parametrize("case", STRIKES.items(), ids=lambda case: f"{case[0][1]}, {case[0][0]}")
+async def test_what_is_left_when_something_strikes(
+    cloud: FakeCloud, case: tuple[tuple[Step, Strike], tuple[tuple[State, Job], tuple[State, Job]]]
+) -> None:
+    (when, what), expected = case
+    cloud.strikes = lambda step, _source, _target: what if step is when else None
+    guest = await started(cloud, Load(50 * MIB, dirty_rate=10 * MIB, working_set=20 * MIB))
+
+    move = asyncio.create_task(outcome(cloud, guest))
+    await clock(cloud).advance(60)
+
+    assert move.done()
+    assert expected == (state(cloud, "a", guest), state(cloud, "b", guest))

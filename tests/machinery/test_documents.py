@@ -20,16 +20,31 @@ UNREADABLE = {
     b'{"a" 1}': "invalid character '1' after object key",
     b'{"a":1 "b":2}': "invalid character '\"' after object key:value pair",
     b"{}x": "invalid character 'x' after top-level value",
-    b"[]": "the body of the request is not an object: []",
+    b"[1 2]": "invalid character '2' after array element",
+    b"[" * 100_000: "unexpected end of JSON input",
+    b"hello": "invalid character 'h' looking for beginning of value",
+    b"nul": "unexpected end of JSON input",
+    b"trie": "invalid character 'i' in literal true (expecting 'u')",
+    b'{"a":"\t"}': r"invalid character '\t' in string literal",
+    b'{"a":"\\x"}': "invalid character 'x' in string escape code",
+    b'{"a":"\\u12g4"}': r"invalid character 'g' in \u hexadecimal character escape",
+    b'{"a":-x}': "invalid character 'x' in numeric literal",
+    b'{"a":1.x}': "invalid character 'x' after decimal point in numeric literal",
+    b'{"a":1e+}': "invalid character '}' in exponent of numeric literal",
+    b"{'a':1}": r"invalid character '\'' looking for beginning of object key string",
+    b"\x81\xaa": r"invalid character '\u0081' looking for beginning of value",
+    b"[]": r'json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; '
+    r'Kind string "json:\"kind,omitempty\"" }',
 }
 
 
-@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: repr(body[:20]))
 def test_unreadable_json_is_400_in_gos_words(body: bytes) -> None:
     with pytest.raises(ApiError) as refused:
         parse_json(body)
 
-    assert (400, UNREADABLE[body]) == (refused.value.code, refused.value.message)
+    said = f"couldn't get version/kind; json parse error: {UNREADABLE[body]}"
+    assert (400, said) == (refused.value.code, refused.value.message)
 
 
 def test_duplicate_fields_are_named_and_the_last_wins() -> None:
@@ -45,6 +60,10 @@ def test_a_quoted_document_inside_a_text_is_no_duplicate() -> None:
     body = json.dumps({"a": json.dumps({"a": 1, "b": {"a": 2}}), "b": '"a" :'}).encode()
 
     assert parse_json(body)[1] == []
+
+
+def test_colons_elsewhere_hide_no_duplicate() -> None:
+    assert parse_json(b'{"a": "x:y", "a": "::", "b": ["c:d", {"e": ":"}]}')[1] == ["a"]
 
 
 def test_a_duplicate_behind_odd_spaces_is_found() -> None:
@@ -90,7 +109,7 @@ c: {<<: *a, z: 1}
 
 
 def test_yaml_duplicates_are_named() -> None:
-    assert parse_yaml(b"a:\n  b: 1\n  b: 2\n")[1] == ["a.b"]
+    assert parse_yaml(b"a:\n  b: 1\n  b: 2\n")[1] == ['line 3: key "b" already set in map']
 
 
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
@@ -109,6 +128,7 @@ HOSTILE = {
     "a key that is a list": b"? [a]\n: b",
     "nothing": b"",
     "a list": b"- a",
+    "a text": b"a",
     "tabs": b"a:\n\t- b",
     "half a document": b"{bad: [",
     "not UTF-8": b"\xff\xfe\x00",

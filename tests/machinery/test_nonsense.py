@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app.kinds import EVENT, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
 from app.machinery import managed as owners
 from app.machinery.apply import applied, ensure_applicable, ensure_new
-from app.machinery.errors import ApiError
+from app.machinery.errors import ApiError, FieldError
 from app.machinery.kind import Kind, nothing_wrong
 from app.machinery.lifecycle import prepare_create, prepare_delete, prepare_update, validate_create, validate_update
 from app.machinery.managed import with_entries
@@ -113,11 +113,27 @@ def created(kind: AnyKind, document: Document) -> Document:
     """Through everything that a create goes through. Raises ApiError."""
     document = copy.deepcopy(document)
     schema_of(kind).prune(document)
-    namespace = "default" if kind.namespaced else ""
-    prepared = prepare_create(kind, kind.group_version, document, namespace=namespace, now=NOW, uid=UID, suffix="bcdfg")
-    if validate_create(kind, prepared):
+    if schema_of(kind).fits(document):
+        assert judged(kind, document, fits=True) == judged(kind, document, fits=False)
+    prepared, errors = judged(kind, document, fits=False)
+    if errors:
         raise ApiError(422, "Invalid", "")
     return with_entries(prepared, owners.created(kind, prepared, writer(kind)))
+
+
+def judged(kind: AnyKind, document: Document, *, fits: bool) -> tuple[Document, list[FieldError]]:
+    """What fits need not be looked through again, and comes to the same. Raises ApiError."""
+    prepared = prepare_create(
+        kind,
+        kind.group_version,
+        copy.deepcopy(document),
+        namespace="default" if kind.namespaced else "",
+        now=NOW,
+        uid=UID,
+        suffix="bcdfg",
+        fits=fits,
+    )
+    return prepared, validate_create(kind, prepared, fits=fits)
 
 
 def writer(kind: AnyKind) -> owners.Writer:

@@ -93,7 +93,7 @@ INAPPLICABLE: dict[str, Document] = {
 def test_what_does_not_apply_is_422_without_a_reason(operation: Document) -> None:
     refused = refusal(lambda: json_patch(SPEC, [operation]))
 
-    assert (refused.code, refused.reason, refused.message, refused.details) == (422, "Invalid", REJECTED, None)
+    assert (refused.code, refused.reason, refused.message, refused.details) == (422, "Invalid", REJECTED, {})
 
 
 def test_a_patch_that_fails_in_the_middle_changes_nothing() -> None:

@@ -101,7 +101,8 @@ def test_another_include_object_is_400() -> None:
     with pytest.raises(ApiError) as refused:
         table(MACHINE, [], now=LATER, include_object="All")
 
-    assert (refused.value.code, refused.value.message) == (400, 'unrecognized includeObject value: "All"')
+    must = "includeObject: Invalid value: \"All\": must be 'Metadata', 'Object', 'None', or empty"
+    assert (refused.value.code, refused.value.message) == (400, f"Unable to convert to Table as requested: {must}")
 
 
 def test_the_older_version_is_said_throughout() -> None:

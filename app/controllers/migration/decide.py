@@ -16,7 +16,7 @@ How long each wait may last stands in deadlines.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -68,7 +68,7 @@ class Room:
     placement: Placement
     cluster_full: bool = False
     source_full: bool = False
-    targets_full: frozenset[str] = frozenset()
+    targets_full: Container[str] = frozenset()
 
     @property
     def target(self) -> str | None:

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.controllers import guest as guests
 from app.controllers.census import fleet_of
-from app.controllers.documents import domain_uuid, is_over
+from app.controllers.documents import domain_uuid, is_over, key_of
 from app.controllers.migration.avoid import BREAKER, Breaker, Excluded, broken_pairs, choices, place_first
 from app.controllers.migration.deadlines import Patience
-from app.controllers.migration.decide import Room, RunSeen, Seen, Terms, VMSeen, is_resting, is_retrying
+from app.controllers.migration.decide import RunSeen, Seen, Terms, VMSeen, is_resting, is_retrying
 from app.controllers.migration.options import DEFAULTS, Options, Resolved
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.slots import Board, Limits, Slots
 from app.controllers.migration.tuning import retuned
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
-from app.controllers.placement.pipeline import Placement
 from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import is_finished, is_launcher_of, is_leaving, is_target_of, node_affinity, tolerations
-from app.kinds import POD, VIRTUAL_MACHINE
+from app.kinds import MIGRATION, POD, VIRTUAL_MACHINE
 from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
 from app.kinds.migration_options import MigrationConfiguration, MigrationOptions
-from app.kinds.node import DEFAULT_WORKERS, SPARE_WORKERS
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
 
+Doubts = Callable[[str], Mapping[str, str]]
+"""Of a guest, by its UUID: the nodes whose hosts said no to it, and why."""
+
 _WAITING = frozenset({Phase.NEW, Phase.PENDING, Phase.SCHEDULING})
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many migrations may run at once. A node's libvirtd may allow fewer: each holds one of its workers."""
-
-    cluster: int = 5
-    outbound: int = 2
-    inbound: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +102,11 @@ def vm_name(migration: Document) -> str:
     return str(migration["spec"]["selector"]["name"])
 
 
+def no_doubts(_guest: str) -> Mapping[str, str]:
+    """Where no host was asked."""
+    return {}
+
+
 async def observe(
     tx: Transaction,
     key: Key,
@@ -120,11 +117,30 @@ async def observe(
     defaults: MigrationOptions = DEFAULTS,
     breaker: Breaker = BREAKER,
     held_told: datetime | None = None,
+    doubts: Doubts = no_doubts,
 ) -> Scene:
     """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
     told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
-    commit."""
-    migration = (await tx.get(key)).document
+    commit. `doubts` are the nodes whose hosts said no to a guest."""
+    return await seen_of(
+        tx, (await tx.get(key)).document, told, now, limits, patience, defaults, breaker, held_told, doubts
+    )
+
+
+async def seen_of(
+    tx: Transaction,
+    migration: Document,
+    told: Iterable[Key],
+    now: datetime,
+    limits: Limits,
+    patience: Patience,
+    defaults: MigrationOptions = DEFAULTS,
+    breaker: Breaker = BREAKER,
+    held_told: datetime | None = None,
+    doubts: Doubts = no_doubts,
+) -> Scene:
+    """As `observe`, of a Migration that need not be stored: it is then the last that was told of."""
+    key = key_of(MIGRATION, migration)
     status = status_of(migration)
     guest = await guest_of(tx, key.namespace, vm_name(migration))
     if guest is not None and status.instance not in (None, guest.uid):
@@ -145,8 +161,9 @@ async def observe(
     scene = Scene(migration, guest, runs, seen)
     if not is_waiting(status) or guest is None:
         return scene
-    others = await _unfinished(tx, key, told, now)
-    return await _compared(tx, scene, guest, others, limits, Options(tx, defaults), breaker)
+    others = await _unfinished(tx, key, migration, told, now)
+    shared = _Shared(limits, breaker, Options(tx, defaults), now, doubts)
+    return await _compared(tx, scene, guest, others, shared)
 
 
 async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
@@ -166,31 +183,26 @@ def is_current(pod: Document, guest: Guest) -> bool:
     return is_launcher_of(pod, guest.uid) and bound == guest.node and not is_leaving(pod) and not is_finished(pod)
 
 
-async def _compared(
-    tx: Transaction,
-    scene: Scene,
-    guest: Guest,
-    others: _Others,
-    limits: Limits,
-    options: Options,
-    breaker: Breaker,
-) -> Scene:
+async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others, shared: _Shared) -> Scene:
     """With its rivals, and the room that those who wait for longer leave."""
     unfinished = await tx.unfinished_runs()
     rival = _rival(scene, guest, (*others.earlier, *others.later), unfinished)
     if rival is not None or not guest.can_move:
         return replace(scene, seen=replace(scene.seen, rival=rival))
-    resolved = await options.of(scene.migration, guest.vm)
+    resolved = await shared.options.of(scene.migration, guest.vm)
     try:
         need = need_of(scene.migration, guest, resolved)
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
-    tally = await _tally(tx, unfinished, limits)
-    broken = broken_pairs(await tx.failed_runs(breaker.window), breaker)
+    board = await _board(tx, unfinished, shared.limits)
+    broken = broken_pairs(await tx.failed_runs(shared.breaker.window), shared.breaker)
+    for other in others.earlier:
+        if board.is_full_from(guest.node):
+            break  # it can only get fuller
+        board = await _served(tx, other, board, broken, shared)
     copies = await _copies(tx, scene.migration) if scene.runs else ()
-    needs = choices(need, scene.runs, copies, broken.get(guest.node, {}))
-    shared = _Shared(broken, options, scene.seen.now)
-    room, need = await _room(tx, guest, needs, others.earlier, tally, shared)
+    needs = _judged(choices(need, scene.runs, copies, broken.get(guest.node, {})), guest, board, shared)
+    need, room = needs[0], board.room_by(guest.node, lambda fleet: place_first(needs, fleet))
     return replace(scene, need=need, options=resolved, seen=replace(scene.seen, room=room))
 
 
@@ -230,46 +242,13 @@ def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
     )
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Slots that are taken, and those that Migrations which wait for longer are about to take."""
-
-    limits: Limits
-    cluster: int = 0
-    outbound: Counter[str] = field(default_factory=Counter)
-    inbound: Counter[str] = field(default_factory=Counter)
-
-    def take(self, source: str, target: str, *, in_cluster: bool = True) -> None:
-        self.cluster += in_cluster
-        self.outbound[source] += 1
-        self.inbound[target] += 1
-
-    @property
-    def cluster_full(self) -> bool:
-        return self.cluster >= self.limits.cluster
-
-    def source_full(self, node: str, fleet: Fleet | None = None) -> bool:
-        return self.outbound[node] >= self.limits.outbound or self._busy(node, fleet)
-
-    def targets_full(self, fleet: Fleet) -> frozenset[str]:
-        """Only nodes that somebody leaves or comes to can be."""
-        named = self.outbound.keys() | self.inbound.keys()
-        return frozenset(n for n in named if self.inbound[n] >= self.limits.inbound or self._busy(n, fleet))
-
-    def _busy(self, node: str, fleet: Fleet | None) -> bool:
-        """As many of its libvirtd's workers are held as may."""
-        view = fleet.view(node) if fleet is not None else None
-        workers = view.workers if view is not None else DEFAULT_WORKERS
-        return self.outbound[node] + self.inbound[node] >= workers - SPARE_WORKERS
-
-
-async def _tally(tx: Transaction, unfinished: Sequence[Run], limits: Limits) -> _Tally:
-    """A held one counts for its two nodes only; it is asked after only where that matters."""
-    tally = _Tally(limits)
-    full = len(unfinished) >= limits.cluster
+async def _board(tx: Transaction, unfinished: Sequence[Run], limits: Limits) -> Board:
+    """A held one counts for its two nodes only; it is asked after only where that matters. Of a full cluster the fleet
+    does not matter."""
+    slots, full = Slots(limits), len(unfinished) >= limits.cluster
     for run in unfinished:
-        tally.take(run.source, run.target, in_cluster=not (full and await _is_held(tx, run)))
-    return tally
+        slots = slots.taking(run.source, run.target, in_cluster=not (full and await _is_held(tx, run)))
+    return Board(Fleet.of(()) if slots.cluster_full else await fleet_of(tx), slots)
 
 
 async def _is_held(tx: Transaction, run: Run) -> bool:
@@ -284,10 +263,11 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
 class _Shared:
     """What is judged alike for every Migration that waits."""
 
-    broken: Mapping[str, Excluded]
-    """By source: nodes that fail everybody."""
+    limits: Limits
+    breaker: Breaker
     options: Options
     now: datetime
+    doubts: Doubts
 
 
 async def _copies(tx: Transaction, migration: Document) -> Collection[str]:
@@ -296,46 +276,31 @@ async def _copies(tx: Transaction, migration: Document) -> Collection[str]:
     return {pod.document["spec"]["nodeName"] for pod in pods if is_target_of(pod.document, migration)}
 
 
-async def _room(
-    tx: Transaction, guest: Guest, needs: Sequence[Need], earlier: Sequence[Document], tally: _Tally, shared: _Shared
-) -> tuple[Room, Need]:
-    if tally.cluster_full or tally.source_full(guest.node):
-        return _full(guest, tally), needs[0]
-    fleet = await fleet_of(tx)
-    for other in earlier:
-        if not is_resting(status_of(other), shared.now):
-            fleet = await _served(tx, other, fleet, tally, shared)
-        if tally.cluster_full:
-            break
-    needs = [replace(need, origin=fleet.view(guest.node)) for need in needs]
-    if tally.cluster_full or tally.source_full(guest.node, fleet):
-        return _full(guest, tally, fleet), needs[0]
-    return Room(place_first(needs, fleet), targets_full=tally.targets_full(fleet)), needs[0]
-
-
-def _full(guest: Guest, tally: _Tally, fleet: Fleet | None = None) -> Room:
-    return Room(Placement((), {}), cluster_full=tally.cluster_full, source_full=tally.source_full(guest.node, fleet))
-
-
-async def _served(tx: Transaction, other: Document, fleet: Fleet, tally: _Tally, shared: _Shared) -> Fleet:
-    """The fleet after that Migration, which comes first, has taken its place, if it can start now."""
-    if is_leaving(other) or not is_waiting(status_of(other)):
-        return fleet
+async def _served(
+    tx: Transaction, other: Document, board: Board, broken: Mapping[str, Excluded], shared: _Shared
+) -> Board:
+    """The board after that Migration, which comes first, has taken its place, if it can start now."""
+    status = status_of(other)
+    if is_leaving(other) or not is_waiting(status) or is_resting(status, shared.now):
+        return board
     guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
-    if guest is None or not guest.can_move or tally.source_full(guest.node, fleet):
-        return fleet
+    if guest is None or not guest.can_move or bound_by(guest.vm) is not None:
+        return board
     resolved = await shared.options.of(other, guest.vm)
     try:
-        need = replace(need_of(other, guest, resolved), origin=fleet.view(guest.node))
+        need = need_of(other, guest, resolved)
     except Contradiction:
-        return fleet
-    runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status_of(other)) else ()
-    needs = choices(need, runs, (), shared.broken.get(guest.node, {}))
-    target = Room(place_first(needs, fleet), targets_full=tally.targets_full(fleet)).target
-    if target is None:
-        return fleet
-    tally.take(guest.node, target)
-    return fleet.reserving(target, need)
+        return board
+    runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status) else ()
+    needs = _judged(choices(need, runs, (), broken.get(guest.node, {})), guest, board, shared)
+    target = board.room_by(guest.node, lambda fleet: place_first(needs, fleet)).target
+    return board if target is None else board.taking(need, guest.node, target)
+
+
+def _judged(needs: Iterable[Need], guest: Guest, board: Board, shared: _Shared) -> Sequence[Need]:
+    """With what is known of its hosts."""
+    origin, doubts = board.fleet.view(guest.node), shared.doubts(str(guest.domain))
+    return [replace(need, origin=origin, excluded={**doubts, **need.excluded}) for need in needs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,20 +311,20 @@ class _Others:
     later: Sequence[Document]
 
 
-async def _unfinished(tx: Transaction, key: Key, told: Iterable[Key], now: datetime) -> _Others:
-    found: list[tuple[Key, Document]] = []
+async def _unfinished(tx: Transaction, key: Key, migration: Document, told: Iterable[Key], now: datetime) -> _Others:
+    found: dict[Key, Document] = {}
     for known in told:
         try:
-            document = (await tx.get(known)).document
+            document = migration if known == key else (await tx.get(known)).document
         except NotFound:
             continue
         if known == key or not is_over(document):
-            found.append((known, document))
-    turns = in_turn((_waiting(number, document) for number, (_, document) in enumerate(found)), now)
-    ordered = [found[one.number] for one in turns]
-    place = next((number for number, (known, _) in enumerate(ordered) if known == key), len(ordered))
-    documents = [document for _, document in ordered]
-    return _Others(documents[:place], documents[place + 1 :])
+            found[known] = document
+    documents = list({**found, key: migration}.values())
+    turns = in_turn((_waiting(number, document) for number, document in enumerate(documents)), now)
+    ordered = [documents[one.number] for one in turns]
+    place = next(number for number, document in enumerate(ordered) if document is migration)
+    return _Others(ordered[:place], ordered[place + 1 :])
 
 
 def _waiting(number: int, migration: Document) -> Waiting:

@@ -10,24 +10,29 @@ from uuid import UUID
 
 import structlog
 
+from app.controllers import guest
 from app.controllers.birth import Birth
 from app.controllers.documents import is_over, key_of
 from app.controllers.events import Recorder
+from app.controllers.hosts import Hosts
 from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Clock, Loop, Source
 from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.commit import Committer
 from app.controllers.migration.deadlines import Patience
-from app.controllers.migration.decide import HELD, Conclude, Tell, decide
+from app.controllers.migration.decide import HELD, Conclude, Decision, StartRun, Tell, decide
 from app.controllers.migration.exit_codes import MEANINGS, known
-from app.controllers.migration.observe import Limits, guest_of, is_waiting, observe, status_of, vm_name
+from app.controllers.migration.observe import Scene, guest_of, is_waiting, no_doubts, observe, status_of, vm_name
 from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.slots import Limits
+from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.nodestatus import is_out_of_service
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
 from app.controllers.pods import is_target_of
+from app.hypervisor.base import Hypervisors
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
 from app.kinds.migration_options import MigrationOptions
@@ -53,6 +58,9 @@ RELEASE_S = 60.0
 ATTEMPTS = 10
 """Progress is written all the time: who loses to such a write looks again at once."""
 
+QUESTIONS = 10
+"""So many hosts are asked in a row whether they would take a guest, before others get their turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class MigrationConfig:
@@ -73,36 +81,54 @@ class MigrationController:
         store: Store,
         keeper: LeaseKeeper,
         config: MigrationConfig | None = None,
+        hypervisors: Hypervisors | None = None,
         *,
         birth: Birth | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        """Without `hypervisors` no host is asked whether it would take a guest."""
         self._store = store
         self._keeper = keeper
         self._config = config or MigrationConfig()
         self._birth = birth
         self._clock = clock
+        self._vetting = None if hypervisors is None else Vetting(Hosts(hypervisors))
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                async with self._keeper.hold(LEADS) as held:
-                    reconciler = Reconciler(self._store, held, self._config, self._birth)
-                    sources, clock = reconciler.sources(), self._clock
-                    await Loop("migration", self._store, sources, reconciler.reconcile, clock=clock).run()
-            except LeaseLost:
-                log.warning("no longer reconciling migrations", holder=self._keeper.holder)
+        try:
+            while True:
+                await self._lead()
+        finally:
+            if self._vetting is not None:
+                await self._vetting.close()
+
+    async def _lead(self) -> None:
+        try:
+            async with self._keeper.hold(LEADS) as held:
+                reconciler = Reconciler(self._store, held, self._config, self._birth, self._vetting)
+                sources, clock = reconciler.sources(), self._clock
+                await Loop("migration", self._store, sources, reconciler.reconcile, clock=clock).run()
+        except LeaseLost:
+            log.warning("no longer reconciling migrations", holder=self._keeper.holder)
 
 
 class Reconciler:
     """One term of leading. Every write is fenced by the lease that `held` stands for."""
 
-    def __init__(self, store: Store, held: Held, config: MigrationConfig, birth: Birth | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        held: Held,
+        config: MigrationConfig,
+        birth: Birth | None = None,
+        vetting: Vetting | None = None,
+    ) -> None:
         self._store = store
         self._held = held
         self._config = config
         self._birth = birth or Birth()
+        self._vetting = vetting
         recorder = Recorder("migration-controller", self._birth)
         self._committer = Committer(self._birth, recorder, str(store.id))
         self._unfinished: dict[Key, str] = {}
@@ -146,8 +172,20 @@ class Reconciler:
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
                 await self._tidy_former(key, document["metadata"]["uid"])
             return await self._release(document)
+        for _ in range(QUESTIONS):
+            decided = await self._decide(key, serial=is_waiting(status))
+            if not isinstance(decided, Question):
+                return decided
+            assert self._vetting is not None, "BUG: a question and nobody to ask"
+            await self._vetting.ask(decided)
+        return Again(0.1)
+
+    async def _decide(self, key: Key, *, serial: bool) -> Outcome | Question:
+        """One transaction; or, with nothing written, what the chosen host must be asked first. No host is asked while the
+        transaction is open."""
+        doubts = no_doubts if self._vetting is None else self._vetting.doubts
         config = self._config
-        async with self._store.transaction(serial=is_waiting(status)) as tx:
+        async with self._store.transaction(serial=serial) as tx:
             self._fence(tx)
             scene = await observe(
                 tx,
@@ -159,14 +197,28 @@ class Reconciler:
                 config.defaults,
                 config.breaker,
                 self._held_told.get(key),
+                doubts,
             )
             decision = decide(scene.seen)
+            question = await self._question(tx, scene, decision)
+            if question is not None:
+                return question
             await self._committer.commit(tx, scene, decision)
         if any(isinstance(effect, Tell) and effect.reason == HELD for effect in decision.effects):
             self._held_told[key] = scene.seen.now
         if decision.status.phase is not scene.seen.status.phase:
             log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
         return decision.again
+
+    async def _question(self, tx: Transaction, scene: Scene, decision: Decision) -> Question | None:
+        """Only a node that is about to be used is asked about, and not again at once."""
+        target = next((effect.target for effect in decision.effects if isinstance(effect, StartRun)), None)
+        if self._vetting is None or target is None or scene.guest is None or scene.need is None:
+            return None
+        if self._vetting.vouches(str(scene.guest.domain), target):
+            return None
+        node = (await tx.get(Key(NODE.resource, "", target))).document
+        return Question(guest.candidate(scene.guest.vm, scene.need.host), node)
 
     async def _release(self, migration: Document) -> Outcome:
         """The targets' pods that stayed because their hosts were away go when those hosts have answered for a while: an
@@ -219,12 +271,12 @@ class Reconciler:
         last = max(runs, key=lambda run: run.attempt, default=None)
         if last is None or last.state is not RunState.FINISHED or await self._moves_again(tx, last):
             return
-        guest = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
-        if guest is None or guest.domain != last.domain or guest.phase is not VMPhase.MIGRATING:
+        found = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
+        if found is None or found.domain != last.domain or found.phase is not VMPhase.MIGRATING:
             return
         ghost: Document = {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}}
-        settled = await self._committer.conclude(tx, ghost, guest.vm, _conclusion(last))
-        if settled is not None and settled != guest.vm:
+        settled = await self._committer.conclude(tx, ghost, found.vm, _conclusion(last))
+        if settled is not None and settled != found.vm:
             tx.replace(key_of(VIRTUAL_MACHINE, settled), settled)
 
     async def _moves_again(self, tx: Transaction, run: Run) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TypeVar
 
 from app.controllers.placement import labels
 from app.controllers.placement.fleet import Fleet, Nodes
 from app.controllers.placement.need import Need
-from app.controllers.placement.nodes import CpuOffer, NodeView, Taint, Version, hugepages_name, is_below
+from app.controllers.placement.nodes import CpuOffer, NodeView, Taint, Version, hugepages_name, prefixes_of
 
 FacetT = TypeVar("FacetT", bound=Hashable)
 Out = tuple[str, Nodes]
@@ -105,12 +107,10 @@ def lacks_interface(need: Need, fleet: Fleet) -> Iterator[Out]:
 
 
 def does_not_share_storage(need: Need, fleet: Fleet) -> Iterator[Out]:
-    wanted = need.host.shared_paths
-    if wanted:
-        for prefixes, nodes in fleet.index.groups(_shared_paths).items():
-            path = next((path for path in wanted if not is_below(path, prefixes)), None)
-            if path is not None:
-                yield f"node(s) don't share the guest's disk {path}", nodes
+    holders = fleet.index.holders(_shared_paths)
+    for path in need.host.shared_paths:
+        sharing = reduce(or_, (holders.get(prefix, 0) for prefix in prefixes_of(path)), 0)
+        yield f"node(s) don't share the guest's disk {path}", fleet.index.everyone ^ sharing
 
 
 def lacks_certificates(need: Need, fleet: Fleet) -> Iterator[Out]:

@@ -32,6 +32,7 @@ class Index:
         self.everyone: Nodes = (1 << len(self.nodes)) - 1
         self._names = [node.name for node in self.nodes]
         self._facets: dict[Callable[[NodeView], Hashable], Mapping[Hashable, Nodes]] = {}
+        self._held: dict[Callable[[NodeView], Iterable[str]], Mapping[str, Nodes]] = {}
         self._labels: dict[str, Mapping[str, Nodes]] = {}
 
     def position(self, name: str) -> int | None:
@@ -51,6 +52,15 @@ class Index:
             found = self._facets[facet] = _grouped((facet(node), at) for at, node in enumerate(self.nodes))
         return cast(Mapping[FacetT, Nodes], found)
 
+    def holders(self, facet: Callable[[NodeView], Iterable[str]]) -> Mapping[str, Nodes]:
+        """The nodes by each of the things that they offer."""
+        found = self._held.get(facet)
+        if found is None:
+            found = self._held[facet] = _grouped(
+                (item, at) for at, node in enumerate(self.nodes) for item in facet(node)
+            )
+        return found
+
     def labelled(self, key: str) -> Mapping[str, Nodes]:
         """The nodes that carry that label, by its value."""
         found = self._labels.get(key)
@@ -61,10 +71,18 @@ class Index:
 
 
 def _grouped(pairs: Iterable[tuple[FacetT, int]]) -> Mapping[FacetT, Nodes]:
-    found: dict[FacetT, Nodes] = {}
+    """The second of each pair must not fall."""
+    found: dict[FacetT, list[int]] = {}
     for value, at in pairs:
-        found[value] = found.get(value, 0) | 1 << at
-    return MappingProxyType(found)
+        found.setdefault(value, []).append(at)
+    return MappingProxyType({value: _set(ats) for value, ats in found.items()})
+
+
+def _set(ats: Sequence[int]) -> Nodes:
+    bits = bytearray(ats[-1] // 8 + 1)
+    for at in ats:
+        bits[at >> 3] |= 1 << (at & 7)
+    return int.from_bytes(bits, "little")
 
 
 def members(nodes: Nodes) -> Iterator[int]:

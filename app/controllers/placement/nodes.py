@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import posixpath
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.kinds import names, quantity
@@ -139,8 +140,10 @@ def hugepages_name(size: int) -> str:
 
 def shared_paths(annotations: Mapping[str, str]) -> tuple[str, ...]:
     """The prefixes that a Node's annotation declares."""
-    declared = annotations.get(names.SHARED_PATHS, "")
-    return tuple(sorted(prefix for part in declared.split(",") if (prefix := part.strip()).startswith("/")))
+    declared = (part.strip() for part in annotations.get(names.SHARED_PATHS, "").split(","))
+    return tuple(
+        sorted({posixpath.normpath(f"/{prefix.lstrip('/')}") for prefix in declared if prefix.startswith("/")})
+    )
 
 
 def has_certificates(annotations: Mapping[str, str]) -> bool:
@@ -148,9 +151,16 @@ def has_certificates(annotations: Mapping[str, str]) -> bool:
     return annotations.get(names.MIGRATION_TLS, "false") != "false"
 
 
-def is_below(path: str, prefixes: Iterable[str]) -> bool:
-    """Whether one of them leads to that path."""
-    return any(path == prefix or path.startswith(f"{prefix.rstrip('/')}/") for prefix in prefixes)
+def is_below(path: str, prefixes: Collection[str]) -> bool:
+    """Whether one of those declared prefixes leads to that path."""
+    return any(prefix in prefixes for prefix in prefixes_of(path))
+
+
+def prefixes_of(path: str) -> Iterator[str]:
+    """The path and every folder above it."""
+    yield path
+    while path != "/" and (path := posixpath.dirname(path)):
+        yield path
 
 
 def workers_of(annotations: Mapping[str, str]) -> int:

@@ -9,8 +9,8 @@ import pytest
 
 from app.controllers.birth import Birth
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.observe import Limits
 from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.slots import Limits
 from app.kinds import NODE
 from app.machinery.objects import Document
 from app.store.base import Key, edit

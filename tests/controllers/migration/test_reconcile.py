@@ -10,8 +10,8 @@ import pytest
 
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.observe import Limits
 from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.slots import Limits
 from app.kinds import EVENT, MIGRATION, POD, VIRTUAL_MACHINE
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document

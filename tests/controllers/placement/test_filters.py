@@ -190,7 +190,7 @@ FITTING = {
     "the same QEMU but for its last number": (asks(node("b", qemu=(7, 2, 9))), node("a", qemu=(7, 2, 0))),
     "a later QEMU": (asks(node("b", qemu=(7, 2, 0))), node("a", qemu=(10, 0, 0))),
     "storage": (
-        asks(shared_paths=("/srv/a/1.img", "/img")), node("a", shared_paths=("/img", "/srv/")),
+        asks(shared_paths=("/srv/a/1.img", "/img")), node("a", shared_paths=("/img", "/srv")),
     ),
     "exactly the huge pages that are free": (need(hugepages=((2 << 20, GIB),)), node("a", hugepages=((2 << 20, GIB),))),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.controllers.birth import Birth
 from app.controllers.placement.fleet import Fleet, Load
 from app.controllers.placement.need import Contradiction, Need, merge_selectors, overhead
-from app.controllers.placement.nodes import NodeView, Taint, node_view
+from app.controllers.placement.nodes import NodeView, Taint, is_below, node_view, shared_paths
 from app.controllers.placement.pipeline import NAMED, Placement, place
 from app.controllers.placement.reservations import loads, reservation
 from app.controllers.pods import away_from, guest_need, launcher_pod
@@ -110,6 +110,14 @@ def test_the_source_is_kept_away_from_in_every_term() -> None:
 
     assert requires(expression("disktype", "In", "ssd"), away) == affinity
     assert requires(away) == away_from({}, "n0")
+
+
+def test_declared_paths_are_prefixes_of_whole_folders() -> None:
+    declared = shared_paths({"kubevirt.io/shared-paths": " /srv/a/ ,/img,//x/../y,"})
+
+    assert declared == ("/img", "/srv/a", "/y")
+    assert all(is_below(path, declared) for path in ("/srv/a/1/2.img", "/img", "/y/z"))
+    assert not any(is_below(path, declared) for path in ("/srv/ab", "/srv", "/", "relative/img"))
 
 
 def test_a_message_names_some_and_counts_the_others() -> None:

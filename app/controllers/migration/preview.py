@@ -1,0 +1,73 @@
+"""What would become of a Migration, told before it is created: from what is stored, without asking a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.controllers import guest as guests
+from app.controllers.birth import Birth
+from app.controllers.documents import key_of
+from app.controllers.migration.decide import Decision, StartRun, decide
+from app.controllers.migration.forecast import Move, forecast, measured
+from app.controllers.migration.observe import Scene, seen_of, status_of
+from app.controllers.migration.reconcile import MigrationConfig
+from app.hypervisor.domain_xml import BadXml
+from app.kinds import MIGRATION, quantity
+from app.kinds.migration import MigrationForecast
+from app.machinery.objects import Document
+from app.store.base import Scope, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Answers a dry run's create; bound by wiring."""
+
+    store: Store
+    config: MigrationConfig
+    birth: Birth = field(default_factory=Birth)
+
+    async def answer(self, migration: Document) -> Document:
+        """The Migration with the status that it would have at first. Nothing is written."""
+        async with self.store.transaction() as tx:
+            listed = [stored.document for stored in (await tx.list(Scope(MIGRATION.resource))).items]
+            told = [key_of(MIGRATION, other) for other in sorted(listed, key=_age)]
+            now, config = self.birth.now(), self.config
+            scene = await seen_of(
+                tx, migration, told, now, config.limits, config.patience, config.defaults, config.breaker
+            )
+            decision = decide(scene.seen)
+            status = decision.status.dump()
+            if (target := _target(decision)) is not None:
+                status["forecast"] = _forecast(scene, target, listed).dump()
+        return {**migration, "status": status}
+
+
+def _age(migration: Document) -> tuple[str, int]:
+    """Those of one second as they were last written: nothing better is stored."""
+    return migration["metadata"]["creationTimestamp"], int(migration["metadata"]["resourceVersion"])
+
+
+def _target(decision: Decision) -> str | None:
+    return next((effect.target for effect in decision.effects if isinstance(effect, StartRun)), None)
+
+
+def _forecast(scene: Scene, target: str, history: list[Document]) -> MigrationForecast:
+    assert scene.guest is not None and scene.options is not None, "BUG: a move without a guest"
+    bandwidth = scene.options.configuration.bandwidth_per_migration
+    move = Move(
+        guest=scene.guest.uid,
+        source=scene.guest.node,
+        target=target,
+        memory=_memory(scene),
+        cap=quantity.whole(bandwidth) if bandwidth else None,
+    )
+    return forecast(move, measured(status_of(one) for one in history))
+
+
+def _memory(scene: Scene) -> int:
+    """The guest's own; of one whose spec does not tell, what its pod reserves."""
+    assert scene.guest is not None and scene.need is not None, "BUG: a move without a guest"
+    try:
+        return guests.facts(scene.guest.vm).memory
+    except BadXml:
+        return scene.need.memory

@@ -1,0 +1,252 @@
+"""Is a document of the kind that it is sent as, and are its fields of Go's types? Said in Go's and kube-apiserver's words.
+
+A custom resource's own fields are judged by its schema, later and all together; only its metadata is decoded here. A kind
+that is compiled into kube-apiserver is decoded as a whole, and the first field of a wrong type ends that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from app.machinery.documents import OBJECT
+from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
+from app.machinery.go_json import cannot_unmarshal
+from app.machinery.go_time import time_error
+from app.machinery.kind import GroupVersion, Kind
+from app.machinery.objects import Document, ObjectMeta, in_utc
+from app.machinery.schema import is_type_error, metadata_schema, schema_of
+
+AnyKind = Kind[Any, Any]
+
+_SCHEME = "pkg/api/legacyscheme/scheme.go:30"
+_CORE_KINDS = frozenset(
+    [
+        *("ConfigMap", "Endpoints", "Event", "LimitRange", "Namespace", "Node", "PersistentVolume"),
+        *("PersistentVolumeClaim", "Pod", "PodTemplate", "ReplicationController", "ResourceQuota"),
+        *("Secret", "Service", "ServiceAccount"),
+    ]
+)
+"""What kube-apiserver knows in v1."""
+
+_TIMES = ("creationTimestamp", "deletionTimestamp")
+
+
+class Undecodable(ApiError):
+    """400: a field is of a type that Go cannot read into the kind. A patch that leads there is answered otherwise."""
+
+    def __init__(self, kind: AnyKind, group_version: GroupVersion, why: str, said: str = "") -> None:
+        version = group_version.version
+        name = said or kind.name
+        super().__init__(400, "BadRequest", f'{name} in version "{version}" cannot be handled as a {kind.name}: {why}')
+        self.why = why
+
+
+class Unrecognized(ApiError):
+    """400: it cannot even be told what it is."""
+
+    def __init__(self, kind: AnyKind, why: str, raw: bytes) -> None:
+        super().__init__(
+            400,
+            "BadRequest",
+            f"the object provided is unrecognized (must be of type {kind.name}): {why} ({_summary(raw)})",
+        )
+        self.why = why
+
+
+def _summary(raw: bytes) -> str:
+    """The beginning of a body; of what is no JSON object, its bytes."""
+    if not raw:
+        return "<empty>"
+    shown = raw[:30].decode(errors="replace") if raw.startswith(b"{") else raw[:30].hex()
+    return shown + " ..." if len(raw) > 30 else shown
+
+
+def ensure_identity(
+    kind: AnyKind, group_version: GroupVersion, document: Document, raw: bytes = b"", *, patched: bool = False
+) -> None:
+    """Is this the kind that is served here? Core kinds may leave it unsaid. Raises ApiError 400 and 422."""
+    for name in ("apiVersion", "kind"):
+        if not isinstance(document.get(name) or "", str):
+            why = OBJECT.prefix + cannot_unmarshal(document[name], "string", f".{name}")
+            raise Unrecognized(kind, why, raw or orjson.dumps(document))
+    version, name = document.get("apiVersion") or "", document.get("kind") or ""
+    if version.count("/") > 1:
+        raise Unrecognized(kind, f"unexpected GroupVersion string: {version}", raw or orjson.dumps(document))
+    if kind.typed:
+        _ensure_typed_identity(kind, group_version, version or str(group_version), name or kind.name)
+        return
+    if not name:
+        raw = raw or orjson.dumps(document)
+        raise Unrecognized(kind, f"Object 'Kind' is missing in '{raw.decode(errors='replace')}'", raw)
+    if version != str(group_version) and not patched:
+        raise _other_version(version, group_version)
+    wrong = [
+        invalid(field, said, f"must be {must}")
+        for field, said, must in (("kind", name, kind.name), ("apiVersion", version, str(group_version)))
+        if said != must
+    ]
+    if wrong:
+        metadata = document.get("metadata")
+        called = metadata.get("name", "") if isinstance(metadata, dict) else ""
+        raise invalid_object(name, version.rpartition("/")[0], str(called), wrong)
+
+
+def _other_version(version: str, expected: GroupVersion) -> ApiError:
+    return bad_request(f"the API version in the data ({version}) does not match the expected API version ({expected})")
+
+
+def _ensure_typed_identity(kind: AnyKind, group_version: GroupVersion, version: str, name: str) -> None:
+    if version != str(group_version) and group_version != kind.group_version:
+        raise _other_version(version, group_version)
+    said = GroupVersion(*("", version) if "/" not in version else tuple(version.split("/", 1)))
+    if version != str(group_version) or (name != kind.name and name not in _CORE_KINDS):
+        unknown = f'no kind "{name}" is registered for version "{version}" in scheme "{_SCHEME}"'
+        raise Undecodable(kind, said, unknown, name)
+    if name != kind.name:
+        conversion = f"converting ({version}.{name}) to (core.{kind.name}): unknown conversion"
+        raise Undecodable(kind, said, conversion, name)
+
+
+def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, *, fits: bool = False) -> Document:
+    """A copy of its metadata, known to be of the right types (before this already where it `fits`) and without what is
+    empty. Raises Undecodable."""
+    metadata = document.get("metadata")
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, dict):
+        field = f"{kind.name}.metadata" if kind.typed else ""
+        raise Undecodable(kind, group_version, cannot_unmarshal(metadata, "v1.ObjectMeta", field))
+    present = {name: value for name, value in metadata.items() if value not in (None, "", {}, [])}
+    for name in ("labels", "annotations"):
+        if isinstance(present.get(name), dict) and None in present[name].values():
+            present[name] = {key: "" if value is None else value for key, value in present[name].items()}
+    if not (fits or metadata_schema().fits(present)):
+        _ensure_metadata_types(kind, group_version, present)
+    for name in _TIMES:
+        if name in present and (why := time_error(present[name])):
+            raise Undecodable(kind, group_version, why)
+        if name in present:
+            present[name] = in_utc(present[name])
+    present.pop("managedFields", None)
+    return present
+
+
+def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata: Document) -> None:
+    for error in filter(is_type_error, metadata_schema().check(metadata).errors):
+        prefix = "metadata." if kind.typed else ""
+        value, steps = _found(metadata, error.path)
+        if isinstance(value, str) and "of type date-time" in error.message:
+            raise Undecodable(kind, group_version, time_error(value) or error.message)
+        struct, field, go_type = _go_place("ObjectMeta", ObjectMeta, steps)
+        why = cannot_unmarshal(value, go_type, f"{struct}.{prefix}{field}")
+        raise Undecodable(kind, group_version, why)
+
+
+def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
+    """Of a kind that is compiled into kube-apiserver: are the types right? Raises Undecodable for the first that is not."""
+    schema = schema_of(kind)
+    if not kind.typed or schema.fits(document):
+        return
+    for error in filter(is_type_error, schema.check(document).errors):
+        value, steps = _found(document, error.path)
+        if steps[:1] == ["metadata"]:
+            continue
+        if isinstance(value, str) and "of type date-time" in error.message:
+            raise Undecodable(kind, group_version, time_error(value))
+        struct, field, go_type = _go_place_of(kind, steps)
+        raise Undecodable(kind, group_version, cannot_unmarshal(value, go_type, f"{struct}.{field}"))
+
+
+Steps = list[str | int]
+
+
+def _found(document: Any, path: str) -> tuple[Any, Steps]:
+    """The value at a path, and the steps there: a key may have dots and brackets in it."""
+    steps: Steps = []
+    while path:
+        if isinstance(document, list):
+            index, _, path = path[1:].partition("]")
+            steps.append(int(index))
+        else:
+            key = max((key for key in document if _leads(key, path)), key=len)
+            steps.append(key)
+            path = path[len(key) :]
+        document = document[steps[-1]]
+        path = path.removeprefix(".")
+    return document, steps
+
+
+def _leads(key: str, path: str) -> bool:
+    return path.startswith(key) and path[len(key) : len(key) + 1] in ("", ".", "[")
+
+
+def _go_place_of(kind: AnyKind, steps: Steps) -> tuple[str, str, str]:
+    if kind.body is not None:
+        return _go_place(kind.name, kind.body, steps)
+    root = str(steps[0])
+    struct = f"{kind.name}{root.capitalize()}"
+    if len(steps) == 1:
+        return kind.name, root, f"v1.{struct}"
+    inner, field, go_type = _go_place(struct, kind.spec if root == "spec" else kind.status, steps[1:])
+    return inner, f"{root}.{field}", go_type
+
+
+_GO_TYPES = {
+    "labels": "map[string]string",
+    "annotations": "map[string]string",
+    "uid": "types.UID",
+    "generation": "int64",
+    "deletionGracePeriodSeconds": "int64",
+    "terminationGracePeriodSeconds": "int64",
+    "capacity": "v1.ResourceList",
+    "allocatable": "v1.ResourceList",
+    "requests": "v1.ResourceList",
+    "limits": "v1.ResourceList",
+    "managedFields": "[]v1.ManagedFieldsEntry",
+}
+"""Where the JSON type alone does not tell."""
+_SIMPLE = {"string": "string", "boolean": "bool", "integer": "int32", "number": "float64"}
+
+
+def _go_place(struct: str, model: type[BaseModel], steps: Steps) -> tuple[str, str, str]:
+    """Of the value after some steps: the struct that it is in, the path of its field without indexes and keys, its Go type."""
+    raw = model.model_json_schema(by_alias=True)
+    definitions: Document = raw.get("$defs", {})
+    schema, named = raw, ""
+    field: list[str] = []
+    for step in steps:
+        if isinstance(step, int):
+            schema, named = _resolved(schema.get("items", {}), definitions), ""
+        elif "properties" in schema:
+            struct = struct if schema is raw else str(schema.get("title", struct))
+            schema, named = _resolved(schema["properties"].get(step, {}), definitions), step
+            field.append(step)
+        else:
+            values = schema.get("additionalProperties")
+            schema, named = _resolved(values if isinstance(values, dict) else {}, definitions), ""
+    return struct, ".".join(field), _go_type(schema, named, definitions)
+
+
+def _go_type(schema: Document, named: str, definitions: Document) -> str:
+    if named in _GO_TYPES:
+        return _GO_TYPES[named]
+    match schema.get("type"):
+        case "array":
+            return "[]" + _go_type(_resolved(schema.get("items", {}), definitions), "", definitions)
+        case "object" if "properties" in schema:
+            return f"v1.{schema.get('title', '')}"
+        case "object":
+            return "map[string]string"
+        case other:
+            return _SIMPLE.get(str(other), "string")
+
+
+def _resolved(schema: Document, definitions: Document) -> Document:
+    """The schema that is meant behind references and `X | None`."""
+    meant = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
+    followed = meant[0] if meant else schema
+    name = str(followed.get("$ref", "")).rsplit("/", 1)[-1]
+    return definitions[name] if name else followed

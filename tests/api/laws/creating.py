@@ -1,0 +1,125 @@
+# ruff: noqa: E501 - a row stays a row, and kube-apiserver's messages stay whole
+"""Section 2.1: create."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, machine, migration, node
+from tests.api.laws.row import TABLE, YAML, Row, bad, no_vm, refused, vm_is
+
+NO_NAME = "metadata.name: Required value: name or generateName is required"
+LEAVING = f"{KV}/namespaces/leaving/virtualmachines"
+FIND_KIND = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
+
+
+def named(document: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {**document, "metadata": {**document["metadata"], **metadata}}
+
+
+def nameless(document: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {**document, "metadata": metadata}
+
+
+def unrecognized(why: str, shown: str, kind: str = "VirtualMachine") -> dict[str, Any]:
+    return bad(f"the object provided is unrecognized (must be of type {kind}): {why} ({shown})")
+
+
+def unparsed(why: str, shown: str, kind: str = "VirtualMachine") -> dict[str, Any]:
+    return unrecognized(f"couldn't get version/kind; json parse error: {why}", shown, kind)
+
+
+def exists(resource: str, name: str, prefix: str = "", suffix: str = "") -> dict[str, Any]:
+    return refused(409, "AlreadyExists", f'{prefix}{resource} "{name}" already exists{suffix}')
+
+
+VM = "virtualmachines.kubevirt.io"
+UNLUCKY = ", the server was not able to generate a unique name for the object"
+MINE = {
+    "uid": "mine",
+    "creationTimestamp": "2020-01-01T00:00:00Z",
+    "generation": 7,
+    "selfLink": "/mine",
+    "deletionTimestamp": "2020-01-01T00:00:00Z",
+    "deletionGracePeriodSeconds": 5,
+}
+
+TWICE = "apiVersion: kubevirt.io/v1alpha1\nkind: VirtualMachine\nmetadata: {name: new}\nspec:\n  bogus: 1\n  nodeSelector: {a: b}\n  nodeSelector: {a: c}\n  domain: {memory: {value: 64, unit: MB}, type: qemu, os: {type: {os: hvm}}, devices: {}}\n"
+
+ROWS = [
+    Row(f"POST {MACHINES}", 201, body=machine("new"), has={"kind": "VirtualMachine", "metadata.generation": 1, "metadata.selfLink": f"{MACHINES}/new", "metadata.namespace": "default", "status": KeyError,
+                                                        "metadata.managedFields.0.manager": "tests", "metadata.managedFields.0.operation": "Update"}, headers={"location": None}),
+    Row(f"POST {MACHINES}", 201, body={**named(machine("new"), **MINE), "status": {"phase": "Running"}}, has={"metadata.generation": 1, "status": KeyError, "metadata.deletionTimestamp": KeyError, "metadata.deletionGracePeriodSeconds": KeyError, "metadata.selfLink": f"{MACHINES}/new"}),
+    Row(f"POST {MACHINES}", 201, body=named(machine("new"), annotations={"a": "b"}, labels={"c": "d"}, finalizers=["e.io/f"], ownerReferences=[{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]),
+        has={"metadata.annotations": {"a": "b"}, "metadata.labels": {"c": "d"}, "metadata.finalizers.0": "e.io/f", "metadata.ownerReferences.0.uid": "u"}),
+    Row(f"POST {MACHINES}", **bad("resourceVersion should not be set on objects to be created"), body=named(machine("new"), resourceVersion="5")),
+    Row(f"POST {MACHINES}?dryRun=All", 201, body=machine("new"), has={"metadata.resourceVersion": KeyError, "metadata.generation": 1}),
+    Row(f"GET {MACHINES}/new", after=[Row(f"POST {MACHINES}?dryRun=All", body=machine("new"))], **no_vm("new")),
+    Row(f"POST {MACHINES}?dryRun=All", body=machine("vm0"), **exists(VM, "vm0")),
+    # Names
+    Row(f"POST {MACHINES}", 201, body=nameless(machine(), generateName="vm-"), has={"metadata.generateName": "vm-"}),
+    Row(f"POST {MACHINES}", 201, body=nameless(machine(), generateName="vm-", name="new"), has={"metadata.name": "new", "metadata.generateName": "vm-"}),
+    Row(f"POST {MACHINES}", body=nameless(machine(), generateName="vm-", name="vm0"), **exists(VM, "vm0", suffix=UNLUCKY), headers={"retry-after": "1"}),
+    Row(f"POST {MACHINES}", body=nameless(machine()), **vm_is("", NO_NAME)),
+    Row(f"POST {NODES}", body=nameless(node()), code=422, says='Node "" is invalid: …'),
+    Row(f"POST {MACHINES}", body=machine("vm0"), **exists(VM, "vm0"), has={"details": {"name": "vm0", "group": "kubevirt.io", "kind": "virtualmachines"}}),
+    Row(f"POST {NODES}", body=node("node0"), **exists("nodes", "node0")),
+    Row(f"POST {LEAVING}", body=machine("going"), **exists(VM, "going", "object is being deleted: ")),
+    # Namespaces
+    Row(f"POST {KV}/namespaces/nowhere/virtualmachines", body=machine("new"), **refused(404, "NotFound", 'namespaces "nowhere" not found'), has={"details": {"name": "nowhere", "kind": "namespaces"}}),
+    Row(f"POST {MACHINES}", body=named(machine("new"), namespace="other"), **bad("the namespace of the provided object does not match the namespace sent on the request")),
+    Row(f"POST {MACHINES}", 201, body=named(machine("new"), namespace="default"), has={"metadata.namespace": "default"}),
+    Row(f"POST {NODES}", 201, body=named(node("new"), namespace="default"), has={"metadata.namespace": KeyError}),
+    Row(f"POST {LEAVING}", after=[Row("DELETE /api/v1/namespaces/leaving")], body=machine("new"), **refused(403, "Forbidden", f'{VM} "new" is forbidden: unable to create new content in namespace leaving because it is being terminated'),
+        has={"details.causes": [{"reason": "NamespaceTerminating", "message": "namespace leaving is being terminated", "field": "metadata.namespace"}]}),
+    # On an item's path
+    Row(f"POST {MACHINES}/new", 201, body=machine("new"), has={"metadata.name": "new"}),
+    Row(f"POST {MACHINES}/vm0", body=machine("vm0"), **exists(VM, "vm0")),
+    # Decoding
+    Row(f"POST {MACHINES}", **unparsed("unexpected end of JSON input", "<empty>")),
+    Row(f"POST {NODES}", **unparsed("unexpected end of JSON input", "<empty>", "Node")),
+    Row(f"POST {MACHINES}", body="{bad", **unparsed("invalid character 'b' looking for beginning of object key string", "{bad")),
+    Row(f"POST {MACHINES}", body="hello", **unparsed("invalid character 'h' looking for beginning of value", "68656c6c6f")),
+    Row(f"POST {MACHINES}", body="[]", **unparsed(f"json: cannot unmarshal array into Go value of type {FIND_KIND}", "5b5d")),
+    Row(f"POST {MACHINES}", body={"kind": 5}, **unparsed("json: cannot unmarshal number into Go struct field .kind of type string", '{"kind": 5}')),
+    Row(f"POST {MACHINES}", body={"apiVersion": "a/b/c", "kind": "X"}, **unrecognized("unexpected GroupVersion string: a/b/c", '{"apiVersion": "a/b/c", "kind" ...')),
+    Row(f"POST {MACHINES}", body={}, **unrecognized("Object 'Kind' is missing in '{}'", "{}")),
+    Row(f"POST {MACHINES}", body={"apiVersion": "kubevirt.io/v1alpha1"}, **unrecognized("""Object 'Kind' is missing in '{"apiVersion": "kubevirt.io/v1alpha1"}'""", '{"apiVersion": "kubevirt.io/v1 ...')),
+    Row(f"POST {MACHINES}", body={"kind": "VirtualMachine"}, **bad("the API version in the data () does not match the expected API version (kubevirt.io/v1alpha1)")),
+    Row(f"POST {MACHINES}", body={**machine("new"), "apiVersion": "v1"}, **bad("the API version in the data (v1) does not match the expected API version (kubevirt.io/v1alpha1)")),
+    Row(f"POST {MACHINES}", body={**machine("new"), "kind": "Foo"}, **refused(422, "Invalid", 'Foo.kubevirt.io "new" is invalid: kind: Invalid value: "Foo": must be VirtualMachine'), has={"details.kind": "Foo"}),
+    Row(f"POST {MACHINES}", body={**machine("new"), "kind": "virtualmachine"}, code=422, says='virtualmachine.kubevirt.io "new" is invalid: kind: Invalid value: "virtualmachine": must be VirtualMachine'),
+    Row(f"POST {MACHINES}", body={"apiVersion": "kubevirt.io/v1alpha1", "kind": "VirtualMachineList", "metadata": {}, "items": [machine("new")]}, code=422, says='VirtualMachineList.kubevirt.io "" is invalid: kind: Invalid value: "VirtualMachineList": must be VirtualMachine'),
+    Row(f"POST {MACHINES}", body="a: [", type=YAML, code=400, says="the object provided is unrecognized (must be of type VirtualMachine): yaml: line 1: did not find expected node content (613a205b)"),
+    Row(f"POST {NODES}", 201, body={"metadata": {"name": "bare"}, "spec": {"providerID": "qemu:///session"}}, has={"kind": "Node", "apiVersion": "v1"}),
+    Row(f"POST {NODES}", body={**node("new"), "kind": "Pod"}, **bad('Pod in version "v1" cannot be handled as a Node: converting (v1.Pod) to (core.Node): unknown conversion')),
+    Row(f"POST {NODES}", body={**node("new"), "kind": "Foo"}, **bad('Foo in version "v1" cannot be handled as a Node: no kind "Foo" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30"')),
+    Row(f"POST {NODES}", body={**node("new"), "apiVersion": "apps/v1"}, **bad('Node in version "v1" cannot be handled as a Node: no kind "Node" is registered for version "apps/v1" in scheme "pkg/api/legacyscheme/scheme.go:30"')),
+    Row(f"POST {KV}/nodes", 201, body={**node("kv"), "apiVersion": "kubevirt.io/v1alpha1"}, has={"apiVersion": "kubevirt.io/v1alpha1"}),
+    Row(f"POST {NODES}", body=named({**node("new"), "spec": {"unschedulable": "yes"}}), **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal string into Go struct field NodeSpec.spec.unschedulable of type bool')),
+    Row(f"POST {NODES}", body={**node("new"), "spec": {"taints": {}}}, **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal object into Go struct field NodeSpec.spec.taints of type []v1.Taint')),
+    Row(f"POST {NODES}", body={**node("new"), "spec": {"taints": [{"key": 5, "effect": "NoSchedule"}]}}, **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal number into Go struct field Taint.spec.taints.key of type string')),
+    Row(f"POST {NODES}", body={**node("new"), "spec": "x"}, **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal string into Go struct field Node.spec of type v1.NodeSpec')),
+    Row("POST /api/v1/namespaces/default/events", body={"metadata": {"name": "e"}, "involvedObject": {}, "count": "x"}, **bad('Event in version "v1" cannot be handled as a Event: json: cannot unmarshal string into Go struct field Event.count of type int32')),
+    Row("POST /api/v1/namespaces/default/events", body={"metadata": {"name": "e"}, "involvedObject": {}, "firstTimestamp": "x"}, **bad('Event in version "v1" cannot be handled as a Event: parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006"')),
+    # Field validation
+    Row(f"POST {MACHINES}", 201, body=machine("new", bogus=1), has={"spec.bogus": KeyError}, warns=['unknown field "spec.bogus"']),
+    Row(f"POST {MACHINES}?fieldValidation=Warn", 201, body=machine("new", bogus=1), warns=['unknown field "spec.bogus"']),
+    Row(f"POST {MACHINES}?fieldValidation=Ignore", 201, body=machine("new", bogus=1), has={"spec.bogus": KeyError}),
+    Row(f"POST {MACHINES}?fieldValidation=Strict", 201, body=machine("new")),
+    Row(f"POST {MACHINES}?fieldValidation=Strict", body={**named(machine("new", bogus=1, another=2), bogusmeta=1), "top": 1},
+        **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: strict decoding error: unknown field "metadata.bogusmeta", unknown field "spec.another", unknown field "spec.bogus", unknown field "top"')),
+    Row(f"POST {MACHINES}?fieldValidation=Strict", body=json.dumps(machine("new")).replace('"type": "qemu"', '"type": "qemu", "type": "kvm"'),
+        **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: strict decoding error: duplicate field "spec.domain.type"')),
+    Row(f"POST {MACHINES}", 201, body=json.dumps(machine("new")).replace('"type": "qemu"', '"type": "kvm", "type": "qemu"'), has={"spec.domain.type": "qemu"}, warns=['duplicate field "spec.domain.type"']),
+    Row(f"POST {NODES}?fieldValidation=Strict", body=node("new", bogus=1), **bad('Node in version "v1" cannot be handled as a Node: strict decoding error: unknown field "spec.bogus"')),
+    Row(f"POST {NODES}", 201, body=node("new", podCIDRx="x"), warns=['unknown field "spec.podCIDRx"']),
+    Row(f"POST {MACHINES}", 201, body=TWICE, type=YAML, has={"spec.nodeSelector": {"a": "c"}}, warns=['line 7: key "nodeSelector" already set in map', 'unknown field "spec.bogus"']),
+    Row(f"POST {MACHINES}?fieldValidation=Strict", body=TWICE, type=YAML, **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: strict decoding error: yaml: unmarshal errors:\n  line 7: key "nodeSelector" already set in map, unknown field "spec.bogus"')),
+    # In other forms
+    Row(f"POST {MACHINES}", 201, body=machine("new"), accept=TABLE, has={"kind": "Table", "rows.0.cells.0": "new"}),
+    Row(f"POST {MACHINES}", 201, body=machine("new"), accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", has={"kind": "PartialObjectMetadata", "spec": KeyError}),
+    Row(f"POST {MACHINES}", 201, body=machine("new"), accept=YAML, headers={"content-type": YAML}),
+    Row(f"POST {MIGRATIONS}", 201, body=migration("new"), has={"metadata.finalizers": ["kubevirt.io/migration"]}),
+]  # fmt: skip

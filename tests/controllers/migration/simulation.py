@@ -1,0 +1,483 @@
+"""Migrations on simulated hosts, driven by chance: the store, the controller's decisions and the migration's own steps are the
+real ones; hosts, links and time are simulated. After each step the laws are checked, and at each change of a guest those about
+guests.
+
+A worker is played here in one process with the hosts: it claims runs, lets `run_migration` go on in virtual time, and writes
+what it says by the ledger. It may die at any moment; then the job goes on at the hosts, and another worker takes the run over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from app.controllers.birth import Birth
+from app.controllers.documents import is_over, key_of
+from app.controllers.guards import node_guard
+from app.controllers.lease import Held
+from app.controllers.migration.job import Job
+from app.controllers.migration.ledger import Ledger
+from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
+from app.controllers.migration.move import Outcome
+from app.controllers.migration.observe import status_of
+from app.controllers.migration.orders import Bounds, Orders
+from app.controllers.migration.plan import Plan
+from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.run import run_migration
+from app.controllers.migration.slots import Limits
+from app.controllers.outcome import SETTLED
+from app.controllers.placement.nodes import node_view
+from app.controllers.placement.reservations import loads, reservation
+from app.hypervisor.base import HypervisorError, Mark, State
+from app.hypervisor.base import Job as HostJob
+from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from app.hypervisor.precopy import Load
+from app.hypervisor.strikes import Step, Strike
+from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE
+from app.kinds.migration import ConditionType, Phase, Priority
+from app.machinery.errors import ApiError
+from app.machinery.lifecycle import prepare_delete
+from app.machinery.objects import Document, Wire
+from app.store.base import Key, NotFound, Run, Scope, edit
+from app.store.postgres import PostgresStore
+from tests.controllers.migration.virtual_loop import LoopTime, VirtualLoop
+from tests.controllers.migration.world import (
+    NAMESPACE,
+    create,
+    migration_document,
+    migration_key,
+    node_document,
+    pod_document,
+    vm_document,
+)
+
+MIB = 1 << 20
+GIB = 1 << 30
+NODES = [f"node{number}" for number in range(5)]
+LIMITS = Limits(cluster=3, outbound=2, inbound=2)
+LONG = timedelta(hours=2)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ORDER = list(Phase)
+FINAL = ("Succeeded", "Failed")
+
+
+@dataclass
+class Worker:
+    """One held run and the process that moves its guest."""
+
+    run: Run
+    ledger: Ledger
+    orders: Orders
+    hypervisors: FakeHypervisors
+    job: Job
+    task: asyncio.Task[Outcome] | None = None
+    heard: list[Wire] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Simulation:
+    """`seed` decides everything but what the machine's scheduler does."""
+
+    store: PostgresStore
+    held: Held
+    seed: int
+    loop: VirtualLoop = field(default_factory=VirtualLoop)
+    done: Counter[str] = field(default_factory=Counter)
+    """What chance did, and how Migrations ended."""
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.time = LoopTime(self.loop, START.timestamp())
+        self.birth = Birth(now=lambda: datetime.fromtimestamp(self.time.now(), UTC))
+        self.cloud = FakeCloud(*NODES, time=self.time, bandwidth=400 * MIB, tick_s=0.25)
+        self.cloud.watch = self._watch
+        self.cloud.strikes = self._strike
+        self.reconciler = self._reconciler()
+        self.workers: dict[UUID, Worker] = {}
+        self.guests: dict[UUID, str] = {}
+        self.broken: list[str] = []
+        """Laws that were broken while time passed."""
+        self.striking = False
+        self.away: set[str] = set()
+        self.count = 0
+        self.settled: set[Key] = set()
+        """Finished, and nothing is left of them: not looked at again."""
+        self.phases: dict[str, Phase] = {}
+        self.ever_held: set[UUID] = set()
+
+    def _reconciler(self) -> Reconciler:
+        return Reconciler(self.store, self.held, MigrationConfig(LIMITS), self.birth)
+
+    # The world
+
+    async def build(self, guests: int) -> None:
+        for name in NODES:
+            await create(self.store, self._node(name))
+        for number in range(guests):
+            name, node = f"vm{number}", NODES[number % len(NODES)]
+            memory = self.rng.choice([256, 512, 1024]) * MIB
+            vm = vm_document(name, node)
+            uuid = UUID(vm["metadata"]["uid"])
+            dirty = self.rng.choice([0, 10, 40]) * MIB
+            self.cloud.loads[uuid] = Load(memory, dirty_rate=dirty, working_set=memory // 4)
+            await create(self.store, vm, pod_document(vm, node, memory))
+            await self.loop.run(self._start(node, uuid, name, memory))
+            self.guests[uuid] = name
+
+    def _node(self, name: str) -> Document:
+        document = node_document(name)
+        document["status"]["allocatable"] = {"cpu": "8", "memory": "3Gi"}
+        return document
+
+    async def _start(self, node: str, uuid: UUID, name: str, memory: int) -> None:
+        host = await FakeHypervisors(self.cloud).connect(self.cloud[node].uri)
+        xml = f"<domain type='qemu'><name>{NAMESPACE}_{name}</name><uuid>{uuid}</uuid><memory unit='b'>{memory}</memory></domain>"
+        await host.define_and_start(xml)
+        await host.mark(uuid, Mark(store=str(self.store.id), vm=f"{NAMESPACE}/{name}"))
+
+    # What chance does
+
+    async def step(self) -> None:
+        """Something happens, everybody looks, some time passes, and the laws hold."""
+        actions: list[tuple[int, Callable[[], Awaitable[None]]]] = [
+            (60, self.request), (10, self.cancel), (4, self.cordon), (3, self.taint), (4, self.cut_off), (6, self.mend),
+            (4, self.restart_daemon), (6, self.kill_worker), (2, self.kill_controller), (2, self.delete_node), (5, self.nothing),
+        ]  # fmt: skip
+        (action,) = self.rng.choices([action for _, action in actions], [weight for weight, _ in actions])
+        self.done[action.__name__] += 1
+        await action()
+        await self.look()
+        await self.pass_time(self.rng.choice([0.3, 1.0, 3.0]))
+        await self.look()
+        await self.check()
+
+    async def nothing(self) -> None:
+        """Time passes."""
+
+    async def request(self) -> None:
+        """Three at once, so that some have to wait."""
+        for vm in self.rng.sample(sorted(self.guests.values()), 3):
+            await self._request(vm)
+
+    async def _request(self, vm: str) -> None:
+        self.count += 1
+        spec: Document = {}
+        if self.rng.random() < 0.3:
+            spec["priority"] = self.rng.choice(list(Priority)).value
+        if self.rng.random() < 0.2:
+            spec["nodeSelector"] = {"kubernetes.io/hostname": self.rng.choice(NODES)}
+        if self.rng.random() < 0.3:
+            spec["options"] = {"bandwidthPerMigration": "64Mi"}
+        document = migration_document(f"m{self.count}", vm, **spec)
+        document["metadata"]["creationTimestamp"] = self.birth.stamp()
+        await create(self.store, document)
+
+    async def cancel(self) -> None:
+        unfinished = [one for one in await self._migrations() if not is_over(one)]
+        if unfinished:
+            await self._delete(self.rng.choice(unfinished)["metadata"]["name"])
+
+    async def _delete(self, name: str) -> None:
+        now = self.birth.stamp()
+        await edit(self.store.objects, migration_key(name), lambda d: prepare_delete(MIGRATION, d, None, now=now))
+
+    async def cordon(self) -> None:
+        await self._change_node(lambda node: node["spec"].update(unschedulable=not node["spec"].get("unschedulable")))
+
+    async def taint(self) -> None:
+        def change(node: Document) -> None:
+            node["spec"]["taints"] = [] if node["spec"].get("taints") else [{"key": "k", "effect": "NoSchedule"}]
+
+        await self._change_node(change)
+
+    async def cut_off(self) -> None:
+        """Its Node says so, or does not yet."""
+        name = self.rng.choice(NODES)
+        self.away.add(name)
+        await self.loop.run(self._at_hosts(lambda: self.cloud.cut_off(name)))
+        if self.rng.random() < 0.5:
+            await self._ready(name, "False")
+
+    async def mend(self) -> None:
+        for name in sorted(self.away):
+            await self._mend(name)
+
+    async def _mend(self, name: str) -> None:
+        self.away.discard(name)
+        await self.loop.run(self._at_hosts(lambda: self.cloud.mend(name)))
+        await self._ready(name, "True")
+
+    async def restart_daemon(self) -> None:
+        name = self.rng.choice(NODES)
+        await self.loop.run(self._at_hosts(lambda: self.cloud.disconnect(name)))
+
+    async def kill_worker(self) -> None:
+        """All of its processes end with it; their jobs go on. Its leases lapse at once."""
+        workers, self.workers = self.workers, {}
+        await self.loop.run(_end(list(workers.values())))
+        for worker in workers.values():
+            await self.store.runs.extend(worker.run.id, worker.run.token, timedelta(seconds=-1))
+
+    async def kill_controller(self) -> None:
+        self.reconciler = self._reconciler()
+
+    async def delete_node(self) -> None:
+        """As the API does: refused while it is needed. It is registered again at once, or with the next node that goes."""
+        name = self.rng.choice(NODES)
+        try:
+            async with self.store.transaction(serial=True) as tx:
+                node = (await tx.get(Key(NODE.resource, "", name))).document
+                await node_guard(tx, node)
+                tx.delete(key_of(NODE, node))
+        except ApiError:
+            self.done["delete_node refused"] += 1
+        except NotFound:
+            await create(self.store, self._node(name))
+
+    async def _change_node(self, change: Callable[[Document], None]) -> None:
+        await self._edit_node(self.rng.choice(NODES), change)
+
+    async def _ready(self, name: str, status: str) -> None:
+        await self._edit_node(name, lambda node: node["status"]["conditions"][0].update(status=status))
+
+    async def _edit_node(self, name: str, change: Callable[[Document], None]) -> None:
+        def changed(node: Document) -> Document:
+            change(node)
+            return node
+
+        try:
+            await edit(self.store.objects, Key(NODE.resource, "", name), changed)
+        except NotFound:
+            self.done["no such node"] += 1
+
+    def _strike(self, step: Step, source: str, target: str) -> Strike | None:
+        """Hosts fail at any step of a migration, now and then."""
+        if not self.striking or self.rng.random() > (0.02 if step is Step.COPYING else 0.15):
+            return None
+        strike = self.rng.choice(list(Strike))
+        self.done[f"{strike} while {step}"] += 1
+        if strike is Strike.SOURCE_CUT:
+            self.away.add(source)
+        if strike is Strike.TARGET_CUT:
+            self.away.add(target)
+        return strike
+
+    # Who looks
+
+    async def look(self) -> None:
+        """The controller hears of everything and looks; workers claim, and write what their processes said."""
+        await self._tidy()
+        await self._reconcile()
+        for run in await self.store.runs.claim(f"w{self.count}", LONG, 10):
+            self.workers[run.id] = self._worker(run)
+        await self._reconcile()
+
+    async def _tidy(self) -> None:
+        """Definitions that moves left behind go, as the hosts' agents take them away; not those of a move under way."""
+        moving = {(run.domain, node) for run in await self.store.runs.unfinished() for node in (run.source, run.target)}
+        for host in self.cloud.hosts.values():
+            for uuid, guest in tuple(host.guests.items()):
+                left = guest.domain.state is State.SHUTOFF and (uuid, host.name) not in moving
+                if left and not host.faults.cut_off:
+                    del host.guests[uuid]
+
+    async def _reconcile(self) -> None:
+        keys: set[Key] = set()
+        for source in self.reconciler.sources():
+            for stored in sorted((await self.store.objects.list(source.scope)).items, key=lambda one: one.revision):
+                keys.update(source.keys(stored))
+        over = {key_of(MIGRATION, one) for one in await self._migrations() if is_over(one)}
+        shuffled = sorted(key for key in keys if key.resource == MIGRATION.resource and key not in self.settled)
+        self.rng.shuffle(shuffled)
+        for key in shuffled:
+            if await self.reconciler.reconcile(key) is SETTLED and key in over:
+                self.settled.add(key)
+        await self._note_ends()
+
+    def _worker(self, run: Run) -> Worker:
+        job = Job(Plan.read(run.plan), fresh=run.token == 1, cancelled=run.cancelled)
+        orders = Orders(Bounds(deadline_s=float("inf")), clock=self.loop.time)
+        return Worker(run, Ledger(self.store, run, self.birth), orders, FakeHypervisors(self.cloud), job)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Hosts and processes go on; then what they said is written."""
+        cancelled = {run.id for run in await self.store.runs.unfinished() if run.cancelled}
+        self.striking = True
+        await self.loop.run(self._go_on(seconds, cancelled))
+        self.striking = False
+        for worker in list(self.workers.values()):
+            await self._write(worker)
+
+    async def _go_on(self, seconds: float, cancelled: set[UUID]) -> None:
+        for worker in self.workers.values():
+            if worker.task is None:
+                worker.task = asyncio.create_task(
+                    run_migration(
+                        worker.job, worker.hypervisors, worker.orders, worker.heard.append, worker.lines.append
+                    )
+                )
+            if worker.run.id in cancelled:
+                worker.orders.take(Cancel())
+        await asyncio.sleep(seconds)
+
+    async def _write(self, worker: Worker) -> None:
+        for report in worker.heard:
+            if isinstance(report, Sampled | Started | Arrived | Holding):
+                worker.ledger.note(report)
+            if isinstance(report, Holding) and report.message:
+                self.ever_held.add(worker.run.id)
+        worker.heard.clear()
+        if worker.task is None or not worker.task.done():
+            await worker.ledger.flush()
+            return
+        outcome = worker.task.result()
+        self.done[f"exit {outcome.code.name}"] += 1
+        await worker.ledger.finished(outcome.code, outcome.result)
+        del self.workers[worker.run.id]
+
+    async def _at_hosts(self, act: Callable[[], None]) -> None:
+        act()
+
+    # The laws
+
+    def _watch(self) -> None:
+        """At each change of any guest."""
+        for uuid, name in self.guests.items():
+            copies = [host for host in self.cloud.hosts.values() if uuid in host.guests]
+            running = [host.name for host in copies if host.guests[uuid].domain.state is State.RUNNING]
+            if len(running) > 1:
+                self.broken.append(f"{name} runs on {running}")
+            if not any(host.guests[uuid].active for host in copies):
+                self.broken.append(f"{name} is nowhere")
+
+    def place(self, uuid: UUID) -> str | None:
+        """Where the guest runs."""
+        for host in self.cloud.hosts.values():
+            if uuid in host.guests and host.guests[uuid].domain.state is State.RUNNING:
+                return host.name
+        return None
+
+    async def check(self) -> None:
+        assert self.broken == [], self._story(self.broken[0])
+        await self._check_limits()
+        await self._check_reservations()
+
+    async def _check_limits(self) -> None:
+        runs = await self.store.runs.unfinished()
+        # One that is held counts for its nodes only, and may come back.
+        assert len([run for run in runs if run.id not in self.ever_held]) <= LIMITS.cluster, self._story("cluster")
+        for count, limit in (
+            (Counter(r.source for r in runs), LIMITS.outbound),
+            (Counter(r.target for r in runs), LIMITS.inbound),
+        ):
+            assert all(taken <= limit for taken in count.values()), self._story(f"{count}")
+
+    async def _check_reservations(self) -> None:
+        nodes = [node_view(stored.document) for stored in (await self.store.objects.list(Scope(NODE.resource))).items]
+        pods = [reservation(stored.document) for stored in (await self.store.objects.list(Scope(POD.resource))).items]
+        taken = loads(pod for pod in pods if pod is not None)
+        for node in nodes:
+            load = taken.get(node.name)
+            assert load is None or (load.memory <= node.memory and load.cpu_milli <= node.cpu_milli), self._story(
+                node.name
+            )
+
+    async def _note_ends(self) -> None:
+        """A final phase is true when it is told, and none goes back."""
+        for migration in await self._migrations():
+            name, status = migration["metadata"]["name"], status_of(migration)
+            before, self.phases[name] = self.phases.get(name, Phase.NEW), status.phase
+            assert ORDER.index(status.phase) >= ORDER.index(before), self._story(
+                f"{name} went from {before} to {status.phase}"
+            )
+            if status.phase.value in FINAL and before is not status.phase:
+                reason = next(
+                    c.reason for c in status.conditions if c.type in (ConditionType.FAILED, ConditionType.SUCCEEDED)
+                )
+                self.done[f"{status.phase} {reason}"] += 1
+                await self._ensure_true(migration, status.phase)
+
+    async def _ensure_true(self, migration: Document, phase: Phase) -> None:
+        state = migration["status"]["migrationState"]
+        if not state.get("sourceNode"):
+            return
+        vm = (
+            await self.store.objects.get(
+                Key(VIRTUAL_MACHINE.resource, NAMESPACE, migration["spec"]["selector"]["name"])
+            )
+        ).document
+        expected = state["targetNode"] if phase is Phase.SUCCEEDED else state["sourceNode"]
+        found = self.place(UUID(vm["metadata"]["uid"]))
+        name = migration["metadata"]["name"]
+        assert expected == found, self._story(f"{name} is {phase} and its guest on {found}, not {expected}")
+
+    # The end
+
+    async def heal(self) -> None:
+        """Everything is mended; nothing may be stuck."""
+        self._strike_no_more()
+        for name in NODES:
+            await self._mend(name)
+            await self._edit_node(name, lambda node: node["spec"].update(unschedulable=False, taints=[]))
+        for _ in range(40):
+            await self.look()
+            if (
+                not [one for one in await self._migrations() if not is_over(one)]
+                and not await self.store.runs.unfinished()
+            ):
+                break
+            await self.pass_time(20)
+        await self.look()
+        await self.check()
+
+    def _strike_no_more(self) -> None:
+        self.cloud.strikes = lambda *_: None
+
+    async def ensure_nothing_is_left(self) -> None:
+        assert [one["metadata"]["name"] for one in await self._migrations() if not is_over(one)] == [], self._story(
+            "stuck"
+        )
+        assert await self.store.runs.unfinished() == []
+        for stored in (await self.store.objects.list(Scope(VIRTUAL_MACHINE.resource))).items:
+            vm = stored.document
+            place = self.place(UUID(vm["metadata"]["uid"]))
+            shown = (vm["status"]["phase"], vm["status"]["nodeName"], vm["metadata"]["labels"]["kubevirt.io/nodeName"])
+            assert shown == ("Running", place, place), self._story(
+                f"{vm['metadata']['name']} is on {place} and shows {shown}"
+            )
+        for host in self.cloud.hosts.values():
+            for guest in host.guests.values():
+                assert guest.domain.job is HostJob.NONE, self._story(
+                    f"{guest.domain.name} still has a job on {host.name}"
+                )
+
+    async def close(self) -> None:
+        workers, self.workers = self.workers, {}
+        await self.loop.run(_end(list(workers.values())))
+        await self.loop.run(self.cloud.close())
+        self.loop.close()
+
+    async def _migrations(self) -> list[Document]:
+        return [stored.document for stored in (await self.store.objects.list(Scope(MIGRATION.resource))).items]
+
+    def _story(self, what: str) -> str:
+        return f"seed {self.seed}, after {self.count} requests: {what}; {dict(self.done)}"
+
+
+async def _end(workers: list[Worker]) -> None:
+    """Their processes are killed; what they asked of the hosts goes on."""
+    tasks = [worker.task for worker in workers if worker.task is not None]
+    for task in tasks:
+        task.cancel()
+    results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        assert isinstance(result, asyncio.CancelledError | Outcome | HypervisorError), result
+    for worker in workers:
+        await worker.hypervisors.close()

@@ -1,0 +1,125 @@
+"""A dry run tells what would become of a Migration, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from app.api.application import create_api
+from app.controllers.migration.preview import Preview
+from app.controllers.migration.reconcile import MigrationConfig
+from app.controllers.migration.slots import Limits
+from app.kinds import ALL, MIGRATION, NAMESPACE
+from app.machinery.kind import CORE
+from app.machinery.lifecycle import prepare_create
+from app.machinery.objects import Document
+from app.store.base import Key
+from app.store.postgres import PostgresStore
+from tests.controllers.migration.world import (
+    BIRTH,
+    create,
+    migration_document,
+    node_document,
+    pod_document,
+    vm_document,
+)
+
+PATH = "/apis/kubevirt.io/v1alpha1/namespaces/default/migrations"
+SMALL: Document = {"memory": {"value": 256, "unit": "MiB"}, "devices": {}, "os": {"type": {"os": "hvm"}}}
+
+
+@pytest.fixture
+async def client(store: PostgresStore) -> AsyncIterator[httpx.AsyncClient]:
+    """An API over three nodes and testvm on node0."""
+    room = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+    default = prepare_create(NAMESPACE, CORE, room, namespace="", now=BIRTH.stamp(), uid=BIRTH.uid(), suffix="")
+    await store.objects.create(Key("namespaces", "", "default"), default)
+    vm = vm_document("testvm", "node0", domain=SMALL)
+    await create(store, *(node_document(f"node{n}") for n in range(3)), vm, pod_document(vm, "node0"))
+    preview = Preview(store, MigrationConfig(limits=Limits(cluster=1)))
+    api = create_api(store, ALL, version="v1.36.0", previews={MIGRATION.name: preview.answer})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url="http://drover") as opened:
+        yield opened
+
+
+async def tried(client: httpx.AsyncClient, vm: str = "testvm", **spec: object) -> Document:
+    """The status that a dry run answers."""
+    body = {
+        "apiVersion": "kubevirt.io/v1alpha1",
+        "kind": "Migration",
+        "metadata": {"name": "m1"},
+        "spec": {"selector": {"name": vm}, **spec},
+    }
+    answer = await client.post(PATH, json=body, params={"dryRun": "All"})
+    assert answer.status_code == 201, answer.text
+    status: Document = answer.json()["status"]
+    return status
+
+
+def scheduled(status: Document) -> Document:
+    (found,) = [c for c in status["conditions"] if c["type"] == "Scheduled"]
+    return dict(found)
+
+
+async def test_it_names_the_node_and_every_verdict_and_writes_nothing(
+    client: httpx.AsyncClient, store: PostgresStore
+) -> None:
+    before = await store.objects.revision()
+
+    status = await tried(client, nodeSelector={"kubernetes.io/hostname": "node2"})
+
+    assert (status["phase"], status["migrationState"]["targetNode"]) == ("Running", "node2")
+    assert "1/3 nodes are available: 1 node is the source" in scheduled(status)["message"]
+    assert "node1: node(s) didn't match the merged node selector" in scheduled(status)["message"]
+    assert status["forecast"]["bytes"] == 256 * 2**20
+    assert "no move was measured" in status["forecast"]["basis"]
+    assert await store.objects.revision() == before
+    assert await store.runs.unfinished() == []
+    assert (await client.get(f"{PATH}/m1")).status_code == 404
+
+
+async def test_it_forecasts_from_earlier_moves(client: httpx.AsyncClient, store: PostgresStore) -> None:
+    earlier = migration_document("m0")
+    earlier["status"] = {
+        "phase": "Succeeded",
+        "migrationState": {"sourceNode": "node0", "targetNode": "node1", "endTimestamp": "2026-01-01T00:00:00Z"},
+        "progress": {"dataProcessedBytes": 640 * 2**20, "elapsedMs": 10000},
+    }
+    await create(store, earlier)
+
+    forecast = (await tried(client, options={"bandwidthPerMigration": "32Mi"}))["forecast"]
+
+    assert (forecast["bytesPerSecond"], forecast["seconds"], forecast["converges"]) == (32 * 2**20, 8, True)
+    assert "node0" in forecast["basis"]
+
+
+async def test_it_tells_what_would_fail_and_what_would_wait(client: httpx.AsyncClient, store: PostgresStore) -> None:
+    other = vm_document("other", "node1")
+    bound = vm_document("bound", "node1")
+    told = {
+        "type": "LiveMigratable",
+        "status": "False",
+        "reason": "Snapshots",
+        "message": "libvirt keeps 1 snapshot(s)",
+    }
+    bound["status"]["conditions"] = [told]
+    await create(store, other, pod_document(other, "node1"), bound, pod_document(bound, "node1"))
+
+    nobody, kept = await tried(client, "nobody"), await tried(client, "bound")
+    nowhere = await tried(client, nodeSelector={"disktype": "ssd"})
+
+    assert (nobody["phase"], nobody["conditions"][0]["reason"]) == ("Failed", "VMNotFound")
+    assert (kept["phase"], kept["conditions"][0]["reason"]) == ("Failed", "VMNotMigratable")
+    assert "libvirt keeps 1 snapshot(s) (Snapshots)" in kept["conditions"][0]["message"]
+    assert (nowhere["phase"], scheduled(nowhere)["reason"]) == ("Scheduling", "Unschedulable")
+    assert "forecast" not in nowhere
+
+
+async def test_those_that_wait_for_longer_come_first(client: httpx.AsyncClient, store: PostgresStore) -> None:
+    other = vm_document("other", "node1")
+    await create(store, other, pod_document(other, "node1"), migration_document("m0", "other"))
+
+    assert (await tried(client))["phase"] == "Pending"
+    assert (await tried(client, priority="system-critical"))["phase"] == "Running"

@@ -1,0 +1,48 @@
+"""Random sequences on simulated hosts: no limit exceeded, no guest on two or none, nothing stuck, phases true."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+import pytest
+
+from app.controllers.lease import LeaseKeeper
+from app.store.postgres import PostgresStore
+from tests.controllers.migration.simulation import Simulation
+
+SHORT, LONG = 15, 1000
+SEEDS = (1, 2)
+
+
+async def simulated(store: PostgresStore, seed: int, steps: int, guests: int) -> Simulation:
+    """All of it; the laws are checked on the way."""
+    held = await LeaseKeeper(store.leases, "simulation", timedelta(hours=6)).try_acquire("controllers")
+    assert held is not None
+    simulation = Simulation(store, held, seed)
+    try:
+        await simulation.build(guests)
+        for _ in range(steps):
+            await simulation.step()
+        await simulation.heal()
+        await simulation.ensure_nothing_is_left()
+    finally:
+        await simulation.close()
+    print(f"seed {seed}: {simulation.count} migrations, {dict(sorted(simulation.done.items()))}")
+    return simulation
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_no_sequence_breaks_a_law(store: PostgresStore, seed: int) -> None:
+    simulation = await simulated(store, seed, SHORT, guests=7)
+
+    assert simulation.done["exit MOVED"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+async def test_thousands_of_steps_break_no_law(store: PostgresStore) -> None:
+    simulation = await simulated(store, secrets.randbelow(10**6), LONG, guests=12)
+
+    assert simulation.done["exit MOVED"] > 50
+    assert {"exit CANCELLED", "exit FAILED"} <= simulation.done.keys()

@@ -1,0 +1,155 @@
+"""The host's own word: asked before it is used, on no the next node, and nothing is written meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.controllers.hosts import Hosts
+from app.controllers.lease import LeaseKeeper
+from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.vetting import BAD_S, GOOD_S, NAME_TAKEN, SILENT, Question, Vetting
+from app.hypervisor.base import Candidate
+from app.hypervisor.fake import EPYC, FakeCloud, FakeHypervisors
+from app.hypervisor.libvirt_driver import LibvirtHypervisors
+from app.lab.hosts import LabHosts
+from app.machinery.objects import Document
+from app.store.base import Store
+from app.store.postgres import PostgresStore
+from tests.controllers.migration.test_reconcile import LEASE
+from tests.controllers.migration.world import (
+    create,
+    document_at,
+    migration_document,
+    migration_key,
+    node_document,
+    pod_document,
+    vm_document,
+)
+
+CPU = {"mode": "custom", "model": "Icelake"}
+
+
+class Watched:
+    """Seconds that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def cloud() -> FakeCloud:
+    """node1 gives the guest's CPU, node2 does not."""
+    made = FakeCloud("node0", "node1", "node2")
+    made["node1"].cpu = replace(EPYC, models=(*EPYC.models, "Icelake"))
+    return made
+
+
+def vetting(cloud: FakeCloud, clock: Watched) -> Vetting:
+    return Vetting(Hosts(FakeHypervisors(cloud, deadline_s=1), clock=clock), clock=clock)
+
+
+async def looked_at(store: Store, cloud: FakeCloud, clock: Watched) -> Document:
+    """A Migration of a guest of that CPU away from node0, after one look."""
+    nodes = [node_document(name) for name in ("node0", "node1", "node2")]
+    nodes[2]["status"]["allocatable"]["memory"] = "64Gi"  # the best, but for the host's word
+    return await judged(store, nodes, CPU, vetting(cloud, clock))
+
+
+async def judged(store: Store, nodes: list[Document], cpu: Document, vetted: Vetting) -> Document:
+    vm = vm_document("testvm", "node0")
+    needs = {"domainType": "qemu", "arch": "x86_64", "machine": "pc", "cpu": cpu}
+    vm["status"]["hostRequirements"] = needs
+    await create(store, *nodes, vm, pod_document(vm, "node0"), migration_document("m1"))
+    held = await LeaseKeeper(store.leases, "test", LEASE).try_acquire("controllers")
+    assert held is not None
+    reconciler = Reconciler(store, held, MigrationConfig(), vetting=vetted)
+    await reconciler.reconcile(migration_key("m1"))
+    found = await document_at(store, migration_key("m1"))
+    assert found is not None
+    return found
+
+
+async def test_a_host_that_says_no_is_out_and_the_next_one_is_taken(store: PostgresStore, cloud: FakeCloud) -> None:
+    migration = await looked_at(store, cloud, Watched())
+
+    (run,) = await store.runs.unfinished()
+    (scheduled,) = [c for c in migration["status"]["conditions"] if c["type"] == "Scheduled"]
+    assert (run.target, migration["status"]["phase"]) == ("node1", "Running")
+    assert "node2: node(s) can't give the guest its CPU (the CPU is incompatible" in scheduled["message"]
+
+
+async def test_without_a_host_that_says_yes_it_stays_in_scheduling(store: PostgresStore, cloud: FakeCloud) -> None:
+    cloud["node1"].cpu = EPYC
+
+    migration = await looked_at(store, cloud, Watched())
+
+    assert migration["status"]["phase"] == "Scheduling"
+    assert await store.runs.unfinished() == []
+
+
+async def test_a_host_that_does_not_answer_is_out_for_a_while(store: PostgresStore, cloud: FakeCloud) -> None:
+    cloud.cut_off("node1")
+
+    migration = await looked_at(store, cloud, Watched())
+
+    assert f"node1: {SILENT}" in migration["status"]["conditions"][0]["message"]
+
+
+async def test_a_name_that_is_taken_is_a_no(cloud: FakeCloud) -> None:
+    clock = Watched()
+    vetted = vetting(cloud, clock)
+    host = await FakeHypervisors(cloud).connect("fake://node1")
+    await host.define_and_start(
+        f"<domain type='qemu'><name>default_testvm</name><uuid>{uuid4()}</uuid><memory>1024</memory></domain>"
+    )
+    guest = Candidate(UUID(int=1), "default_testvm")
+
+    await vetted.ask(Question(guest, node_document("node1")))
+
+    assert vetted.doubts(str(guest.uuid)) == {"node1": NAME_TAKEN}
+    assert vetted.doubts(str(uuid4())) == {}
+    clock.now += BAD_S + 1
+    assert vetted.doubts(str(guest.uuid)) == {}
+
+
+async def test_a_yes_stands_for_seconds(cloud: FakeCloud) -> None:
+    clock = Watched()
+    vetted = vetting(cloud, clock)
+    guest = Candidate(UUID(int=1), "default_testvm")
+
+    await vetted.ask(Question(guest, node_document("node1")))
+
+    assert vetted.vouches(str(guest.uuid), "node1")
+    assert not vetted.vouches(str(guest.uuid), "node2")
+    clock.now += GOOD_S + 1
+    assert not vetted.vouches(str(guest.uuid), "node1")
+
+
+@pytest.mark.libvirt
+async def test_libvirt_itself_excludes_a_host_of_another_cpu(store: PostgresStore, hosts: LabHosts) -> None:
+    hypervisors = LibvirtHypervisors()
+    nodes = [node_document(host.name, host.uri) for host in hosts]
+
+    migration = await judged(store, nodes, {"mode": "custom", "model": "EPYC-Milan"}, Vetting(Hosts(hypervisors)))
+
+    await hypervisors.close()
+    message = migration["status"]["conditions"][0]["message"]
+    assert migration["status"]["phase"] == "Scheduling"
+    assert "node1: node(s) can't give the guest its CPU (the CPU is incompatible with host CPU" in message
+    assert await store.runs.unfinished() == []
+
+
+@pytest.mark.libvirt
+async def test_libvirt_itself_lets_a_host_of_that_cpu_pass(store: PostgresStore, hosts: LabHosts) -> None:
+    hypervisors = LibvirtHypervisors()
+    nodes = [node_document(host.name, host.uri) for host in hosts]
+
+    migration = await judged(store, nodes, {"mode": "custom", "model": "Nehalem"}, Vetting(Hosts(hypervisors)))
+
+    await hypervisors.close()
+    assert migration["status"]["phase"] == "Running"
