@@ -51,6 +51,20 @@ class Line:
 
         return await attempted(self._engine, attempt)
 
+    async def at_once(self, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
+        """Work of one statement, which is its own transaction. Raises Unavailable, and then it may have been committed."""
+
+        async def attempt(progress: Progress) -> AnswerT:
+            connection = await self._connected()
+            progress.committing = True
+            try:
+                return await work(through_driver(connection))
+            except BaseException:
+                self.drop()
+                raise
+
+        return await attempted(self._engine, attempt)
+
     def drop(self) -> None:
         """The server rolls back what was under way. May be called twice."""
         connection, self._connection = self._connection, None

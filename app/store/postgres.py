@@ -17,8 +17,9 @@ from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
 from app.store.attempts import driver_read, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
-from app.store.changes import Outcome, Write, creation, deletion, replacement
+from app.store.changes import Create, Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
+from app.store.creating import create_group, creates
 from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.leases import PostgresLeases
@@ -28,7 +29,7 @@ from app.store.logs import PostgresLogs
 from app.store.reading import Head
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
-from app.store.writing import TAKE_COUNTER, write_group
+from app.store.writing import TAKE_COUNTER, Group, write_group
 
 GROUP = 128
 """Writes in one transaction at most: others wait for the counter meanwhile."""
@@ -47,6 +48,8 @@ class PostgresObjects:
         self._looking = Line(engine, limits)
         self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP)
         self._lists = Lists()
+        self._newest: Revision = 0
+        """As of the last write here; others may have written since."""
 
     @property
     def parts(self) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
@@ -105,9 +108,19 @@ class PostgresObjects:
         return self._feed.watch(scope, since)
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
+        group = await self._created(creates(writes))
+        if group is None:
+            group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
+        self._newest = group.before + len(group.changes)
         self._feed.offer(group.before, group.changes)
         return group.outcomes
+
+    async def _created(self, writes: Sequence[Create]) -> Group | None:
+        """In one statement, if nobody has written since what is known here; None, and nothing done, otherwise."""
+        if not writes:
+            return None
+        before = max(self._newest, self._feed.position)
+        return await self._writing.at_once(lambda execute: create_group(execute, writes, before))
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
         found = await self._reading.read(lambda execute: reading.versions(execute, set(keys)))
