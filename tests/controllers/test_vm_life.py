@@ -16,6 +16,7 @@ from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE
 from app.machinery.objects import Document
 from app.store.base import Key, Store, edit
 from tests.controllers.world import SMALL, World, condition, eventually, is_ready, leading, running
+from tests.store.builders import run
 
 
 @pytest.fixture
@@ -369,6 +370,30 @@ async def test_a_leftover_of_a_guest_that_lives_elsewhere_is_removed_when_its_ho
         await eventually(lambda: set(cloud["node1"].guests) == {UUID(int=8)})
 
     assert cloud["node0"].guests[uuid_of(made)].domain.state is State.RUNNING
+
+
+async def test_a_leftover_on_a_third_host_goes_also_while_the_guest_is_between_two_others(
+    world: World, cloud: FakeCloud
+) -> None:
+    """A guest may be held there until nobody else knows it; that of the migration's own target is the migration's."""
+    nodes = ("node0", "node1", "node2")
+    await register(world, cloud, *nodes)
+    hypervisors = FakeHypervisors(cloud)
+
+    async with running(world.store, hypervisors):
+        made = await world.vm("testvm", nodeSelector={"kubernetes.io/hostname": "node0"})
+        await world.phase("testvm", "Running")
+        async with world.store.transaction() as tx:
+            tx.start_run(run(domain=uuid_of(made), source="node0", target="node1"))
+        await edit(world.store.objects, Key(VIRTUAL_MACHINE.resource, "default", "testvm"), _migrating)
+        for node in nodes[1:]:
+            await leave_behind(hypervisors, cloud, node, uuid_of(made), str(world.store.id), "testvm")
+            await leave_behind(hypervisors, cloud, node, UUID(int=7), str(world.store.id), "gone")
+            cloud.disconnect(node)
+        await eventually(lambda: all(UUID(int=7) not in cloud[node].guests for node in nodes))
+        await eventually(lambda: uuid_of(made) not in cloud["node2"].guests)
+
+    assert uuid_of(made) in cloud["node1"].guests
 
 
 async def leave_behind(

@@ -1,7 +1,7 @@
 """
 How to steer a copy so that it ends: samples and a policy in, what to say to the host out. Pure.
 
-    copying ──▶ short enough, and no longer shrinking ──▶ the downtime is raised to what it takes; a cap is lifted for it
+    copying ──▶ short enough, or nearly, and no longer shrinking ──▶ the downtime is raised; a cap is lifted for it
        │
        ├──▶ no better for too long, or too long in all ──▶ post-copy, if allowed ──▶ nothing more is said, ever
        │                                              ├──▶ stopped, if allowed ──▶ given up where even that takes too long
@@ -39,6 +39,11 @@ STEP = 1.5
 SHORTEST_MS = 10
 HEADROOM = 1.3
 """Over what it would take: the next pass is seldom exactly as long."""
+FIRST_RAISE_MS = 300
+"""Not at once to more than QEMU's own default. A pass ends when what it has left fits in the allowed downtime: of a hot guest
+that leaves less to send, and less time to write meanwhile, than before."""
+NEAR = 4
+"""Times the allowed downtime. For the same reason a rest that is longer by no more than this may yet come to fit."""
 MARGIN = 0.04
 """By so much a value must be better to count as better, and may be worse to count as good."""
 WEIGHT = 0.4
@@ -291,8 +296,9 @@ def _kept(state: State, policy: Policy, sample: Sample) -> Step:
         lifted_until_ms, next_lift_ms = None, seen.elapsed_ms + BETWEEN_LIFTS_MS
     if sample.boundary and seen.iteration > 1 and (enough_ms := _enough_ms(state, policy, seen)) is not None:
         downtime_ms = max(downtime_ms, enough_ms)
-        why = f"what remains can be sent in {enough_ms} ms"
-        if policy.bandwidth is not None and lifted_until_ms is None and seen.elapsed_ms >= next_lift_ms:
+        why = "passes no longer shrink"
+        may_do = _stop_ms(state, policy, seen.remaining) <= policy.max_downtime_ms
+        if policy.bandwidth is not None and may_do and lifted_until_ms is None and seen.elapsed_ms >= next_lift_ms:
             lifted_until_ms = seen.elapsed_ms + LIFTED_MS
     cap = None if lifted_until_ms is not None else policy.bandwidth
     steers: list[Steer] = []
@@ -312,12 +318,14 @@ def _kept(state: State, policy: Policy, sample: Sample) -> Step:
 
 
 def _enough_ms(state: State, policy: Policy, seen: Progress) -> int | None:
-    """The downtime to allow now; None while it would be too long, or the next pass may need far less."""
+    """The downtime to allow now; None while the next pass may need far less, or would still need far more."""
     stop_ms = _stop_ms(state, policy, seen.remaining)
-    if stop_ms > policy.max_downtime_ms or state.passes == 0:
+    helpless = state.passes >= PASSES
+    if state.passes == 0 or stop_ms > policy.max_downtime_ms * (NEAR if helpless else 1):
         return None
-    step_ms = (state.downtime_ms or 0) * STEP if state.passes >= PASSES else 0
-    return min(policy.max_downtime_ms, max(SHORTEST_MS, round(max(stop_ms * HEADROOM, step_ms))))
+    step_ms = (state.downtime_ms or 0) * STEP if helpless else 0
+    raised_ms = max(min(stop_ms * HEADROOM, FIRST_RAISE_MS), step_ms)
+    return min(policy.max_downtime_ms, max(SHORTEST_MS, round(raised_ms)))
 
 
 def _stop_ms(state: State, policy: Policy, remaining: int) -> float:

@@ -203,7 +203,8 @@ class NodeGuests:
         return last.domain == domain.uuid
 
     async def _is_leftover(self, domain: Domain) -> bool:
-        if any(run.domain == domain.uuid for run in await self.tools.store.runs.unfinished()):
+        runs = [run for run in await self.tools.store.runs.unfinished() if run.domain == domain.uuid]
+        if any(self.node in (run.source, run.target) for run in runs):
             return False
         namespace, _, name = domain.mark.vm.partition("/") if domain.mark else ("", "", "")
         try:
@@ -212,7 +213,9 @@ class NodeGuests:
             return True
         if domain_uuid(vm) != domain.uuid:
             return True
-        return phase_of(vm) is not Phase.MIGRATING and node_of(vm) not in ("", self.node)
+        # Between two other hosts a guest may be held until nobody else knows it: what an earlier move left here must not wait.
+        is_between_others = bool(runs) or phase_of(vm) is not Phase.MIGRATING
+        return is_between_others and node_of(vm) not in ("", self.node)
 
     async def _tidy_moved(self, observed: _Observed, host: Hypervisor | Away) -> Outcome:
         if isinstance(host, Away):

@@ -62,6 +62,24 @@ CASES: dict[str, tuple[Policy, tuple[float, ...], list[Steer], End | None]] = {
         None,
     ),
     "never more than is allowed": (POLICY, (100, 28, 28), [SetDowntime(300)], None),
+    "not at once to more than a hot guest may need": (
+        replace(POLICY, max_downtime_ms=500),
+        (100, 28, 28),
+        [SetDowntime(300)],
+        None,
+    ),
+    "but in steps to all that is allowed": (
+        replace(POLICY, max_downtime_ms=500),
+        (100, 40, 40, 40, 40, 40),
+        [SetDowntime(300), SetDowntime(450), SetDowntime(500)],
+        None,
+    ),
+    "after three passes that helped nothing a rest that is nearly short enough gets all that is allowed, too": (
+        POLICY,
+        (100, 100, 100, 100),
+        [SetDowntime(300)],
+        None,
+    ),
     "a rest that would take too long gets nothing": (POLICY, (500, 500), [], None),
     "post-copy begins after three passes that helped nothing": (
         replace(POLICY, post_copy=True),
