@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from app.api import errors, responses
-from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, random_uid, utc_now
+from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.health import Check, routes
@@ -22,6 +22,7 @@ from app.api.representation import Representations
 from app.api.resources import Resources
 from app.api.routes import Routes
 from app.api.streams import Streams
+from app.api.uids import random_uid
 from app.machinery.kind import Kind
 from app.store.base import Store
 

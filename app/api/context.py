@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from functools import lru_cache
 
 from app.api.deadlines import Deadlines
 from app.api.representation import Representations
+from app.api.uids import random_uid
 from app.machinery.names import SUFFIX_ALPHABET, SUFFIX_LENGTH
 from app.machinery.objects import Document
 from app.store.base import Key, Store, Transaction
@@ -25,20 +25,8 @@ Preview = Callable[[Document], Awaitable[Document]]
 """A new object as a dry run would create it → the same with the status that it would have. Writes nothing."""
 
 
-# RFC 9562: the version is 4, the variant 0b10, and all else random.
-_UUID_FIXED = 0x4 << 76 | 0x2 << 62
-_UUID_RANDOM = (1 << 128) - 1 & ~(0xF << 76) & ~(0x3 << 62)
-
-
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def random_uid() -> str:
-    """A version 4 UUID."""
-    number = int.from_bytes(os.urandom(16)) & _UUID_RANDOM | _UUID_FIXED
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def random_suffix() -> str:

@@ -6,7 +6,6 @@ import gzip
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from uuid import uuid4
 
 import orjson
 import yaml
@@ -15,6 +14,7 @@ from starlette.types import Send
 from app.api.errors import NoSuchPath, TimedOut
 from app.api.negotiation import JSON, YAML, Media, negotiate
 from app.api.requests import Request
+from app.api.uids import random_uid
 from app.machinery.errors import ApiError
 from app.machinery.objects import Document
 
@@ -74,6 +74,8 @@ LONGEST_WARNING = 256
 
 def warned(response: Response, warnings: Sequence[str]) -> Response:
     """The answer with one Warning header for each, which is said once. What cannot stand in a header is not said."""
+    if not warnings:
+        return response
     texts = [
         text for text in dict.fromkeys(warnings) if not any(unicodedata.category(letter) == "Cc" for letter in text)
     ]
@@ -106,7 +108,7 @@ async def send(request: Request, response: Response, sending: Send) -> None:
         *_echoed(request),
         *response.headers,
     ]
-    if all(name != b"cache-control" for name, _ in response.headers):
+    if not response.headers or all(name != b"cache-control" for name, _ in response.headers):
         headers.append((b"cache-control", b"no-cache, private"))
     if response.type == JSON and body:
         body = _pretty(body) if response.pretty or request.pretty else body + b"\n"
@@ -128,7 +130,7 @@ def stream_headers(request: Request, type_: str) -> list[tuple[bytes, bytes]]:
 
 def _echoed(request: Request) -> Headers:
     """The client's name for its request, or one that is made up for it."""
-    return ((b"audit-id", request.headers.get(b"audit-id") or str(uuid4()).encode()),)
+    return ((b"audit-id", request.headers.get(b"audit-id") or random_uid().encode()),)
 
 
 def _pretty(body: bytes) -> bytes:

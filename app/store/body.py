@@ -33,29 +33,20 @@ class Body:
 
 def encoded(document: Document) -> Body:
     """Raises TypeError for what JSON cannot say."""
-    first = {name: document[name] for name in ("apiVersion", "kind") if isinstance(document.get(name), str)}
-    rest = {name: value for name, value in document.items() if name not in first and name != "metadata"}
-    metadata = {name: value for name, value in document.get("metadata", {}).items() if name != "resourceVersion"}
-    return Body(
-        head=_open(first) + ROOM,
-        tail=b'"' + _continued(metadata) + _continued(rest),
-    )
+    first: Document = {name: document[name] for name in ("apiVersion", "kind") if isinstance(document.get(name), str)}
+    metadata = {"resourceVersion": "", **document.get("metadata", {})}
+    metadata["resourceVersion"] = ""
+    ordered = {**first, "metadata": metadata, **document}
+    ordered["metadata"] = metadata
+    text = orjson.dumps(ordered)
+    room = text.index(ROOM) + len(ROOM)
+    return Body(head=text[:room], tail=text[room:])
 
 
 def split(body: bytes) -> Body:
     """A stored version without its revision."""
     start = body.index(ROOM) + len(ROOM)
     return Body(head=body[:start], tail=body[body.index(b'"', start) :])
-
-
-def _open(fields: Document) -> bytes:
-    """The beginning of an object that goes on."""
-    return orjson.dumps(fields)[:-1] + b"," if fields else b"{"
-
-
-def _continued(fields: Document) -> bytes:
-    """The end of an object that has a field already."""
-    return b"," + orjson.dumps(fields)[1:] if fields else b"}"
 
 
 def _sorted(body: Body) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -115,6 +115,10 @@ class Feed:
         self._watches: defaultdict[str | None, set[FeedWatch]] = defaultdict(set)
         self.position: Revision = 0
         """Every change up to here has been handed to the watches."""
+        self._heard: Revision = 0
+        """What PostgreSQL said last."""
+        self._expected: Revision = 0
+        """What a write of this process is about to reach."""
         self.closed = True
 
     async def open(self) -> None:
@@ -172,6 +176,18 @@ class Feed:
             return
         for change in changes:
             self._hand_out(Event(change.type, change.stored.revision, change.stored, change.previous))
+
+    @contextmanager
+    def expecting(self, revision: Revision) -> Iterator[None]:
+        """Around a write that this process will offer: PostgreSQL's word of it may come before its answer does, and
+        nobody need read the log for that. If it was somebody else's word, the log is read afterwards."""
+        self._expected = revision
+        try:
+            yield
+        finally:
+            self._expected = 0
+            if self._heard > self.position:
+                self._woken.set()
 
     async def _follow(self) -> None:
         while True:
@@ -234,8 +250,9 @@ class Feed:
                 await asyncio.sleep(self._poll_s)
 
     def _wake(self, _connection: object, _pid: object, _channel: object, newest: object) -> None:
-        """A writer's word that there is more than before; our own is known already."""
-        if int(str(newest)) > self.position:
+        """A writer's word that there is more than before; our own is known already, or will be in a moment."""
+        self._heard = int(str(newest))
+        if self._heard > max(self.position, self._expected):
             self._woken.set()
 
 

@@ -111,16 +111,23 @@ class PostgresObjects:
         group = await self._created(creates(writes))
         if group is None:
             group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
+            self._tell(group)
+        return group.outcomes
+
+    def _tell(self, group: Group) -> None:
         self._newest = group.before + len(group.changes)
         self._feed.offer(group.before, group.changes)
-        return group.outcomes
 
     async def _created(self, writes: Sequence[Create]) -> Group | None:
         """In one statement, if nobody has written since what is known here; None, and nothing done, otherwise."""
         if not writes:
             return None
         before = max(self._newest, self._feed.position)
-        return await self._writing.at_once(lambda execute: create_group(execute, writes, before))
+        with self._feed.expecting(before + len(writes)):
+            group = await self._writing.at_once(lambda execute: create_group(execute, writes, before))
+            if group is not None:
+                self._tell(group)
+        return group
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
         found = await self._reading.read(lambda execute: reading.versions(execute, set(keys)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import RFC_4122, UUID
 
-from app.api.context import random_suffix, random_uid
+from app.api.context import random_suffix
+from app.api.uids import random_uid
 from app.machinery.names import SUFFIX_ALPHABET
 
 
