@@ -11,7 +11,7 @@ from app.kinds.migration import MigrationForecast, MigrationStatus, Phase
 
 RECENT = 5
 """So many of the latest moves count: links and loads change."""
-SECONDS_PER_GIB = 150.0
+SECONDS_PER_GIB = 150
 LEAST_GIB = 2
 """For how long a move may take: a small guest has the time of one of so many GiB."""
 _GIB = 1 << 30
@@ -46,6 +46,8 @@ class Move:
     cap: int | None = None
     """Bytes per second."""
     max_downtime_ms: int = 300
+    seconds_per_gib: int = SECONDS_PER_GIB
+    """How long it may take."""
 
 
 def measured(statuses: Iterable[MigrationStatus]) -> Iterator[Measured]:
@@ -77,7 +79,7 @@ def forecast(move: Move, history: Iterable[Measured]) -> MigrationForecast:
             bytes=move.memory, basis="no move was measured yet: how long it takes is known after the first"
         )
     sending = min(rate, move.cap) if move.cap else rate
-    allowed_s = SECONDS_PER_GIB * max(LEAST_GIB, move.memory / _GIB)
+    allowed_s = move.seconds_per_gib * max(LEAST_GIB, move.memory / _GIB)
     load = Load(move.memory, float(dirty or 0), move.memory)
     copied = advanced(begun(load), load, float(sending), move.max_downtime_ms / 1000, allowed_s)
     total = int(copied.sent + (copied.remaining if copied.ready else 0))

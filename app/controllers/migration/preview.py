@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from app.controllers import guest as guests
 from app.controllers.birth import Birth
 from app.controllers.documents import key_of
+from app.controllers.migration import tuning
 from app.controllers.migration.decide import Decision, StartRun, decide
-from app.controllers.migration.forecast import Move, forecast, measured
+from app.controllers.migration.forecast import SECONDS_PER_GIB, Move, forecast, measured
 from app.controllers.migration.observe import Scene, seen_of, status_of
 from app.controllers.migration.reconcile import MigrationConfig
 from app.hypervisor.domain_xml import BadXml
-from app.kinds import MIGRATION, quantity
+from app.kinds import MIGRATION
 from app.kinds.migration import MigrationForecast
 from app.machinery.objects import Document
 from app.store.base import Scope, Store
@@ -53,13 +54,16 @@ def _target(decision: Decision) -> str | None:
 
 def _forecast(scene: Scene, target: str, history: list[Document]) -> MigrationForecast:
     assert scene.guest is not None and scene.options is not None, "BUG: a move without a guest"
-    bandwidth = scene.options.configuration.bandwidth_per_migration
+    told = scene.options.configuration
+    granted = tuning.granted(told)
     move = Move(
         guest=scene.guest.uid,
         source=scene.guest.node,
         target=target,
         memory=_memory(scene),
-        cap=quantity.whole(bandwidth) if bandwidth else None,
+        cap=granted.bandwidth,
+        max_downtime_ms=granted.max_downtime_ms,
+        seconds_per_gib=told.completion_timeout_per_gib or SECONDS_PER_GIB,
     )
     return forecast(move, measured(status_of(one) for one in history))
 

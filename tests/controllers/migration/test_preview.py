@@ -94,6 +94,10 @@ async def test_it_forecasts_from_earlier_moves(client: httpx.AsyncClient, store:
     assert (forecast["bytesPerSecond"], forecast["seconds"], forecast["converges"]) == (32 * 2**20, 8, True)
     assert "node0" in forecast["basis"]
 
+    hurried = (await tried(client, options={"completionTimeoutPerGiB": 1}))["forecast"]
+
+    assert (hurried["bytesPerSecond"], hurried["converges"]) == (64 * 2**20, False)
+
 
 async def test_it_tells_what_would_fail_and_what_would_wait(client: httpx.AsyncClient, store: PostgresStore) -> None:
     other = vm_document("other", "node1")
