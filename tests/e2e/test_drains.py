@@ -58,8 +58,9 @@ def held_by(drover: Drover, uid: str) -> str | None:
 
 
 def drain(drover: Drover, make_guest: MakeGuest, count: int) -> None:
-    for node in ("node0", "node1", "node2"):  # a lab's host offers room for six
-        drover.kubectl("annotate", "node", node, "kubevirt.io/allocatable-memory=4Gi", "--overwrite")
+    room = ("kubevirt.io/allocatable-memory=4Gi", "kubevirt.io/allocatable-cpu=16")
+    for node in ("node0", "node1", "node2"):  # a lab's host offers CPUs for six
+        drover.kubectl("annotate", "node", node, *room, "--overwrite")
     pinned = {"kubernetes.io/hostname": "node0"}
     guests = [make_guest(dirty_mib=1, mib_per_second=1, nodeSelector=pinned) for _ in range(count)]
     for guest in guests:
