@@ -13,10 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
-from app.store import reading, schema, transaction
+from app.store import reading, schema, standing, transaction
 from app.store.address import Limits, connect
 from app.store.attempts import Broken, driver_read, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
+from app.store.bump import bump
 from app.store.changes import Create, Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
 from app.store.creating import create_again, create_group, creates
@@ -155,12 +156,15 @@ class PostgresStore:
         url: str,
         limits: Limits | None = None,
         *,
+        identity: str = "",
         open_s: float = 15,
         watch_queue: int = 4096,
         watch_queue_bytes: int = 16 << 20,
     ) -> None:
+        """`identity` names this process's connections, for whoever looks at the server."""
         self._limits = limits or Limits()
-        self._engine = connect(url, self._limits)
+        self._url = url
+        self._engine = connect(url, self._limits, identity)
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
         self._feed = Feed(
@@ -242,6 +246,22 @@ class PostgresStore:
 
     def _forget(self) -> None:
         self._objects.forget()
+
+    async def database(self) -> standing.Database:
+        """Raises Unavailable."""
+        return await standing.database(self._engine, self._url)
+
+    async def processes(self) -> Sequence[standing.Process]:
+        """Those that are connected. Raises Unavailable."""
+        return await standing.processes(self._engine)
+
+    async def unmarked(self, resource: str, marks: Sequence[bytes]) -> Sequence[Stored]:
+        """Objects whose body has none of the marks. Raises Unavailable."""
+        return await standing.unmarked(self._engine, resource, marks)
+
+    async def bump(self, by: int) -> Revision:
+        """Moves the revision on, so that whoever knows an older one lists anew. Raises Unavailable."""
+        return await bump(self._engine, by=by)
 
     async def compact(self, *, older_than: timedelta, keep: int) -> int:
         return await compact(self._engine, older_than, keep)

@@ -26,7 +26,7 @@ class SchemaTooNew(Exception):
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
     """Migrate, in one transaction; returns at once where there is nothing to do. Raises SchemaTooNew."""
     async with engine.connect() as connection:
-        if await connection.run_sync(_found) == (head() if revision == "head" else revision):
+        if await connection.run_sync(found_revision) == (head() if revision == "head" else revision):
             return
     async with engine.begin() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
@@ -57,7 +57,8 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _found(connection: Connection) -> str | None:
+def found_revision(connection: Connection) -> str | None:
+    """The database's; None where there are no tables. Raises SchemaTooNew."""
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -72,5 +73,5 @@ def _known() -> frozenset[str]:
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
-    _found(connection)
+    found_revision(connection)
     command.upgrade(_config(connection), revision)
