@@ -14,7 +14,7 @@ from app.kinds import MIGRATION, NODE
 from app.kinds.migration import FINAL
 from app.machinery.objects import Document
 from app.settings import Settings
-from app.store.base import Lease, Run, Scope, Stored
+from app.store.base import Asked, Lease, Run, Scope, Stored
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
 from app.store.schema import head
@@ -57,6 +57,32 @@ async def standing(settings: Settings) -> Document:
         "runs": [_run(run, now) for run in runs],
         "migrations": [_migration(stored) for stored in waiting],
         "leases": [_lease(lease, now) for lease in leases],
+    }
+
+
+async def remembered(
+    settings: Settings, namespace: str | None, vm: str | None, name: str | None, limit: int
+) -> list[Document]:
+    """What `drover history` tells, the newest first."""
+    async with looking(settings) as store:
+        past = await store.history.read(namespace=namespace, subject=vm, name=name, limit=limit)
+        asked = await store.history.requests([one.uid for one in past])
+    requests = defaultdict[str, list[Asked]](list)
+    for request in asked:
+        requests[request.object_uid].append(request)
+    return [one.record | {"requests": [_request(request) for request in requests[str(one.uid)]]} for one in past]
+
+
+def _request(asked: Asked) -> Document:
+    return {
+        "at": _stamp(asked.at),
+        "verb": asked.verb,
+        "user": asked.username,
+        "groups": list(asked.groups),
+        "sourceIP": asked.address,
+        "userAgent": asked.agent,
+        "auditID": asked.audit_id,
+        "code": asked.code,
     }
 
 
@@ -177,6 +203,23 @@ def shown(found: Document) -> str:
     ):  # fmt: skip
         lines += ["", *table(title, rows, columns)]
     return "\n".join(lines)
+
+
+def shown_history(records: Sequence[Document]) -> str:
+    """One line each."""
+    columns = ("vm", "outcome", "reason", "source", "target", "attempts", "ended", "bytes", "downtime", "by")
+    rows = [
+        {
+            "name": f"{record['namespace']}/{record['name']}",
+            **{name: record.get(name) for name in ("vm", "outcome", "reason", "source", "target", "ended")},
+            "attempts": len(record["attempts"]),
+            "bytes": record.get("bytesProcessed"),
+            "downtime": None if record.get("downtimeMs") is None else f"{record['downtimeMs']}ms",
+            "by": next((asked["user"] for asked in record["requests"] if asked["verb"] in ("create", "patch")), None),
+        }
+        for record in records
+    ]
+    return "\n".join(table("NAME", rows, columns))
 
 
 def table(title: str, rows: Sequence[Document], columns: Sequence[str]) -> list[str]:

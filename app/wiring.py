@@ -6,8 +6,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access import Access, AccessError, Trust, access_of, trust_of
 from app.api.application import Api, create_api
+from app.api.audit import Audit, JsonLines
+from app.api.requesters import Requesters
 from app.controllers.config import HostConfig, Kept
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
@@ -34,6 +36,7 @@ from app.controllers.migration.reconcile import MigrationConfig, MigrationContro
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
 from app.controllers.workers import WorkerConfig, Workers
+from app.durability import watch_durability
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
@@ -150,19 +153,40 @@ async def running(settings: Settings, *, workers: bool, trust: Trust | None = No
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        store = PostgresStore(url)
+        identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        store = PostgresStore(url, identity=identity)
         stack.push_async_callback(store.close)
         await _open(store, url)
         await _ensure_default_namespace(store)
-        api = _api(store, settings, access)
-        parts: list[Part] = [partial(_unless_dead, store), access.keep]
+        requesters = Requesters(store.history, (MIGRATION.resource,))
+        audit = stack.enter_context(_audit(settings, requesters))
+        api = _api(store, settings, access, audit)
+        parts: list[Part] = [
+            partial(_unless_dead, store), access.keep, requesters.run, partial(watch_durability, store.database)
+        ]  # fmt: skip
         if workers:
-            parts.extend(_parts(store, settings))
+            parts.extend(_parts(store, settings, identity))
         background = await stack.enter_async_context(Background(parts).running())
         yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
 
 
-def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
+@contextmanager
+def _audit(settings: Settings, requesters: Requesters) -> Iterator[Audit]:
+    """Raises Misconfigured for a place that cannot be written to."""
+    if settings.audit_log is None:
+        yield Audit([requesters], reads=False)
+        return
+    try:
+        lines = JsonLines(settings.audit_log)
+    except OSError as error:
+        raise Misconfigured(f"DROVER_AUDIT_LOG: cannot write {settings.audit_log}: {error.strerror}") from error
+    try:
+        yield Audit([requesters, lines], reads=settings.audit_reads)
+    finally:
+        lines.close()
+
+
+def _api(store: PostgresStore, settings: Settings, access: Access, audit: Audit) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -172,6 +196,7 @@ def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks={"postgresql": partial(_answers, store)},
         gate=access.gate,
+        audit=audit,
     )
 
 
@@ -217,15 +242,15 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
+def _parts(store: PostgresStore, settings: Settings, identity: str) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
-    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     lease = timedelta(seconds=settings.lease_s)
     keeper = LeaseKeeper(store.leases, identity, lease)
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
+        history_retention=timedelta(seconds=settings.history_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
     )
     workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
+from app.api.audit import Audit
 from app.api.auth.gate import Gate, open_gate
 from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
 from app.api.dispatch import Dispatch
@@ -63,6 +64,7 @@ def create_api(
     suffix: Callable[[], str] = random_suffix,
     registry: CollectorRegistry | None = None,
     gate: Gate | None = None,
+    audit: Audit | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
     `checks` decide /readyz; what else a process measures can be collected in the `registry`. The `gate` judges every request;
@@ -81,6 +83,7 @@ def create_api(
             metrics,
             context.deadlines,
             process,
+            audit or Audit(),
         )
 
     api = Api(dispatch, streams)

@@ -23,6 +23,7 @@ from app.store.compaction import compact
 from app.store.creating import create_again, create_group, creates
 from app.store.feed import Feed
 from app.store.grouping import Grouping
+from app.store.history import PostgresHistory
 from app.store.leases import PostgresLeases
 from app.store.line import Line
 from app.store.lists import Lists
@@ -174,6 +175,7 @@ class PostgresStore:
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)
         self._logs = PostgresLogs(self._engine)
+        self._history = PostgresHistory(self._engine)
         self._id: UUID | None = None
         self._parts: list[asyncio.Task[None]] = []
         self._dead = asyncio.Event()
@@ -199,6 +201,10 @@ class PostgresStore:
     @property
     def logs(self) -> PostgresLogs:
         return self._logs
+
+    @property
+    def history(self) -> PostgresHistory:
+        return self._history
 
     def transaction(self, *, serial: bool = False) -> AbstractAsyncContextManager[Transaction]:
         return transaction.serial(self._engine) if serial else transaction.plain(self._engine)
