@@ -263,7 +263,9 @@ async def _offer_guest(settings: Settings) -> None:
 
 async def _work(settings: Settings) -> int:
     with stop_signals() as stop:
-        async with running(settings, workers=True) as service:
-            print("Drover works", flush=True)
+        listener = listen(settings.health_bind, settings.health_port)
+        health = url_of(settings.health_bind, listener.getsockname()[1])
+        async with running(settings, workers=True, api=False) as service, listening(service, listener):
+            print(f"Drover works; its health and metrics: {health}/readyz, {health}/metrics", flush=True)
             await first(stop, service.failed)
     return 1 if service.failed.is_set() else 0

@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     """PEM: the certificate, and after it what signed it. Read again when it changes."""
     tls_key: Path | None = None
     """PEM: the certificate's key, without a password."""
+    health_bind: str = "127.0.0.1"
+    """Where `drover work` tells its health and metrics, over plain HTTP and to whoever asks: loopback, unless who scrapes is
+    elsewhere."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 takes a free one and prints it: any number of workers may run on one machine."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5

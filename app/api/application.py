@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -16,6 +15,7 @@ from app.api import errors, responses
 from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
+from app.api.exposition import Exposition
 from app.api.health import Check, routes
 from app.api.metrics import Metrics
 from app.api.representation import Representations
@@ -63,21 +63,33 @@ def create_api(
     clock: Callable[[], datetime] = utc_now,
     uid: Callable[[], str] = random_uid,
     suffix: Callable[[], str] = random_suffix,
-    registry: CollectorRegistry | None = None,
+    exposition: Exposition | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
-    `checks` decide /readyz; what else a process measures can be collected in the `registry`."""
-    metrics = Metrics(registry or CollectorRegistry())
+    `checks` decide /readyz; what else the process measures is told by the same `exposition`."""
+    exposition = exposition or Exposition()
+    metrics = Metrics(exposition.registry)
     streams = Streams()
-    metrics.count_streams(lambda: len(streams))
-    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix)
+    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix, told=metrics.told)
     dispatch = Dispatch(
         Routes(kinds), Resources(context, streams), documents_of(tuple(kinds)), metrics, context.deadlines
     )
     api = Api(dispatch, streams)
-    api.include_router(routes(version, checks, metrics))
+    api.include_router(routes(version, checks, exposition))
     api.add_exception_handler(HTTPException, _as_status)
     return api
+
+
+class Health(FastAPI):
+    """What a process without the API answers: its health, its version and its metrics."""
+
+    def __init__(self, version: str, checks: Mapping[str, Check], exposition: Exposition) -> None:
+        super().__init__(title="Drover", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+        self.include_router(routes(version, checks, exposition))
+        self.add_exception_handler(HTTPException, _as_status)
+
+    def end_streams(self) -> None:
+        """There are none."""
 
 
 async def _as_status(_request: Request, error: Exception) -> Response:

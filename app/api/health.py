@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from app.api.metrics import Metrics
+from app.api.exposition import Exposition
 from app.machinery.go_json import quoted
 from app.store.base import StoreError
 
@@ -24,7 +24,7 @@ CHECK_S = 5.0
 """What a check may take: a probe that waits longer has given up already."""
 
 
-def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRouter:
+def routes(version: str, checks: Mapping[str, Check], exposition: Exposition) -> APIRouter:
     """The routes, each with and without a trailing slash."""
     router = APIRouter()
     document = version_document(version)
@@ -32,8 +32,9 @@ def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRo
     async def get_version() -> Response:
         return JSONResponse(document, headers={"cache-control": "no-cache, private"})
 
-    async def get_metrics() -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def get_metrics(request: Request) -> Response:
+        text, type_ = await exposition.text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": type_})
 
     for path, answer in (("/version", get_version), ("/metrics", get_metrics)):
         router.add_api_route(path, answer, methods=["GET"], include_in_schema=False)

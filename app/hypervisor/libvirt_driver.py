@@ -64,6 +64,7 @@ from app.hypervisor.capabilities import (
 )
 from app.hypervisor.domain_facts import DomainFacts
 from app.hypervisor.domain_tree import BadXml
+from app.hypervisor.metrics import CallMetrics
 from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.threads import Lane
 
@@ -232,13 +233,16 @@ def connect_factory() -> Hypervisors:
 class LibvirtHypervisors:
     """Opens connections to libvirtd; each is one host seen by one holder."""
 
-    def __init__(self, deadlines: Deadlines | None = None) -> None:
+    def __init__(self, deadlines: Deadlines | None = None, metrics: CallMetrics | None = None) -> None:
         self._deadlines = deadlines or Deadlines()
+        self._metrics = metrics or CallMetrics()
         self._opened: set[LibvirtHypervisor] = set()
 
     async def connect(self, uri: str) -> Hypervisor:
         """Raises Unreachable, with libvirt's text, within its deadline."""
-        opened = LibvirtHypervisor(uri, await _dial(uri, self._deadlines.connect_s), self._deadlines)
+        with self._metrics.call("connect", uri):
+            connection = await _dial(uri, self._deadlines.connect_s)
+        opened = LibvirtHypervisor(uri, connection, self._deadlines, self._metrics)
         self._opened = {one for one in self._opened if one.connected} | {opened}
         await opened.listen()
         return opened
@@ -259,8 +263,11 @@ class LibvirtHypervisor:
     migration has a connection of its own.
     """
 
-    def __init__(self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines) -> None:
+    def __init__(
+        self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines, metrics: CallMetrics | None = None
+    ) -> None:
         self._uri = uri
+        self._metrics = metrics or CallMetrics()
         self._connection = connection
         self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
@@ -381,13 +388,14 @@ class LibvirtHypervisor:
         deadline_s = self._deadlines.work_s if lane is self._work else self._deadlines.read_s
         if self._broken is not None:
             raise Unreachable(self._broken)
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await lane.run(partial(_translated, call, self._connection, errors))
-        except TimeoutError:
-            text = f"{self._uri} did not answer within {deadline_s:g} s"
-            self._break(text)
-            raise Unreachable(text) from None
+        with self._metrics.call(_verb(call), self._uri):
+            try:
+                async with asyncio.timeout(deadline_s):
+                    return await lane.run(partial(_translated, call, self._connection, errors))
+            except TimeoutError:
+                text = f"{self._uri} did not answer within {deadline_s:g} s"
+                self._break(text)
+                raise Unreachable(text) from None
 
     async def _with_jobs(self, seen: list[Domain]) -> list[Domain]:
         """Jobs and marks need a free worker in libvirtd. Without one every active domain counts as busy."""
@@ -420,6 +428,12 @@ class LibvirtHypervisor:
         for lane in (self._prompt, self._patient, self._work):
             lane.end()
         _hang_up_meanwhile(self._connection, self._events)
+
+
+def _verb(call: Call[Any]) -> str:
+    """What a call is named in metrics: its function, of which there are as many as this file has."""
+    named = call.func if isinstance(call, partial) else call
+    return str(getattr(named, "__name__", "call")).lstrip("_")
 
 
 # Connections. Everything below runs in the driver's threads.
