@@ -32,6 +32,8 @@ class Counts(Collector, Generic[KeyT]):
         self._told = name, help_, tuple(labels)
         self._spell = spell
         self._values: dict[KeyT, float] = {}
+        self._told_from_the_start = not labels
+        """Of one without labels the first increase is seen too."""
         registry.register(self)
 
     def add(self, key: KeyT, amount: float = 1) -> None:
@@ -45,6 +47,8 @@ class Counts(Collector, Generic[KeyT]):
     def collect(self) -> Iterator[CounterMetricFamily]:
         name, help_, labels = self._told
         family = CounterMetricFamily(name, help_, labels=labels)
+        if self._told_from_the_start and not self._values:
+            family.add_metric((), 0)
         for key, value in self._values.items():
             family.add_metric(self._spell(key), value)
         yield family

@@ -43,7 +43,9 @@ def asked(verb: str, target: Target | None, *, dry_run: bool = False) -> Asked:
     if target is None:
         return Asked(verb.lower(), None, "", "", dry_run=False)
     # What follows the name of a custom resource may be anything at all.
-    known = target.subresource if target.subresource in _subresources(target.served) else ""
+    known = target.subresource
+    if known and known not in _subresources(target.served):
+        known = ""
     return Asked(verb, target.served, known, _scope(verb, target), dry_run)
 
 

@@ -121,6 +121,8 @@ def operation_of(statement: str) -> str:
     words = statement.split(None, 1)
     table = _TABLE.search(statement)
     verb = words[0].lower() if words else "?"
+    if verb in ("create", "alter", "drop", "comment") or (table and table.group() == "alembic_version"):
+        return "schema"
     return f"{verb} {table.group()}" if table else verb
 
 
