@@ -19,7 +19,8 @@ from uuid import uuid4
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.application import Api, Health, create_api
+from app.access import Access, AccessError, Trust, access_of, trust_of
+from app.api.application import Api, create_api
 from app.api.exposition import Exposition
 from app.api.health import Check
 from app.controllers.config import HostConfig, Kept
@@ -141,9 +142,15 @@ async def _open(store: PostgresStore, url: str) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, workers: bool, api: bool = True) -> AsyncIterator[Service]:
+async def running(
+    settings: Settings, *, workers: bool, api: bool = True, trust: Trust | None = None
+) -> AsyncIterator[Service]:
     """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
-    health and metrics alone."""
+    health and metrics alone. `trust` is the listener's, whose certificates count."""
+    try:
+        access = access_of(settings, trust or trust_of(settings))
+    except AccessError as error:
+        raise Misconfigured(str(error)) from error
     async with AsyncExitStack() as stack:
         url = database_url(settings)
         if url is None:
@@ -158,8 +165,8 @@ async def running(settings: Settings, *, workers: bool, api: bool = True) -> Asy
         shared = SharedMetrics(meters.registry, store, identity)
         stack.push_async_callback(shared.close)
         exposition = Exposition(meters.registry, shared.refresh)
-        served = _api(store, settings, exposition) if api else _health(store, exposition)
-        parts: list[Part] = [partial(_unless_dead, store)]
+        served = _api(store, settings, access, exposition) if api else _health(store, access, exposition)
+        parts: list[Part] = [partial(_unless_dead, store), access.keep]
         if workers:
             parts.extend(_parts(store, settings, identity, meters.controllers()))
         background = await stack.enter_async_context(Background(parts).running())
@@ -170,11 +177,14 @@ def _checks(store: PostgresStore) -> Mapping[str, Check]:
     return {"postgresql": partial(_answers, store)}
 
 
-def _health(store: PostgresStore, exposition: Exposition) -> Health:
-    return Health(version_of_drover(), _checks(store), exposition)
+def _health(store: PostgresStore, access: Access, exposition: Exposition) -> Api:
+    """An API of no kind at all, behind the same gate."""
+    return create_api(
+        store, (), version=version_of_drover(), checks=_checks(store), exposition=exposition, gate=access.gate
+    )
 
 
-def _api(store: PostgresStore, settings: Settings, exposition: Exposition) -> Api:
+def _api(store: PostgresStore, settings: Settings, access: Access, exposition: Exposition) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -184,6 +194,7 @@ def _api(store: PostgresStore, settings: Settings, exposition: Exposition) -> Ap
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks=_checks(store),
         exposition=exposition,
+        gate=access.gate,
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.machinery.objects import Document
 from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
-from app.store.attempts import driver_read, read, translated
+from app.store.attempts import Broken, driver_read, read, translated
 from app.store.base import (
     Key,
     Listing,
@@ -31,7 +31,7 @@ from app.store.base import (
 )
 from app.store.changes import Create, Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
-from app.store.creating import create_group, creates
+from app.store.creating import create_again, create_group, creates
 from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.leases import PostgresLeases
@@ -56,11 +56,11 @@ class PostgresObjects:
         self._engine = engine
         self._feed = feed
         self._metrics = metrics
-        self._writing = Line(engine, limits)
-        self._reading = Line(engine, limits)
+        self._writing = Line(engine, limits, limits.answer_s)
+        self._reading = Line(engine, limits, limits.look_s)
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
         self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
-        self._looking = Line(engine, limits)
+        self._looking = Line(engine, limits, limits.look_s)
         self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP)
         self._lists = Lists()
         self._newest: Revision = 0
@@ -124,12 +124,22 @@ class PostgresObjects:
         return self._feed.watch(scope, since)
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        group = await self._created(creates(writes))
+        made = creates(writes)
+        try:
+            group = await self._created(made)
+        except Broken:
+            group = await self._writing.transaction(TAKE_COUNTER, lambda execute: create_again(execute, made))
+            self._tell(group)
         if group is None:
             with self._metrics.statement("write"):
                 group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
             self._tell(group)
         return group.outcomes
+
+    def forget(self) -> None:
+        """What was kept of the database is no longer true of it."""
+        self._lists = Lists()
+        self._newest = 0
 
     def _tell(self, group: Group) -> None:
         self._newest = group.before + len(group.changes)
@@ -175,9 +185,10 @@ class PostgresStore:
         self._engine = connect(url, self._limits)
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
-        self._feed = Feed(self._engine, self._limits, queue=watch_queue, queue_bytes=watch_queue_bytes)
+        self._feed = feed = Feed(
+            self._engine, self._limits, forget=self._forget, queue=watch_queue, queue_bytes=watch_queue_bytes
+        )
         metrics.follow(self._engine)
-        feed = self._feed
         metrics.follow_feed(lambda: feed.position, lambda: feed.lag, lambda: feed.watches)
         self._objects = PostgresObjects(self._engine, self._limits, self._feed, metrics)
         self._runs = PostgresRuns(self._engine)
@@ -252,6 +263,9 @@ class PostgresStore:
     def _shut(self) -> None:
         self._objects.close()
         self._feed.close()
+
+    def _forget(self) -> None:
+        self._objects.forget()
 
     async def vitals(self) -> Vitals:
         return await read(self._engine, vitals)

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from app.api.auth.base import Peer
+from app.api.requests import PEER
 from app.settings import Settings
 from app.wiring import running
 from tests.monitoring.scraped import Scrape, problems
@@ -29,15 +32,20 @@ REQUESTS = {"component": "apiserver", "group": "kubevirt.io", "version": "v1alph
 
 @pytest.fixture
 def settings(postgres_url: str, tmp_path: Path) -> Settings:
-    return Settings(database_url=SecretStr(postgres_url), data_dir=tmp_path, lab_dir=tmp_path)
+    return Settings(database_url=SecretStr(postgres_url), data_dir=tmp_path, lab_dir=tmp_path, trust_loopback=True)
 
 
 @asynccontextmanager
 async def service(settings: Settings, *, workers: bool, api: bool = True) -> AsyncIterator[httpx.AsyncClient]:
     """A whole process' worth, asked without a network."""
     async with running(settings, workers=workers, api=api) as started:
-        transport = httpx.ASGITransport(app=started.api)
-        async with httpx.AsyncClient(transport=transport, base_url="http://drover") as client:
+        here = Peer(address="127.0.0.1", local="127.0.0.1")
+
+        async def from_here(scope: Any, receive: Any, send: Any) -> None:
+            await started.api({**scope, PEER: here}, receive, send)
+
+        transport = httpx.ASGITransport(app=from_here)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             yield client
 
 
@@ -83,7 +91,8 @@ async def test_requests_are_told_in_kube_apiservers_words(settings: Settings) ->
     assert told.values("apiserver_request_duration_seconds_count", verb="WATCH") == []
     assert told.value("apiserver_longrunning_requests", **REQUESTS, verb="WATCH") == 0
     assert told.value("apiserver_watch_events_total", resource="migrations") == 1
-    assert told.value("apiserver_current_inflight_requests", request_kind="readOnly") == 0
+    assert told.value("apiserver_current_inflight_requests", request_kind="readOnly") == 1, "the scrape itself"
+    assert told.value("apiserver_current_inflight_requests", request_kind="mutating") == 0
 
 
 async def test_the_database_is_told_by_one_process_and_by_another_when_that_has_ended(settings: Settings) -> None:
