@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
 from app.store.base import StoreError
 from app.store.standing import ADVICE, Database, Durability
@@ -15,6 +15,12 @@ log = structlog.get_logger()
 
 LOOK_S = 30.0
 """How often the database is asked: standbys come and go without a word."""
+
+
+def durability_gauge(registry: CollectorRegistry) -> Gauge:
+    """1 for the mode that the database is in."""
+    words = "What becomes of acknowledged writes when the database's server is lost; single and synchronous lose none."
+    return Gauge("drover_database_durability", words, ("mode",), registry=registry)
 
 
 async def watch_durability(
