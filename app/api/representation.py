@@ -17,6 +17,8 @@ from app.machinery.discovery import has_status
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import served_as
 from app.machinery.objects import Document
+from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
+from app.machinery.protobuf import to_frame
 from app.machinery.table import partial, partial_list, table
 from app.store.base import EventType, Stored
 
@@ -157,6 +159,10 @@ class Representations:
 
     def frame(self, view: View, type_: EventType, stored: Stored, *, headers: bool = False) -> bytes:
         """A watch's line. A Table's columns are told with `headers`: by the first line of a watch only."""
+        if view.media.type == PROTOBUF:
+            document = self.document(view.served, stored)
+            partly = view.media.shape is not Shape.OBJECT
+            return to_frame(type_, partial(document, version=view.media.version) if partly else document)
         return b'{"type":"%b","object":%b}\n' % (type_.encode(), self._framed(view, stored, headers))
 
     def _framed(self, view: View, stored: Stored, headers: bool) -> bytes:
@@ -183,11 +189,15 @@ class Representations:
                 shown = bare | ({"spec": {}, "status": {}} if served.kind.typed and has_status(served.kind) else {})
             case _:
                 shown = partial(bare, version=view.media.version)
+        if view.media.type == PROTOBUF:
+            return to_frame("BOOKMARK", shown)
         return orjson.dumps({"type": "BOOKMARK", "object": shown}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def error_frame(error: ApiError) -> bytes:
+def error_frame(error: ApiError, media: Media) -> bytes:
     """The last line of a watch that cannot go on."""
+    if media.type == PROTOBUF:
+        return to_frame("ERROR", error.status())
     return orjson.dumps({"type": "ERROR", "object": error.status()}, option=orjson.OPT_APPEND_NEWLINE)
 
 
