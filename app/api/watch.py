@@ -17,7 +17,7 @@ from app.api.deadlines import Deadlines
 from app.api.negotiation import JSON, Shape, negotiate
 from app.api.options import ListOptions
 from app.api.reading import reached
-from app.api.representation import Representations, View, at_revision, error_frame
+from app.api.representation import Representations, View, at_revision, error_frame, shared_view
 from app.api.requests import Request
 from app.api.responses import stream_headers
 from app.api.routes import Target
@@ -67,7 +67,7 @@ class Watching:
         """Raises ApiError for what kube-apiserver refuses before it streams."""
         media = negotiate(request.accept, watch=True, protobuf=target.served.in_protobuf)
         options = ListOptions.read(request.parameters, target.kind.resource, watch=True)
-        view = View(target.served, media, request.parameters.get("includeObject", ""))
+        view = shared_view(target.served, media, request.parameters.get("includeObject", ""))
         return Asked(request, view, Selection.of(target, options), options)
 
     async def stream(self, asked: Asked, receive: Receive, send: Send) -> None:
