@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -56,13 +57,19 @@ class Memo:
         return self._bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """How a request wants objects: what a watch's frames are shared by."""
+    """How a request wants objects."""
 
     served: Served
     media: Media
     include_object: str = ""
+
+
+@lru_cache(maxsize=256)
+def shared_view(served: Served, media: Media, include_object: str) -> View:
+    """One and the same for all who want the same: what a watch's frames are shared by, without a comparison."""
+    return View(served, media, include_object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +160,9 @@ class Representations:
         )
 
     def live_frame(self, view: View, type_: EventType, stored: Stored) -> bytes:
-        """A watch's line for a change that has just happened: encoded once for all who watch alike."""
-        key = (view, type_, stored.key, stored.revision)
+        """A watch's line for a change that has just happened: encoded once for all who watch alike, whose view is shared.
+        A revision is one change, which looks the same to all to whom it is of the same type."""
+        key = (view, type_, stored.revision)
         return self._frames.get(key, lambda: self.frame(view, type_, stored))
 
     def frame(self, view: View, type_: EventType, stored: Stored, *, headers: bool = False) -> bytes:
