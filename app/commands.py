@@ -17,7 +17,7 @@ from app.kubeconfig import kubeconfig_of
 from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
 from app.telemetry import configure_logging
-from app.tls import TlsError, authority_of, tls_of
+from app.tls import TlsError, authority_of, tls_of, write_certificate
 from app.wiring import Misconfigured, Service, openapi_documents, running
 
 drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -173,6 +173,20 @@ def kubeconfig(server: Server = None, server_ca: ServerCa = None, data_dir: Data
     """A kubeconfig for kubectl, on standard output."""
     settings = settings_of(data_dir=data_dir)
     print(kubeconfig_of(server or _server(settings), _authority(settings, server_ca)), end="")
+
+
+@drover.command()
+def certificate(
+    directory: Annotated[Path, typer.Option("--dir", help="Where ca.crt, tls.crt and tls.key are kept; ca.pem signs.")],
+    service: Annotated[str, typer.Option(help="The Service by which the cluster reaches Drover.")] = "drover",
+    namespace: Annotated[str, typer.Option(help="The namespace of that Service.")] = "drover",
+) -> None:
+    """A serving certificate for Drover behind a cluster, made or renewed; deploy/cluster takes it from there."""
+    try:
+        write_certificate(directory, service, namespace)
+    except TlsError as error:
+        refuse(str(error))
+    print(f"{directory}: ca.crt (the APIService's caBundle), tls.crt, tls.key for {service}.{namespace}.svc")
 
 
 def _server(settings: Settings) -> str:

@@ -159,6 +159,33 @@ def tls_of(settings: Settings) -> Tls | None:
     return Tls(Own(settings.data_dir, settings.bind)) if settings.tls else None
 
 
+def write_certificate(folder: Path, service: str, namespace: str) -> None:
+    """`ca.crt`, `tls.crt` and `tls.key` for a cluster's Service of that name: made, or renewed when due, by the authority that
+    the folder keeps in `ca.pem`. Raises TlsError."""
+    from app.certificates import SelfSigned  # as above
+
+    names = (f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local")
+    made = SelfSigned(folder, names)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made.ensure()
+        key, mark, certificate = made.serving.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
+        _write(folder / "tls.crt", mark + certificate)
+        _write(folder / "tls.key", key)
+    except OSError as error:
+        raise TlsError(f"cannot keep a certificate in {folder}: {error.strerror}") from error
+    except ValueError as error:
+        raise TlsError(str(error)) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, for the owner's eyes only."""
+    beside = path.with_name(f".{path.name}")
+    beside.touch(mode=0o600)
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
 def authority_of(data_dir: Path, given: Path | None) -> str:
     """What a client on this machine trusts a Drover by, beside its system: the file given, or the data folder's; as PEM.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions
+from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions, serves_core
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
 from app.machinery.openapi_meta import (
@@ -65,6 +65,8 @@ def v2(kinds: Kinds) -> Document:
         document = v3(kinds, group_version)
         paths |= {path: _v2_path(item) for path, item in document["paths"].items()}
         definitions |= {name: _v2_schema(schema) for name, schema in document["components"]["schemas"].items()}
+    if not serves_core(kinds):
+        definitions = _unclaimed(definitions, {version.group for version in served_group_versions(kinds)})
     return {
         "swagger": "2.0",
         "info": {"title": TITLE, "version": "v1alpha1"},
@@ -116,6 +118,20 @@ def _list_schema(kind: Kind[Any, Any], naming: Naming) -> Document:
 
 
 # v2
+
+
+def _unclaimed(definitions: Document, groups: set[str]) -> Document:
+    """Where somebody else's document is merged with ours, shared shapes such as Status stay without the kind that they are:
+    theirs has it, and a client that finds two of one kind refuses both."""
+    return {name: _unmarked(schema) if _is_claimed(schema, groups) else schema for name, schema in definitions.items()}
+
+
+def _is_claimed(schema: Document, groups: set[str]) -> bool:
+    return any(kind["group"] not in groups for kind in schema.get("x-kubernetes-group-version-kind", ()))
+
+
+def _unmarked(schema: Document) -> Document:
+    return {name: value for name, value in schema.items() if name != "x-kubernetes-group-version-kind"}
 
 
 def _v2_path(item: Document) -> Document:
