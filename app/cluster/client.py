@@ -73,8 +73,9 @@ class ClusterClient:
             **query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": since, "timeoutSeconds": lasts,
         }  # fmt: skip
         patience = httpx.Timeout(ANSWER_S, read=WATCH_S * 2 + ANSWER_S)
+        client = await self._fresh()
         try:
-            async with (await self._fresh()).stream(
+            async with client.stream(
                 "GET", path, params=asked, timeout=patience, headers=self._headers(), extensions=self._extensions()
             ) as response:
                 if response.status_code >= 400:
@@ -86,9 +87,10 @@ class ClusterClient:
     async def _answer(
         self, method: str, path: str, query: Mapping[str, str], document: Document | None = None, type_: str = ""
     ) -> Document:
+        client = await self._fresh()
         headers = self._headers() | ({"content-type": type_} if type_ else {})
         try:
-            response = await (await self._fresh()).request(
+            response = await client.request(
                 method,
                 path,
                 params=dict(query),

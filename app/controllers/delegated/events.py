@@ -79,11 +79,9 @@ class EventForwarder:
             return SETTLED
         if is_told(stored.document):
             return SETTLED
-        if key not in self._waiting and len(self._waiting) >= self._waiting_most:
-            return await self._drop(stored, "too many wait")
         left_s = self._away_until - self._clock()
         if left_s > 0:
-            return self._wait(key, left_s)
+            return await self._wait(stored, left_s)
         return await self._tell(stored)
 
     async def _tell(self, stored: Stored) -> Outcome:
@@ -94,9 +92,9 @@ class EventForwarder:
                 return await self._drop(stored, "its namespace is gone")
             if error.code in (400, 422):
                 return await self._drop(stored, f"refused: {error}")
-            return self._put_off(stored.key, error)
+            return await self._put_off(stored, error)
         except ClusterError as error:
-            return self._put_off(stored.key, error)
+            return await self._put_off(stored, error)
         await self._mark(stored)
         self._waiting.discard(stored.key)
         self._tally.told()
@@ -149,15 +147,17 @@ class EventForwarder:
             "event lost: the cluster never took it", namespace=key.namespace, event_name=key.name, why=why, **told
         )
 
-    def _put_off(self, key: Key, error: ClusterError) -> Outcome:
+    async def _put_off(self, stored: Stored, error: ClusterError) -> Outcome:
         self._away_until = self._clock() + self._hold_off_s
         if str(error) != self._said:
             log.warning("the cluster takes no events; they wait", waiting=len(self._waiting) + 1, error=str(error))
             self._said = str(error)
-        return self._wait(key, self._hold_off_s)
+        return await self._wait(stored, self._hold_off_s)
 
-    def _wait(self, key: Key, wait_s: float) -> Outcome:
-        self._waiting.add(key)
+    async def _wait(self, stored: Stored, wait_s: float) -> Outcome:
+        if stored.key not in self._waiting and len(self._waiting) >= self._waiting_most:
+            return await self._drop(stored, "too many wait")
+        self._waiting.add(stored.key)
         self._tally.waiting(len(self._waiting))
         return Again(wait_s)
 
