@@ -8,21 +8,19 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from app.lab import capabilities, processes
 from app.lab.account import Account, ordinary
 from app.lab.errors import LabError
 from app.lab.processes import Process
 from app.lab.programs import program, require
+from app.lab.standing import Standing, listens
 
 EMULATOR = "qemu-system-x86_64"
 LONGEST_FOLDER = 36
@@ -155,15 +153,7 @@ class LabHost:
         return next(iter(processes.find("libvirtd", self.directory)), None)
 
     def _answers(self) -> bool:
-        if self._daemon() is None:
-            return False
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            try:
-                probe.connect(str(self.socket))
-            except (FileNotFoundError, ConnectionRefusedError, TimeoutError):
-                return False
-        return True
+        return self._daemon() is not None and listens(self.socket)
 
     def _end_daemon(self) -> None:
         while daemon := self._daemon():
@@ -183,14 +173,14 @@ class LabHost:
         return lines[-1] if lines else "it said nothing"
 
 
-class LabHosts:
+class LabHosts(Standing[LabHost]):
     """
     Hosts below one folder. Its top belongs to whoever made the lab, so that root writes nothing where the ordinary user
     that runs the hosts could have laid a link; each host's own folder belongs to that user.
     """
 
     def __init__(self, directory: Path, names: Sequence[str]) -> None:
-        self.directory = Path(os.path.normpath(directory.absolute()))
+        super().__init__(Path(os.path.normpath(directory.absolute())))
         self.account = ordinary()
         self._names = tuple(names)
         self._hosts = {name: LabHost(self.directory, name, self.account) for name in self._names}
@@ -205,35 +195,6 @@ class LabHosts:
     def temporary(cls, *names: str) -> LabHosts:
         """In a new folder of the temporary directory; `remove` takes it away again."""
         return cls(Path(tempfile.mkdtemp(prefix="drover-")), names or ("node0", "node1"))
-
-    def __getitem__(self, name: str) -> LabHost:
-        return self._hosts[name]
-
-    def __iter__(self) -> Iterator[LabHost]:
-        return iter(self._hosts.values())
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
-
-    @property
-    def images(self) -> Path:
-        """Kernels and disks: read by every host, written by whoever made the lab."""
-        return self.directory / "images"
-
-    @property
-    def consoles(self) -> Path:
-        """Where guests write their serial consoles: one folder for all hosts, so that a log outlives a move."""
-        return self.directory / "consoles"
 
     def start(self) -> None:
         """Brings up what does not run. Raises LabError, saying what would help."""

@@ -14,21 +14,19 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from app.lab import capabilities, processes
 from app.lab.account import Account
+from app.lab.enclosure import Enclosure
 from app.lab.errors import LabError
 from app.lab.hosts import EMULATOR
 from app.lab.processes import Process
 from app.lab.programs import program, require
+from app.lab.standing import Standing, listens
 
 START_S = 30.0
 BRIDGE = "br0"
@@ -90,59 +88,6 @@ def require_root() -> None:
     """Raises LabError: nobody else may make what these hosts need."""
     if os.geteuid() != 0:
         raise LabError("hosts in network namespaces need root: run this as root")
-
-
-class Enclosure:
-    """The first process of a set of namespaces. While it lives they do; it ends with its standard input."""
-
-    def __init__(self, script: str, *, within: Enclosure | None = None) -> None:
-        enter = [] if within is None else [program("nsenter"), f"--target={within.pid}", "--pid", "--"]
-        unshare = [program("unshare"), "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--mount-proc"]
-        self._outer = subprocess.Popen(
-            [*enter, *unshare, "--kill-child=KILL", "--", program("sh"), "-c", script],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        self._started = self._await_ready()
-
-    @property
-    def pid(self) -> int:
-        return self._started.pid
-
-    def command(self, *words: str) -> list[str]:
-        """What runs that command inside, with its network, mounts, names and processes."""
-        return [program("nsenter"), f"--target={self.pid}", "--net", "--mount", "--uts", "--ipc", "--pid", "--", *words]
-
-    def run(self, *words: str) -> str:
-        """Its standard output. Raises LabError with what it complained of."""
-        return _run(*self.command(*words))
-
-    def ip(self, *words: str) -> None:
-        """`ip`, in its network alone, so that pids are those of this process."""
-        _run(program("nsenter"), f"--net=/proc/{self.pid}/ns/net", "--", program("ip"), *words)
-
-    def processes(self, name: str) -> list[Process]:
-        """Those of a program in its network."""
-        return processes.inside(name, self.pid)
-
-    def end(self) -> None:
-        """Everything inside is over on return. Twice is harmless."""
-        assert self._outer.stdin is not None and self._outer.stdout is not None and self._outer.stderr is not None
-        self._outer.stdin.close()
-        try:
-            self._outer.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._started.send(signal.SIGKILL)
-            self._outer.wait(timeout=10)
-        self._outer.stdout.close()
-        self._outer.stderr.close()
-
-    def _await_ready(self) -> Process:
-        assert self._outer.stdout is not None and self._outer.stderr is not None
-        if self._outer.stdout.readline() != b"ready\n":
-            complaint = self._outer.stderr.read().decode(errors="replace").strip()
-            self._outer.wait()
-            raise LabError(f"namespaces were not made: {complaint}")
-        return processes.innermost(self._outer.pid)
 
 
 class NamespaceHost:
@@ -264,62 +209,24 @@ class NamespaceHost:
             self.enclosure.ip("link", *words)
 
     def _answers(self) -> bool:
-        if not self.enclosure.processes("libvirtd"):
-            return False
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            try:
-                probe.connect(str(self.socket))
-            except (FileNotFoundError, ConnectionRefusedError, TimeoutError):
-                return False
-        return True
+        return bool(self.enclosure.processes("libvirtd")) and listens(self.socket)
 
 
-class NamespaceLab:
+class NamespaceLab(Standing[NamespaceHost]):
     """Hosts below one folder of the temporary directory, on one switch. A context: all is gone afterwards."""
 
     def __init__(self, *names: str, libvirtd_conf: str = "", qemu_conf: str = "") -> None:
         """Two hosts where none is named. The texts are added to every host's settings."""
+        super().__init__(Path(tempfile.gettempdir(), f"drover-ns-{secrets.token_hex(3)}"))
         self._names = names or ("node0", "node1")
         self._more = (libvirtd_conf, qemu_conf)
-        self._hosts: dict[str, NamespaceHost] = {}
         self._switch: Enclosure | None = None
-        self.directory = Path(tempfile.gettempdir(), f"drover-ns-{secrets.token_hex(3)}")
-
-    @property
-    def images(self) -> Path:
-        """Kernels and disks, seen by every host at the same path."""
-        return self.directory / "images"
-
-    @property
-    def consoles(self) -> Path:
-        """Where guests write their serial consoles, so that a log outlives a move."""
-        return self.directory / "consoles"
 
     @property
     def switch(self) -> Enclosure:
         """10.77.0.1: from here the nodes and their guests are pinged, listened to and connected to."""
         assert self._switch is not None, "BUG: the lab is not up"
         return self._switch
-
-    def __getitem__(self, name: str) -> NamespaceHost:
-        return self._hosts[name]
-
-    def __iter__(self) -> Iterator[NamespaceHost]:
-        return iter(self._hosts.values())
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
     def start(self) -> None:
         """Raises LabError, saying what would help."""
@@ -350,10 +257,3 @@ class NamespaceLab:
         self._hosts, self._switch = {}, None
         if self.directory.exists():
             shutil.rmtree(self.directory)
-
-
-def _run(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode:
-        raise LabError(f"{' '.join(words)} failed: {done.stderr.strip()}")
-    return done.stdout

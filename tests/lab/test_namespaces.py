@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from app.lab import processes
+from app.lab.enclosure import Enclosure
 from app.lab.errors import LabError
-from app.lab.namespaces import Enclosure, NamespaceLab
+from app.lab.namespaces import NamespaceLab
 from app.lab.processes import process, wait_until
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.namespaces]

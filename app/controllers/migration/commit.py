@@ -11,7 +11,7 @@ from uuid import UUID
 from app.controllers.birth import Birth
 from app.controllers.documents import is_adopted, key_of, revision_of
 from app.controllers.events import Recorder
-from app.controllers.migration.decide import CancelRun, Conclude, Decision, Retune, StartRun, Tell, Withdraw
+from app.controllers.migration.effects import CancelRun, Conclude, Decision, Retune, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
 from app.controllers.migration.plan import Copy, Place, Plan

@@ -12,10 +12,11 @@ from app.controllers.census import fleet_of
 from app.controllers.documents import domain_uuid, is_over, key_of
 from app.controllers.migration.avoid import BREAKER, Breaker, Excluded, broken_pairs, choices, place_first
 from app.controllers.migration.deadlines import Patience
-from app.controllers.migration.decide import RunSeen, Seen, Terms, VMSeen, is_resting, is_retrying
 from app.controllers.migration.options import DEFAULTS, Options, Resolved
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.seen import RunSeen, Seen, Terms, VMSeen
 from app.controllers.migration.slots import Board, Limits, Slots
+from app.controllers.migration.transitions import is_resting, is_retrying
 from app.controllers.migration.tuning import retuned
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet

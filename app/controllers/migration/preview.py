@@ -8,7 +8,8 @@ from app.controllers import guest as guests
 from app.controllers.birth import Birth
 from app.controllers.documents import key_of
 from app.controllers.migration import tuning
-from app.controllers.migration.decide import Decision, StartRun, decide
+from app.controllers.migration.decide import decide
+from app.controllers.migration.effects import Decision, StartRun
 from app.controllers.migration.forecast import SECONDS_PER_GIB, Move, forecast, measured
 from app.controllers.migration.observe import Scene, seen_of, status_of
 from app.controllers.migration.reconcile import MigrationConfig

@@ -21,7 +21,8 @@ from app.controllers.loop import Clock, Loop, Source
 from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.commit import Committer
 from app.controllers.migration.deadlines import Patience
-from app.controllers.migration.decide import HELD, Conclude, Decision, StartRun, Tell, decide
+from app.controllers.migration.decide import HELD, decide
+from app.controllers.migration.effects import Conclude, Decision, StartRun, Tell
 from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.observe import Scene, guest_of, is_waiting, no_doubts, observe, status_of, vm_name
 from app.controllers.migration.options import DEFAULTS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from app.controllers.migration.decide import Room
+from app.controllers.migration.seen import Room
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Need
 from app.controllers.placement.pipeline import Placement, place

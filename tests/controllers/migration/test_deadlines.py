@@ -12,8 +12,10 @@ from datetime import timedelta
 import pytest
 
 from app.controllers.migration.deadlines import Patience, retry_after
-from app.controllers.migration.decide import CancelRun, Conclude, Room, Seen, Tell, Terms, Withdraw, decide
+from app.controllers.migration.decide import decide
+from app.controllers.migration.effects import CancelRun, Conclude, Tell, Withdraw
 from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.seen import Room, Seen, Terms
 from app.controllers.outcome import Again
 from app.kinds.migration import ConditionType, MigrationCondition, Phase, Reason
 from tests.controllers.migration.test_decide import FITS, NONE_FITS, NOW, STARTED, acts, finished, reason, seen

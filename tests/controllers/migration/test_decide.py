@@ -11,23 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.controllers.migration.deadlines import Patience
-from app.controllers.migration.decide import (
-    CancelRun,
-    Conclude,
-    Decision,
-    Effect,
-    Room,
-    RunSeen,
-    Seen,
-    StartRun,
-    Tell,
-    Terms,
-    VMSeen,
-    Withdraw,
-    decide,
-    is_retrying,
-)
+from app.controllers.migration.decide import decide
+from app.controllers.migration.effects import CancelRun, Conclude, Decision, Effect, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where, known
+from app.controllers.migration.seen import Room, RunSeen, Seen, Terms, VMSeen
+from app.controllers.migration.transitions import is_retrying
 from app.controllers.outcome import SETTLED, Again
 from app.controllers.placement.pipeline import Placement
 from app.kinds.migration import FINAL, AbortStatus, ConditionType, FailureClass, MigrationStatus, Phase, Reason
