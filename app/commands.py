@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,6 +16,7 @@ import uvloop
 from pydantic import ValidationError
 
 from app.access import AccessError, trust_of
+from app.aggregation import ensure_aggregable
 from app.kubeconfig import KubeconfigError, Way, read_kubeconfig
 from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
@@ -100,11 +102,21 @@ def serve(
     tls_key: TlsKey = None,
     trust_loopback: TrustLoopback = None,
     workers: Annotated[bool | None, typer.Option(help="Run controllers and workers in this process too.")] = None,
+    aggregated: Annotated[
+        bool | None, typer.Option(help="Serve behind a cluster, which says who may what (DROVER_AGGREGATED).")
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            "--kubeconfig", help="Where that cluster is, and who we are there (DROVER_KUBECONFIG; a Pod's account)."
+        ),
+    ] = None,
 ) -> None:
     """The API, with its controllers and workers unless --no-workers."""
     settings = settings_of(
         bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, workers=workers,
         tls=tls, tls_cert=tls_cert, tls_key=tls_key, trust_loopback=trust_loopback,
+        aggregated=aggregated, kubeconfig=cluster,
     )  # fmt: skip
     _to_the_end(_serve(settings), settings)
 
@@ -260,17 +272,24 @@ def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
 
 
 async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
+    ensure_aggregable(settings)
     tls = tls_of(settings)
     trust = trust_of(settings) if tls is None else tls.trust
     listener = listen(settings.bind, settings.listen_port)
     way = way_of(url_of(settings.bind, listener.getsockname()[1], secure=settings.secure), tls)
     with stop_signals() as stop:
-        async with (
-            running(settings, workers=settings.workers, trust=trust) as service,
-            listening(service, listener, tls) as serving,
-        ):
+        async with AsyncExitStack() as stack:
+            renewed = None if tls is None else tls.renew
+            service = await stack.enter_async_context(
+                running(settings, workers=settings.workers, trust=trust, renewed=renewed)
+            )
+            await first(stop, service.failed, service.ready)
+            if not service.ready.is_set():
+                return 1 if service.failed.is_set() else 0
+            serving = await stack.enter_async_context(listening(service, listener, tls))
             settle()
-            print(f"Drover serves {way.server}\n{_way_in(settings.data_dir, way)}", flush=True)
+            way_in = "behind a cluster" if settings.aggregated else _way_in(settings.data_dir, way)
+            print(f"Drover serves {way.server}\n{way_in}", flush=True)
             if lab_nodes:
                 await _lab_until(stop, service, settings, lab_nodes, way)
             else:

@@ -171,6 +171,14 @@ class Tls:
             raise TlsError(str(error)) from error
         return self._source.chain()
 
+    def renew(self) -> None:
+        """Loads the authorities that the trust has now, without waiting for the next look. What is wrong is said, and what was
+        before stays."""
+        try:
+            self.refresh(self._source.chain())
+        except TlsError as error:
+            log.warning("the certificate stays as it was", error=str(error))
+
     async def keep(self) -> None:
         """Renews and reloads until it is cancelled. What is wrong is said once, and the former certificate stays."""
         said = ""
@@ -200,6 +208,8 @@ def tls_of(settings: Settings) -> Tls | None:
         missing = "--tls-key (DROVER_TLS_KEY)" if cert else "--tls-cert (DROVER_TLS_CERT)"
         raise TlsError(f"a certificate and its key belong together: {missing} is missing")
     own = Own(settings.data_dir, settings.bind)
+    if settings.aggregated:  # whose certificates count, the cluster says: there is no administrator of Drover's own
+        return Tls(Given(Chain(cert, key)) if cert and key else own, Trust(Authorities(), Authorities()))
     if not (cert and key):
         own.chain()
         return Tls(own, trust_of(settings, own.authority), administrator=own.administrator())

@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -17,11 +17,15 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import structlog
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import Access, AccessError, Trust, access_of, trust_of
+from app.access import AccessError, Trust, access_of, trust_of
+from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.application import Api, create_api
+from app.api.auth.gate import Gate
 from app.controllers.config import HostConfig, Kept
+from app.controllers.delegated.namespaces import NamespaceMirror
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
 from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard
@@ -68,6 +72,12 @@ def openapi_documents() -> dict[str, Document]:
     return documents
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A running Drover."""
@@ -77,6 +87,8 @@ class Service:
     """Set when a background part ended by itself: that is a bug, and the process must end too."""
     end_watches: Callable[[], None]
     """Ends every open watch cleanly, so that the listener can close."""
+    ready: asyncio.Event = field(default_factory=_set_event)
+    """Set when requests can be answered: the listener waits for it."""
 
 
 def version_of_drover() -> str:
@@ -137,14 +149,20 @@ async def _open(store: PostgresStore, url: str) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, workers: bool, trust: Trust | None = None) -> AsyncIterator[Service]:
+async def running(
+    settings: Settings, *, workers: bool, trust: Trust | None = None, renewed: Callable[[], None] | None = None
+) -> AsyncIterator[Service]:
     """Everything started, in order; everything stopped, in the opposite order. `trust` is the listener's, whose certificates
-    count."""
-    try:
-        access = access_of(settings, trust or trust_of(settings))
-    except AccessError as error:
-        raise Misconfigured(str(error)) from error
+    count; `renewed` tells it that a cluster has changed it."""
+    registry = CollectorRegistry()
     async with AsyncExitStack() as stack:
+        try:
+            behind = _behind(settings, trust, renewed, registry)
+            access = access_of(settings, trust or trust_of(settings)) if behind is None else None
+        except AccessError as error:
+            raise Misconfigured(str(error)) from error
+        if behind is not None:
+            stack.push_async_callback(behind.cluster.close)
         url = database_url(settings)
         if url is None:
             embedded = EmbeddedPostgres(settings.data_dir)
@@ -153,16 +171,56 @@ async def running(settings: Settings, *, workers: bool, trust: Trust | None = No
         store = PostgresStore(url)
         stack.push_async_callback(store.close)
         await _open(store, url)
-        await _ensure_default_namespace(store)
-        api = _api(store, settings, access)
-        parts: list[Part] = [partial(_unless_dead, store), access.keep]
+        parts: list[Part] = [partial(_unless_dead, store)]
+        if access is not None:
+            await _ensure_default_namespace(store)
+            api = _api(store, settings, registry, access.gate)
+            parts.append(access.keep)
+        else:
+            assert behind is not None
+            mirror = NamespaceMirror(store, behind.cluster)
+            api = _api_behind(store, settings, registry, behind, mirror)
+            parts.extend(behind.parts(store, _identity(), timedelta(seconds=settings.lease_s), mirror))
         if workers:
             parts.extend(_parts(store, settings))
         background = await stack.enter_async_context(Background(parts).running())
-        yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
+        ready = {} if behind is None else {"ready": behind.ready}
+        yield Service(api=api, failed=background.failed, end_watches=api.end_streams, **ready)
 
 
-def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
+def _behind(
+    settings: Settings, trust: Trust | None, renewed: Callable[[], None] | None, registry: CollectorRegistry
+) -> Aggregation | None:
+    """The cluster that is served behind; None where there is none, and for a process without a listener, which needs nothing
+    of it. Raises AccessError."""
+    ensure_aggregable(settings)
+    if not settings.aggregated or trust is None:
+        return None
+    return aggregation_of(settings, trust, renewed or (lambda: None), registry)
+
+
+def _identity() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _api_behind(
+    store: PostgresStore, settings: Settings, registry: CollectorRegistry, behind: Aggregation, mirror: NamespaceMirror
+) -> Api:
+    return create_api(
+        store,
+        kinds_behind(served_kinds(settings)),
+        version=version_of_drover(),
+        handlers={(POD.name, "eviction"): Evictions(store).answer},
+        guards={NODE.name: node_guard},
+        previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
+        checks={"postgresql": partial(_answers, store)},
+        gate=behind.gate,
+        namespaces=mirror.look,
+        registry=registry,
+    )
+
+
+def _api(store: PostgresStore, settings: Settings, registry: CollectorRegistry, gate: Gate) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -171,7 +229,8 @@ def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks={"postgresql": partial(_answers, store)},
-        gate=access.gate,
+        gate=gate,
+        registry=registry,
     )
 
 
@@ -219,7 +278,7 @@ def _migration_config(settings: Settings) -> MigrationConfig:
 
 def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
-    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    identity = _identity()
     lease = timedelta(seconds=settings.lease_s)
     keeper = LeaseKeeper(store.leases, identity, lease)
     hosts = HostConfig(
@@ -282,6 +341,8 @@ class Application:
     """The ASGI application whose lifespan starts and stops the whole service."""
 
     def __init__(self, settings: Settings) -> None:
+        if settings.aggregated:
+            raise Misconfigured("behind a cluster the listener is Drover's own: run `drover serve --aggregated`")
         self._settings = settings
         self._service: Service | None = None
 

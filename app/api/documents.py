@@ -63,9 +63,10 @@ class Documents:
     def __init__(self, kinds: Kinds) -> None:
         self._plain = _discovery(kinds)
         self._plain["/"] = orjson.dumps({"paths": _paths(kinds)})
-        self._core = discovery.serves_core(kinds)
+        self.alone = discovery.serves_core(kinds)
+        """Whether this is the whole of an API, with what every Kubernetes API has; or else a group behind somebody else's."""
         self._aggregated = {"/apis": Prepared.of(discovery.aggregated(kinds, core=False))}
-        if self._core:
+        if self.alone:
             core = discovery.aggregated(kinds, core=True)
             self._aggregated["/api"] = Prepared.of(services.announced_together(core))
         self._versions = {
@@ -84,7 +85,7 @@ class Documents:
             return lambda request: self._discover(path, request)
         if path in self._versions:
             return lambda request: self._version(path, request)
-        if self._core and (none := services.find(path)) is not None:
+        if self.alone and (none := services.find(path)) is not None:
             return lambda request: of_document(none, media=negotiate(request.accept, shapes=False))
         return {"/openapi/v3": self._index_of_v3, "/openapi/v2": self._swagger}.get(path)
 

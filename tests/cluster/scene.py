@@ -22,7 +22,11 @@ from app.controllers.finalize import Finalize
 from app.controllers.guards import namespace_guard
 from app.kinds import ALL, NAMESPACE
 from app.machinery.kind import CORE
+from app.server import listen, listening
+from app.settings import Settings
 from app.store.base import Store
+from app.tls import tls_of
+from app.wiring import Service, running
 from tests.api.builders import make_namespace
 from tests.api.conftest import Listener
 from tests.api.kubectl import Kubectl
@@ -214,3 +218,33 @@ async def _listening(app: Kube, listener: socket.socket, shown: Issued, folder: 
 
 def trusted_names(names: Sequence[str]) -> str:
     return json.dumps(list(names))
+
+
+@asynccontextmanager
+async def drover(made: Cluster, database_url: str, **changed: Any) -> AsyncIterator[Service]:
+    """Drover behind the cluster, as `drover serve --aggregated` runs it; the APIService leads to it."""
+    folder = made.folder / "drover"
+    folder.mkdir(exist_ok=True)
+    issued = made.serving.server("drover.drover.svc")
+    (folder / "tls.crt").write_text(issued.certificate)
+    (folder / "tls.key").write_text(issued.key)
+    settings = Settings(
+        aggregated=True,
+        kubeconfig=made.kubeconfig("drover", folder / "kubeconfig"),
+        database_url=database_url,
+        data_dir=folder,
+        lab_dir=folder / "lab",
+        tls_cert=folder / "tls.crt",
+        tls_key=folder / "tls.key",
+        workers=False,
+        **changed,
+    )
+    tls = tls_of(settings)
+    assert tls is not None
+    listener = listen("127.0.0.1", 0)
+    made.registered.address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    async with running(settings, workers=False, trust=tls.trust, renewed=tls.renew) as service:
+        async with asyncio.timeout(20):
+            await service.ready.wait()
+        async with listening(service, listener, tls):
+            yield service
