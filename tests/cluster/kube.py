@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.cluster.aggregator import Aggregator
 from tests.cluster.answers import Stream, answer, answer_with, body_of, refuse
+from tests.cluster.protobuf import review_in
 from tests.cluster.rbac import Caller, Judge
 
 Document = dict[str, Any]
@@ -120,7 +121,7 @@ class Kube:
         elif path == "/apis" or path.startswith("/apis/"):
             await self._groups(asked, scope, receive, send)
         else:
-            await self.core(scope, receive, send)
+            await self.core(_plain(scope), receive, send)
 
     async def _own(self, path: str, headers: Mapping[str, str] | None = None) -> Document:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.core), base_url="http://core") as client:
@@ -129,7 +130,7 @@ class Kube:
 
     async def _swagger(self, scope: Scope, receive: Receive, send: Send) -> None:
         if b"json" not in dict(scope["headers"]).get(b"accept", b"json"):
-            await self.core(scope, receive, send)
+            await self.core(_plain(scope), receive, send)
             return
         own = await self._own("/openapi/v2", {"accept": "application/json"})
         await answer_with(send, self.aggregator.swagger(own))
@@ -183,8 +184,7 @@ class Kube:
         await answer(send, 200, content, _V2.decode(), (tag, (b"vary", b"Accept")))
 
     async def _review(self, asked: Asked, resource: str, body: bytes, send: Send) -> None:
-        # kubectl sends protobuf here, of which only the request's own user matters: it asks for lists in JSON only.
-        document = orjson.loads(body) if body[:1] == b"{" else {}
+        document = orjson.loads(body) if body[:1] == b"{" else review_in(body)
         spec = document.get("spec") or {}
         self.reviews.append((resource, spec))
         status: Document
@@ -199,6 +199,8 @@ class Kube:
                 status = {"allowed": allowed} | ({"reason": "RBAC: allowed by a rule"} if allowed else {})
             case "selfsubjectreviews":
                 status = {"userInfo": asked.caller.document()}
+            case "selfsubjectaccessreviews":
+                status = {"allowed": self.judge.allows(asked.caller, spec)}
             case "selfsubjectrulesreviews":
                 rules = list(self.judge.rules(asked.caller, spec.get("namespace") or "default"))
                 status = {
@@ -298,6 +300,12 @@ class Kube:
     def end_watches(self) -> None:
         for task in self._watches:
             task.cancel()
+
+
+def _plain(scope: Scope) -> Scope:
+    """As its own parts see it: who asks has been judged."""
+    judged = (b"authorization", b"impersonate-user")
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in judged]}
 
 
 def _asked(caller: Caller, scope: Scope) -> Asked:
