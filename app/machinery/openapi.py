@@ -40,9 +40,10 @@ def v3_index(kinds: Kinds) -> Document:
 
 
 def v3_documents(kinds: Kinds) -> dict[str, Document]:
-    """Every document of the index by its key: the path that it is about, without the leading slash."""
+    """Every document of the index by its key: the path that it is about, without the leading slash. Behind a cluster only
+    the group versions: the keys of an index go into the cluster's own, and `version` there is the cluster's."""
     versions = {version.path.lstrip("/"): v3(kinds, version) for version in served_group_versions(kinds)}
-    return roots(TITLE) | versions
+    return roots(TITLE) | versions if serves_core(kinds) else versions
 
 
 def v3(kinds: Kinds, group_version: GroupVersion) -> Document:
