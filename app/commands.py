@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from app.access import AccessError, trust_of
 from app.aggregation import ensure_aggregable
+from app.api.auth.anonymous import is_loopback
 from app.kubeconfig import KubeconfigError, Way, read_kubeconfig
 from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
@@ -279,7 +280,7 @@ async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
     way = way_of(url_of(settings.bind, listener.getsockname()[1], secure=settings.secure), tls)
     with stop_signals() as stop:
         async with AsyncExitStack() as stack:
-            renewed = None if tls is None else tls.renew
+            renewed = (lambda: None) if tls is None else tls.renew
             service = await stack.enter_async_context(
                 running(settings, workers=settings.workers, trust=trust, renewed=renewed)
             )
@@ -328,9 +329,33 @@ async def _offer_guest(settings: Settings) -> None:
         print("\n".join(f"kubectl create -f {file}" for file in files), flush=True)
 
 
+def _for_health(settings: Settings) -> Settings:
+    """The settings of a worker's listener: in the clear, and asking nobody, on loopback alone."""
+    here = is_loopback(settings.health_bind)
+    return settings.model_copy(
+        update={
+            "bind": settings.health_bind,
+            "port": settings.health_port,
+            "aggregated": False,
+            "tls": not here,
+            "tls_cert": None if here else settings.tls_cert,
+            "trust_loopback": here,
+        }
+    )
+
+
 async def _work(settings: Settings) -> int:
+    settings = _for_health(settings)
+    tls = tls_of(settings)
+    trust = trust_of(settings) if tls is None else tls.trust
+    listener = listen(settings.bind, settings.listen_port)
+    health = url_of(settings.bind, listener.getsockname()[1], secure=settings.secure)
     with stop_signals() as stop:
-        async with running(settings, workers=True) as service:
-            print("Drover works", flush=True)
+        async with (
+            running(settings, workers=True, api=False, trust=trust) as service,
+            listening(service, listener, tls) as serving,
+        ):
+            print(f"Drover works; its health and metrics: {health}/readyz, {health}/metrics", flush=True)
             await first(stop, service.failed)
-    return 1 if service.failed.is_set() else 0
+            stopped_by_itself = service.failed.is_set() or serving.done()
+    return 1 if stopped_by_itself else 0

@@ -132,6 +132,11 @@ def test_selectors_match_the_pods_that_they_are_for(documents: list[Document]) -
         chosen = [name_of(d) for d in deployments if selects(selector["matchLabels"], labels(d))]
         assert chosen == [name_of(chooser)]
     assert len(budgets) == len(policies) == len(deployments)
+    for policy, selector in policies:
+        (chosen,) = [d for d in deployments if selects(selector["matchLabels"], labels(d))]
+        (container,) = chosen["spec"]["template"]["spec"]["containers"]
+        let_in = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+        assert let_in == {port["name"] for port in container["ports"]}
 
 
 def test_pods_may_do_no_more_than_they_need(documents: list[Document]) -> None:
@@ -192,12 +197,9 @@ def test_commands_and_settings_are_those_that_drover_knows(documents: list[Docum
 
 
 def test_probes_ask_what_is_answered_to_strangers(documents: list[Document]) -> None:
-    for deployment, pod in pods(documents):
+    for _, pod in pods(documents):
         (container,) = pod["containers"]
         probes = {name: container[name]["httpGet"] for name in container if name.endswith("Probe")}
-        if deployment["metadata"]["name"] == "drover-workers":
-            assert probes == {}
-            continue
         assert {name: probe["path"] for name, probe in probes.items()} == {
             "startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz",
         }  # fmt: skip
