@@ -15,7 +15,6 @@ import uvloop
 from pydantic import ValidationError
 
 from app.access import AccessError, trust_of
-from app.api.auth.anonymous import is_loopback
 from app.kubeconfig import KubeconfigError, Way, read_kubeconfig
 from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
@@ -296,32 +295,9 @@ async def _offer_guest(settings: Settings) -> None:
         print("\n".join(f"kubectl create -f {file}" for file in files), flush=True)
 
 
-def _for_health(settings: Settings) -> Settings:
-    """The settings of a worker's listener: in the clear, and asking nobody, on loopback alone."""
-    here = is_loopback(settings.health_bind)
-    return settings.model_copy(
-        update={
-            "bind": settings.health_bind,
-            "port": settings.health_port,
-            "tls": not here,
-            "tls_cert": None if here else settings.tls_cert,
-            "trust_loopback": here,
-        }
-    )
-
-
 async def _work(settings: Settings) -> int:
-    settings = _for_health(settings)
-    tls = tls_of(settings)
-    trust = trust_of(settings) if tls is None else tls.trust
-    listener = listen(settings.bind, settings.listen_port)
-    health = url_of(settings.bind, listener.getsockname()[1], secure=settings.secure)
     with stop_signals() as stop:
-        async with (
-            running(settings, workers=True, api=False, trust=trust) as service,
-            listening(service, listener, tls) as serving,
-        ):
-            print(f"Drover works; its health and metrics: {health}/readyz, {health}/metrics", flush=True)
+        async with running(settings, workers=True) as service:
+            print("Drover works", flush=True)
             await first(stop, service.failed)
-            stopped_by_itself = service.failed.is_set() or serving.done()
-    return 1 if stopped_by_itself else 0
+    return 1 if service.failed.is_set() else 0

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access import Access, AccessError, Trust, access_of, trust_of
 from app.api.application import Api, create_api
-from app.api.exposition import Exposition
-from app.api.health import Check
 from app.controllers.config import HostConfig, Kept
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
@@ -35,7 +33,6 @@ from app.controllers.migration.preview import Preview
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
-from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
@@ -46,11 +43,9 @@ from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
-from app.meters import Controllers, Meters
 from app.settings import Settings
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
-from app.store.metrics import SharedMetrics
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
@@ -142,11 +137,9 @@ async def _open(store: PostgresStore, url: str) -> None:
 
 
 @asynccontextmanager
-async def running(
-    settings: Settings, *, workers: bool, api: bool = True, trust: Trust | None = None
-) -> AsyncIterator[Service]:
-    """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
-    health and metrics alone. `trust` is the listener's, whose certificates count."""
+async def running(settings: Settings, *, workers: bool, trust: Trust | None = None) -> AsyncIterator[Service]:
+    """Everything started, in order; everything stopped, in the opposite order. `trust` is the listener's, whose certificates
+    count."""
     try:
         access = access_of(settings, trust or trust_of(settings))
     except AccessError as error:
@@ -157,34 +150,19 @@ async def running(
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        meters, identity = Meters(), f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        store = PostgresStore(url, metrics=meters.store)
+        store = PostgresStore(url)
         stack.push_async_callback(store.close)
         await _open(store, url)
         await _ensure_default_namespace(store)
-        shared = SharedMetrics(meters.registry, store, identity)
-        stack.push_async_callback(shared.close)
-        exposition = Exposition(meters.registry, shared.refresh)
-        served = _api(store, settings, access, exposition) if api else _health(store, access, exposition)
+        api = _api(store, settings, access)
         parts: list[Part] = [partial(_unless_dead, store), access.keep]
         if workers:
-            parts.extend(_parts(store, settings, identity, meters.controllers()))
+            parts.extend(_parts(store, settings))
         background = await stack.enter_async_context(Background(parts).running())
-        yield Service(api=served, failed=background.failed, end_watches=served.end_streams)
+        yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
 
 
-def _checks(store: PostgresStore) -> Mapping[str, Check]:
-    return {"postgresql": partial(_answers, store)}
-
-
-def _health(store: PostgresStore, access: Access, exposition: Exposition) -> Api:
-    """An API of no kind at all, behind the same gate."""
-    return create_api(
-        store, (), version=version_of_drover(), checks=_checks(store), exposition=exposition, gate=access.gate
-    )
-
-
-def _api(store: PostgresStore, settings: Settings, access: Access, exposition: Exposition) -> Api:
+def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -192,8 +170,7 @@ def _api(store: PostgresStore, settings: Settings, access: Access, exposition: E
         handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
-        checks=_checks(store),
-        exposition=exposition,
+        checks={"postgresql": partial(_answers, store)},
         gate=access.gate,
     )
 
@@ -240,32 +217,22 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Controllers) -> tuple[Part, ...]:
+def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
+    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     lease = timedelta(seconds=settings.lease_s)
-    keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
-    meters.follow(keeper)
+    keeper = LeaseKeeper(store.leases, identity, lease)
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
     )
-    tenure = WorkerConfig(tenure=Tenure(lease=lease))
-    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
-    migrations = MigrationController(
-        store,
-        keeper,
-        _migration_config(settings),
-        LibvirtHypervisors(metrics=meters.calls),
-        metrics=meters.migrations,
-        loops=meters.loops,
-    )
-    agents = LibvirtHypervisors(metrics=meters.calls)
+    workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
     return (
         keeper.run,
-        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
-        migrations.run,
+        HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
+        MigrationController(store, keeper, _migration_config(settings), LibvirtHypervisors()).run,
         workers.run,
     )
 
