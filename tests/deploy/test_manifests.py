@@ -133,8 +133,8 @@ def test_selectors_match_the_pods_that_they_are_for(documents: list[Document]) -
         assert chosen == [name_of(chooser)]
     assert len(budgets) == len(policies) == len(deployments)
     for policy, selector in policies:
-        (chosen,) = [d for d in deployments if selects(selector["matchLabels"], labels(d))]
-        (container,) = chosen["spec"]["template"]["spec"]["containers"]
+        (leads_to,) = [d for d in deployments if selects(selector["matchLabels"], labels(d))]
+        (container,) = leads_to["spec"]["template"]["spec"]["containers"]
         let_in = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
         assert let_in == {port["name"] for port in container["ports"]}
 
