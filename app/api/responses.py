@@ -18,6 +18,8 @@ from app.api.requests import Request
 from app.api.uids import random_uid
 from app.machinery.errors import ApiError
 from app.machinery.objects import Document
+from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
+from app.machinery.protobuf import has_message, to_protobuf
 
 GZIP_FROM = 128 * 1024
 """Smaller answers are not worth the time; kube-apiserver's bound."""
@@ -56,7 +58,7 @@ def of_error(error: ApiError, accept: str = "") -> Response:
     if isinstance(error, TimedOut):
         return replace(response, type=TEXT)
     try:
-        return in_form(response, negotiate(accept, shapes=False))
+        return in_form(response, negotiate(accept, shapes=False, protobuf=True))
     except ApiError:
         return replace(response, pretty=True)
 
@@ -65,6 +67,9 @@ def in_form(response: Response, media: Media) -> Response:
     """The same answer in the negotiated content type."""
     if media.pretty:
         response = replace(response, pretty=True)
+    if media.type == PROTOBUF and response.type == JSON:
+        document = orjson.loads(response.body)
+        return replace(response, body=to_protobuf(document), type=PROTOBUF) if has_message(document) else response
     if media.type != YAML or response.type != JSON:
         return response
     text = yaml.dump(orjson.loads(response.body), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
