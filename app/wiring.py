@@ -221,7 +221,9 @@ def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
         log_retention=timedelta(seconds=settings.log_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
     )
-    workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
+    workers = Workers(
+        store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
+    )
     return (
         keeper.run,
         HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
