@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
@@ -121,3 +122,23 @@ def schedule(seed: int, *, blows: tuple[Blow, ...] = BLOWS) -> Iterator[Fault]:
         random.shuffle(pairs)
         for victim, moment in pairs:
             yield Fault(victim, random.choice(blows) if victim in STOPPABLE else Blow.KILL, moment)
+
+
+@dataclass
+class Deck:
+    """The sequence in rounds. A fault whose moment did not come has its turn in a later one, a few times."""
+
+    faults: Iterator[Fault]
+    _again: list[Fault] = field(default_factory=list)
+    _tries: Counter[Fault] = field(default_factory=Counter)
+
+    def take(self, count: int) -> list[Fault]:
+        """The longest first: while somebody is stopped, others die."""
+        again, self._again = self._again[: count // 2], self._again[count // 2 :]
+        taken = [*again, *(next(self.faults) for _ in range(count - len(again)))]
+        return sorted(taken, key=lambda fault: -fault.blow.seconds)
+
+    def put_back(self, fault: Fault) -> None:
+        self._tries[fault] += 1
+        if self._tries[fault] < 4:
+            self._again.append(fault)

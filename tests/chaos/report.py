@@ -37,6 +37,7 @@ def summary(told: Told) -> dict[str, Any]:
         "victims": dict(Counter(one.victim.value for one in struck)),
         "moments": dict(Counter(one.moment.value for one in struck)),
         "blows": dict(Counter(one.blow.value for one in struck)),
+        "not_reached": dict(told.not_reached),
         "violations": told.wrong,
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from app.kinds import EVENT, MIGRATION, NODE, POD, VIRTUAL_MACHINE
 from tests.chaos.clients import Clients, is_over
-from tests.chaos.faults import BLOWS, Blow, Moment, schedule
+from tests.chaos.faults import BLOWS, Blow, Deck, Fault, Moment, schedule
 from tests.chaos.guests import Guest
 from tests.chaos.judge import Change, Judge, missed
 from tests.chaos.sights import Sight
@@ -52,7 +52,7 @@ class Plan:
     """Over after that time too; 0 for none."""
     round: int = 16
     guests: int = 8
-    hot: int = 1
+    hot: int = 2
     blows: tuple[Blow, ...] = BLOWS
     keep: Path | None = None
     """Where logs go when something is wrong."""
@@ -126,24 +126,25 @@ class Story:
                 watcher.now.update(self._judge.of(watcher.resource))
             striker = Striker(stood, tasks, lambda migration: vm_of(self._watchers[0], migration))
             working = tasks.create_task(clients.run())
-            faults, began = schedule(self._plan.seed, blows=self._plan.blows), time.monotonic()
-            while len(striker.struck) < self._plan.faults and not self._is_late(began):
+            faults, began = Deck(schedule(self._plan.seed, blows=self._plan.blows)), time.monotonic()
+            while (left := self._plan.faults - len(striker.struck)) > 0 and not self._is_late(began):
                 clients.working.set()
-                done = len(striker.struck)
-                while len(striker.struck) < min(self._plan.faults, done + self._plan.round) and not self._is_late(
-                    began
-                ):
-                    if await striker.strike(fault := next(faults)):
-                        last = striker.struck[-1]
-                        self._say(
-                            f"{len(striker.struck):4}  {fault.blow:9} {fault.moment:10} {last.migration:10} {last.what}"
-                        )
-                        await asyncio.sleep(stood.random.uniform(0.2, 1.2))
-                    self._check(stood)
+                for fault in faults.take(min(left, self._plan.round)):
+                    if not self._is_late(began):
+                        await self._strike(stood, striker, faults, fault)
                 await self._rest(stood, clients, striker, since)
             await self._clean(stood)
             await self._take_log(stood)
             working.cancel()
+
+    async def _strike(self, stood: Site, striker: Striker, faults: Deck, fault: Fault) -> None:
+        if await striker.strike(fault):
+            last = striker.struck[-1]
+            self._say(f"{len(striker.struck):4}  {fault.blow:9} {fault.moment:10} {last.migration:10} {last.what}")
+            await asyncio.sleep(stood.random.uniform(0, 0.5))
+        else:
+            faults.put_back(fault)
+        self._check(stood)
 
     def _is_late(self, began: float) -> bool:
         return bool(self._plan.minutes) and time.monotonic() - began > 60 * self._plan.minutes
