@@ -56,7 +56,7 @@ async def main() -> int:
     print(json.dumps(run, indent=1))
     if given.json is not None:
         given.json.write_text(json.dumps(run, indent=1) + "\n")
-    print(table(write_down(run) if given.record and status != 130 else [run]))
+    print(table(write_down(run) if given.record and run["faults"] else [run]))
     return status
 
 

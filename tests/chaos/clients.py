@@ -119,8 +119,11 @@ class Clients:
         )
 
     async def _let_in(self, node: str, patch: Document) -> None:
-        while (await self.site.surely("PATCH", f"/api/v1/nodes/{node}", patch)).status_code == 409:
+        for _ in range(100):
+            if (await self.site.surely("PATCH", f"/api/v1/nodes/{node}", patch)).status_code != 409:
+                return
             await asyncio.sleep(0.1)
+        raise AssertionError(f"a patch of {node} conflicts again and again")
 
 
 def is_guests_at(pod: Document, node: str) -> bool:

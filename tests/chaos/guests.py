@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,16 +27,16 @@ class Holder:
 def holders(node_of: Callable[[int, str], str | None]) -> Mapping[str, Sequence[Holder]]:
     """By the guest's UUID."""
     found: dict[str, list[Holder]] = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+    for entry in processes.PROC.iterdir():
+        if not entry.name.isdigit():
             continue
         try:
-            if not Path("/proc", entry, "comm").read_text().startswith("qemu-system"):
+            if not (entry / "comm").read_text().startswith("qemu-system"):
                 continue
-            line = Path("/proc", entry, "cmdline").read_bytes().decode(errors="replace")
+            line = (entry / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue  # it ended while we looked
-        named, pid = UUID.search(line), int(entry)
+        named, pid = UUID.search(line), int(entry.name)
         node, process = node_of(pid, line), processes.process(pid)
         if named and node and process:
             found.setdefault(named.group(1), []).append(Holder(node, process))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -82,22 +81,22 @@ class Part:
 
 
 def _in_session(session: int) -> list[int]:
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and _comm(entry).startswith(MIGRATION) and _session(entry) == session:
-            found.append(int(entry))
-    return found
+    return [
+        int(entry.name)
+        for entry in processes.PROC.iterdir()
+        if entry.name.isdigit() and _comm(entry).startswith(MIGRATION) and _session(entry) == session
+    ]
 
 
-def _comm(pid: str) -> str:
+def _comm(entry: Path) -> str:
     try:
-        return Path("/proc", pid, "comm").read_text().strip()
+        return (entry / "comm").read_text().strip()
     except OSError:
         return ""
 
 
-def _session(pid: str) -> int:
+def _session(entry: Path) -> int:
     try:
-        return int(Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[3])
+        return int((entry / "stat").read_text().rsplit(")", 1)[1].split()[3])
     except OSError:
         return -1

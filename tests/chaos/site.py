@@ -238,7 +238,7 @@ class Site:
 async def site(seed: int, *, guests: int, hot: int) -> AsyncIterator[Site]:
     """All of it up, its guests running. Everything is ended and removed on the way out."""
     folder = Path(tempfile.mkdtemp(prefix="drover-chaos-"))
-    folder.chmod(0o711)
+    folder.chmod(0o711)  # noqa: ASYNC240  (before anything runs)
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         lab = _lab(folder)
@@ -320,6 +320,6 @@ def _waiting_for(pid: int) -> int:
 
 def _network(pid: int) -> str | None:
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
         return None

@@ -34,6 +34,8 @@ LOOK_S = 0.1
 REST_S = 150.0
 """Within this after the last fault every migration is over and every guest where it is said to be: 8 s for a lease to lapse, 40 s
 until nobody else's calls are obeyed, libvirt's 30 s to notice a dead peer, and the rest for what then is to be done."""
+ROUND_S = 300.0
+"""A round is judged after that time, however few faults it had."""
 CLEAN_S = 150.0
 """The same for what is left over: definitions, and reservations on hosts that did not answer."""
 
@@ -64,6 +66,7 @@ class Told:
 
     plan: Plan
     struck: list[Struck] = field(default_factory=list)
+    """Only faults that were judged."""
     not_reached: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     takeovers: list[float] = field(default_factory=list)
@@ -129,9 +132,13 @@ class Story:
             faults, began = Deck(schedule(self._plan.seed, blows=self._plan.blows)), time.monotonic()
             while (left := self._plan.faults - len(striker.struck)) > 0 and not self._is_late(began):
                 clients.working.set()
-                for fault in faults.take(min(left, self._plan.round)):
-                    if not self._is_late(began):
-                        await self._strike(stood, striker, faults, fault)
+                wanted, started = len(striker.struck) + min(left, self._plan.round), time.monotonic()
+                while (more := wanted - len(striker.struck)) > 0 and time.monotonic() - started < ROUND_S:
+                    for fault in faults.take(more):
+                        if not self._is_late(began):
+                            await self._strike(stood, striker, faults, fault)
+                    if self._is_late(began):
+                        break
                 await self._rest(stood, clients, striker, since)
             await self._clean(stood)
             await self._take_log(stood)
@@ -225,7 +232,7 @@ class Story:
             last = max((one.revision for one in self._log if one.resource == watcher.resource), default=0)
             try:
                 async with asyncio.timeout(30):
-                    while watcher.revision < last:
+                    while watcher.revision < last:  # noqa: ASYNC110  (nobody tells of it)
                         await asyncio.sleep(0.05)
             except TimeoutError:
                 self._fail([f"watch of {watcher.resource}: not told of {last} within 30 s"])
@@ -292,8 +299,8 @@ class Story:
 
     def _sum(self, stood: Site, clients: Clients, striker: Striker) -> None:
         told = self.told
-        told.struck, told.not_reached = striker.struck, striker.not_reached
-        told.ended, told.most_at_once = self._judge.phases, self._judge.most
+        told.struck, told.not_reached = list(striker.struck), Counter(striker.not_reached)
+        told.ended, told.most_at_once = Counter(self._judge.phases), self._judge.most
         told.silent_s = max([told.silent_s, *(guest.silent_s for guest in stood.guests.values())])
         told.cuts = sum(watcher.cuts for watcher in self._watchers)
         told.drains, told.cancelled = clients.drains, clients.cancelled

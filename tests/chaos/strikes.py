@@ -6,8 +6,8 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from contextlib import suppress
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.chaos.parts import Part
 from tests.chaos.sights import Sight
 from tests.chaos.site import Site
 
-PATIENCE_S = 5.0
+PATIENCE_S = 4.0
 """How long a moment is waited for before another fault has its turn."""
 AFTER_SWITCH = (Moment.SWITCHING, Moment.ARRIVED, Moment.SETTLING, Moment.KNOWN, Moment.POST_COPY, Moment.FINISHED)
 
@@ -218,7 +218,7 @@ class Striker:
     async def _await_database(self) -> None:
         try:
             async with asyncio.timeout(60):
-                while not await _answers(self.site):
+                while not await _answers(self.site):  # noqa: ASYNC110  (nobody tells of it)
                     await asyncio.sleep(0.2)
         finally:
             self.site.database.busy = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -35,10 +36,8 @@ class Watcher:
         timeout = httpx.Timeout(FIRST_WORD_S, read=LASTS_S + 10)
         async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
             while True:
-                try:
+                with suppress(httpx.TransportError):
                     await self._once(client, self._servers[self.cuts % len(self._servers)])
-                except httpx.TransportError:
-                    pass
                 self.cuts += 1
                 await asyncio.sleep(PAUSE_S)
 
