@@ -93,7 +93,7 @@ STOPPABLE = frozenset(
     }
 )
 BLOWS = (Blow.KILL,) * 22 + (Blow.STOP_5,) * 8 + (Blow.STOP_20,) * 3 + (Blow.STOP_60,)
-SHORT_BLOWS = (Blow.KILL,) * 3 + (Blow.STOP_5,)
+SHORT_BLOWS = (Blow.KILL,) * 5 + (Blow.STOP_5,)
 
 
 def possible(victim: Victim, moment: Moment) -> bool:

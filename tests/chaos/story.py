@@ -56,6 +56,8 @@ class Plan:
     guests: int = 8
     hot: int = 2
     blows: tuple[Blow, ...] = BLOWS
+    clean: bool = True
+    """At the end all leftovers are waited for."""
     keep: Path | None = None
     """Where logs go when something is wrong."""
 
@@ -140,7 +142,8 @@ class Story:
                     if self._is_late(began):
                         break
                 await self._rest(stood, clients, striker, since)
-            await self._clean(stood)
+            if self._plan.clean:
+                await self._clean(stood)
             await self._take_log(stood)
             working.cancel()
 
@@ -160,8 +163,9 @@ class Story:
         """What must hold at every moment."""
         wrong = [*stood.sights.bugs, *(one for guest in stood.guests.values() for one in guest.broken)]
         wrong += [one for watcher in self._watchers for one in watcher.faults]
+        holders = stood.hosts.holders()
         for guest in stood.guests.values():
-            found = stood.hosts.holders().get(guest.uuid, [])
+            found = holders.get(guest.uuid, [])
             if not found and not guest.may_die:
                 wrong.append(f"{guest.name} runs nowhere")
             if len({one.node for one in found}) < len(found):
