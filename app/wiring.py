@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,10 @@ from uuid import uuid4
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access import Access, AccessError, Trust, access_of, trust_of
 from app.api.application import Api, create_api
+from app.api.exposition import Exposition
+from app.api.health import Check
 from app.controllers.config import HostConfig, Kept
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
@@ -32,9 +35,10 @@ from app.controllers.migration.preview import Preview
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
+from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
-from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
+from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
 from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
@@ -42,9 +46,11 @@ from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
+from app.meters import Controllers, Meters
 from app.settings import Settings
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
+from app.store.metrics import SharedMetrics
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
@@ -136,27 +142,49 @@ async def _open(store: PostgresStore, url: str) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, workers: bool) -> AsyncIterator[Service]:
-    """Everything started, in order; everything stopped, in the opposite order."""
+async def running(
+    settings: Settings, *, workers: bool, api: bool = True, trust: Trust | None = None
+) -> AsyncIterator[Service]:
+    """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
+    health and metrics alone. `trust` is the listener's, whose certificates count."""
+    try:
+        access = access_of(settings, trust or trust_of(settings))
+    except AccessError as error:
+        raise Misconfigured(str(error)) from error
     async with AsyncExitStack() as stack:
         url = database_url(settings)
         if url is None:
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        store = PostgresStore(url)
+        meters, identity = Meters(), f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        store = PostgresStore(url, metrics=meters.store)
         stack.push_async_callback(store.close)
         await _open(store, url)
         await _ensure_default_namespace(store)
-        api = _api(store, settings)
-        parts: list[Part] = [partial(_unless_dead, store)]
+        shared = SharedMetrics(meters.registry, store, identity)
+        stack.push_async_callback(shared.close)
+        exposition = Exposition(meters.registry, shared.refresh)
+        served = _api(store, settings, access, exposition) if api else _health(store, access, exposition)
+        parts: list[Part] = [partial(_unless_dead, store), access.keep]
         if workers:
-            parts.extend(_parts(store, settings))
+            parts.extend(_parts(store, settings, identity, meters.controllers()))
         background = await stack.enter_async_context(Background(parts).running())
-        yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
+        yield Service(api=served, failed=background.failed, end_watches=served.end_streams)
 
 
-def _api(store: PostgresStore, settings: Settings) -> Api:
+def _checks(store: PostgresStore) -> Mapping[str, Check]:
+    return {"postgresql": partial(_answers, store)}
+
+
+def _health(store: PostgresStore, access: Access, exposition: Exposition) -> Api:
+    """An API of no kind at all, behind the same gate."""
+    return create_api(
+        store, (), version=version_of_drover(), checks=_checks(store), exposition=exposition, gate=access.gate
+    )
+
+
+def _api(store: PostgresStore, settings: Settings, access: Access, exposition: Exposition) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -164,7 +192,9 @@ def _api(store: PostgresStore, settings: Settings) -> Api:
         handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
-        checks={"postgresql": partial(_answers, store)},
+        checks=_checks(store),
+        exposition=exposition,
+        gate=access.gate,
     )
 
 
@@ -210,24 +240,32 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
+def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Controllers) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
-    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     lease = timedelta(seconds=settings.lease_s)
-    keeper = LeaseKeeper(store.leases, identity, lease)
+    keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
+    meters.follow(keeper)
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
     )
-    workers = Workers(
-        store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
+    tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
+    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
+    migrations = MigrationController(
+        store,
+        keeper,
+        _migration_config(settings),
+        LibvirtHypervisors(metrics=meters.calls),
+        metrics=meters.migrations,
+        loops=meters.loops,
     )
+    agents = LibvirtHypervisors(metrics=meters.calls)
     return (
         keeper.run,
-        HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
-        MigrationController(store, keeper, _migration_config(settings), LibvirtHypervisors()).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        migrations.run,
         workers.run,
     )
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from app.api.deadlines import Deadlines
 from app.api.representation import Representations
+from app.api.routes import Served
 from app.api.uids import random_uid
 from app.machinery.names import SUFFIX_ALPHABET, SUFFIX_LENGTH
 from app.machinery.objects import Document
@@ -47,6 +48,8 @@ class Context:
     uid: Callable[[], str] = random_uid
     suffix: Callable[[], str] = random_suffix
     deadlines: Deadlines = field(default_factory=Deadlines)
+    told: Callable[[Served, int], None] = lambda _served, _events: None
+    """Hears how many events went out to a watch."""
 
     def now(self) -> str:
         """The time as metadata carries it: RFC 3339, whole seconds."""

@@ -1,29 +1,43 @@
-"""The one raw ASGI callable below /api, /apis and /openapi: a request comes in, exactly one answer goes out."""
+"""The one raw ASGI callable: a request comes in, passes the gate, and exactly one answer goes out."""
 
 from __future__ import annotations
 
 import time
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import errors, responses, reviews
+from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
-from app.api.metrics import Metrics
-from app.api.negotiation import negotiate
-from app.api.requests import ClientGone, Request
-from app.api.resources import Answer, Resources
+from app.api.metrics import LASTING, Asked, Metrics, asked
+from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
+from app.api.requests import ClientGone, Request, flag
+from app.api.resources import Answer, Lasting, Resources
 from app.api.responses import Response, of_document, of_error
 from app.api.routes import Routes, Target
+from app.api.writing import APPLY_PATCH
 from app.machinery.errors import ApiError
+
+PROCESS = frozenset(("livez", "readyz", "healthz", "version", "metrics"))
+"""What is asked about the process, by the first step of the path."""
 
 
 class Dispatch:
-    """Finds who answers, waits no longer than the deadline, and sends."""
+    """Asks the gate, finds who answers, waits no longer than the deadline, and sends."""
 
     def __init__(
-        self, routes: Routes, resources: Resources, documents: Documents, metrics: Metrics, deadlines: Deadlines
+        self,
+        gate: Gate,
+        routes: Routes,
+        resources: Resources,
+        documents: Documents,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        process: ASGIApp,
     ) -> None:
+        self._gate = gate
+        self._process = process
         self._deadlines = deadlines
         self._routes = routes
         self._resources = resources
@@ -38,7 +52,9 @@ class Dispatch:
     async def _answer(self, exchange: _Exchange) -> None:
         request = exchange.request
         target = self._routes.find(request.path)
+        told = self._told(target, request)
         started = time.perf_counter()
+        self._metrics.began(told)
         try:
             try:
                 async with self._deadlines.within(request.deadline_s):
@@ -47,17 +63,33 @@ class Dispatch:
                 answer = of_error(error, request.accept)
             if isinstance(answer, Response):
                 await exchange.send(answer)
+            elif told.verb in LASTING:
+                with self._metrics.lasting(told):
+                    await answer.run(request.receive, exchange.sending)
             else:
                 await answer.run(request.receive, exchange.sending)
         except ClientGone:
             exchange.code = 499
         finally:
-            verb = self._resources.verb(target, request) if target else request.method
-            self._metrics.answered(
-                verb, target.kind.plural if target else "", exchange.code, time.perf_counter() - started
-            )
+            self._metrics.ended(told)
+            self._metrics.answered(told, exchange.code, time.perf_counter() - started)
+
+    def _told(self, target: Target | None, request: Request) -> Asked:
+        """The request, as metrics name it."""
+        if target is None:
+            return asked(request.method, None)
+        verb = self._resources.verb(target, request)
+        if verb == "patch" and request.content_type == APPLY_PATCH:
+            verb = "apply"
+        elif target.subresource == "log" and flag(request.parameters, "follow"):
+            verb = "log"
+        return asked(verb, target, dry_run=bool(request.parameters) and "dryRun" in request.parameters)
 
     async def _answer_of(self, target: Target | None, request: Request) -> Answer:
+        await self._gate.identify(request)
+        await self._gate.admit(request, target)
+        if request.path[1:].partition("/")[0] in PROCESS:
+            return Lasting(lambda receive, send: self._process(request.scope, receive, send))
         if target is not None:
             return await self._resources.answer(target, request)
         path = request.path if request.path == "/" else request.path.rstrip("/")
@@ -69,9 +101,16 @@ class Dispatch:
         found = self._documents.find(path)
         if found is None:
             raise self._routes.missing(path)
-        if request.method not in ("GET", "HEAD"):
-            raise errors.method_not_allowed()
+        if _is_routed(path):
+            if request.method != "GET":
+                raise errors.method_not_allowed()
+            ensure_routable(request.accept, ACCEPTED)
         return found(request)
+
+
+def _is_routed(path: str) -> bool:
+    """kube-apiserver serves /api and what is below by its router; what else describes the API takes every method."""
+    return path == "/api" or path.startswith("/api/")
 
 
 class _Exchange:
