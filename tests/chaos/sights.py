@@ -118,7 +118,7 @@ def _sight(part: str, said: dict[str, object]) -> Sight | None:
             int(str(said["token"])), int(str(said["attempt"])), _pid(said.get("pid")),
         )  # fmt: skip
     if said.get("event") == "migration" and said.get("phase") in PHASES:
-        return Sight(PHASES[str(said["phase"])], str(said["name"]), part, now)
+        return Sight(PHASES[str(said["phase"])], str(said["migration"]), part, now)
     return None
 
 

@@ -249,8 +249,8 @@ async def site(seed: int, *, guests: int, hot: int) -> AsyncIterator[Site]:
         url = await embedded.start()
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=ANSWER_S, trust_env=False))
         stood = _site(folder, Hosts(lab), Database(folder / "data", url), client, seed)
-        following = asyncio.create_task(stood.sights.run())
-        stack.push_async_callback(_cancelled, following)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(tasks.create_task(stood.sights.run()).cancel)
         for part in stood.parts:
             stack.push_async_callback(part.end)
             await part.start()
@@ -304,11 +304,6 @@ async def _up(stood: Site, guests: int, hot: int) -> None:
     async with asyncio.TaskGroup() as tasks:
         for number in range(guests + hot):
             tasks.create_task(stood.add_guest(hot=number >= guests))
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _waiting_for(pid: int) -> int:
