@@ -182,7 +182,7 @@ class Site:
             return None
 
     async def surely(
-        self, method: str, path: str, body: Document | None = None, *, within_s: float = 60
+        self, method: str, path: str, body: Document | None = None, *, within_s: float = 240
     ) -> httpx.Response:
         """Again until somebody has answered it; 404 and 409 are answers. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
