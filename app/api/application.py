@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
 from app.api.auth.gate import Gate, open_gate
-from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
+from app.api.context import Context, DeleteGuard, NamespaceLookup, Preview, SubresourceHandler, random_suffix, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.exposition import Exposition
@@ -63,14 +63,18 @@ def create_api(
     suffix: Callable[[], str] = random_suffix,
     exposition: Exposition | None = None,
     gate: Gate | None = None,
+    namespaces: NamespaceLookup | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
     `checks` decide /readyz; what else the process measures is told by the same `exposition`. The `gate` judges every request;
-    without one everybody is the administrator: for who has asked already."""
+    without one everybody is the administrator: for who has asked already. `namespaces` are looked up where they are kept, if
+    that is not here."""
     exposition = exposition or Exposition()
     metrics = Metrics(exposition.registry)
     streams = Streams()
-    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix, told=metrics.told)
+    context = Context(
+        store, Representations(clock), handlers, guards, previews, clock, uid, suffix, namespaces, told=metrics.told
+    )
 
     def dispatch(process: ASGIApp) -> Dispatch:
         return Dispatch(

@@ -93,7 +93,7 @@ class Dispatch:
         if target is not None:
             return await self._resources.answer(target, request)
         path = request.path if request.path == "/" else request.path.rstrip("/")
-        if reviews.is_review(path):
+        if self._documents.alone and reviews.is_review(path):
             if request.method != "POST":
                 raise errors.method_not_allowed()
             media = negotiate(request.accept, shapes=False)
