@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api import errors, responses
 from app.api.audit import Audit
 from app.api.auth.gate import Gate, open_gate
-from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
+from app.api.context import Context, DeleteGuard, NamespaceLookup, Preview, SubresourceHandler, random_suffix, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.exposition import Exposition
+from app.api.fairness.gate import Bounds, Fairness
 from app.api.health import Check, routes
 from app.api.metrics import Metrics
 from app.api.representation import Representations
@@ -65,14 +66,19 @@ def create_api(
     exposition: Exposition | None = None,
     gate: Gate | None = None,
     audit: Audit | None = None,
+    namespaces: NamespaceLookup | None = None,
+    bounds: Bounds | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
     `checks` decide /readyz; what else the process measures is told by the same `exposition`. The `gate` judges every request;
-    without one everybody is the administrator: for who has asked already."""
+    without one everybody is the administrator: for who has asked already. `namespaces` are looked up where they are kept, if
+    that is not here. `bounds` say how much is given to whom."""
     exposition = exposition or Exposition()
     metrics = Metrics(exposition.registry)
     streams = Streams()
-    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix, told=metrics.told)
+    context = Context(
+        store, Representations(clock), handlers, guards, previews, clock, uid, suffix, namespaces, told=metrics.told
+    )
 
     def dispatch(process: ASGIApp) -> Dispatch:
         return Dispatch(
@@ -82,6 +88,7 @@ def create_api(
             documents_of(tuple(kinds)),
             metrics,
             context.deadlines,
+            Fairness(bounds, exposition.registry),
             process,
             audit or Audit(),
         )

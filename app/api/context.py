@@ -26,6 +26,11 @@ Preview = Callable[[Document], Awaitable[Document]]
 """A new object as a dry run would create it → the same with the status that it would have. Writes nothing."""
 
 
+NamespaceLookup = Callable[[str], Awaitable[Document]]
+"""A namespace by its name, where it is kept by somebody else; from then on a create can be judged by the store's own copy of it.
+Raises NotFound, and ApiError when whoever keeps it does not answer."""
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -47,6 +52,8 @@ class Context:
     clock: Callable[[], datetime] = utc_now
     uid: Callable[[], str] = random_uid
     suffix: Callable[[], str] = random_suffix
+    namespaces: NamespaceLookup | None = None
+    """None: they are objects of the store like any other."""
     deadlines: Deadlines = field(default_factory=Deadlines)
     told: Callable[[Served, int], None] = lambda _served, _events: None
     """Hears how many events went out to a watch."""
