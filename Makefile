@@ -26,6 +26,7 @@ bench: setup         ## figures, as ratios measured side by side
 	$(PYTHON) -m benchmarks.placement
 	$(PYTHON) -m benchmarks.api
 	$(PYTHON) -m benchmarks.drain
+	$(PYTHON) -m benchmarks.fairness
 
 openapi: setup       ## write openapi/ anew from the declared kinds
 	.venv/bin/drover openapi --write openapi

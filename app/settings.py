@@ -65,6 +65,16 @@ class Settings(BaseSettings):
     it changes."""
     requestheader_allowed_names: tuple[str, ...] = ()
     """Common names of front proxies' certificates. Empty: whatever that authority signed."""
+    seats: Annotated[int, Field(ge=10)] = 400
+    """How much is answered at once: a get takes one, a list one for each 4 KiB. kube-apiserver's --max-requests-inflight."""
+    seats_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """What one user may hold of the seats, so that somebody else always finds one."""
+    request_wait_s: Annotated[float, Field(gt=0)] = 15
+    """How long a request waits for a seat before it is answered 429; a quarter of its minute, as kube-apiserver has it."""
+    watches: Annotated[int, Field(ge=1)] = 10_000
+    """Watches and followed logs that one process serves: each takes about 0.1 MB."""
+    watches_of_user: Annotated[int, Field(ge=1)] = 2_500
+    """Of one user, administrators too."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
@@ -116,11 +126,14 @@ class Settings(BaseSettings):
     log_retention_s: Annotated[float, Field(ge=60)] = 600
     """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
     allowed_paths: tuple[str, ...] = ()
-    """Prefixes of host paths that domains may use (disks, kernels, serial files). Empty: none."""
+    """Prefixes of host paths that domains may use (disks, kernels, serial files); `namespace:/prefix` counts for guests of that
+    namespace alone. Empty: none."""
     allowed_bridges: tuple[str, ...] = ()
-    """Host bridges and libvirt networks that domains may use."""
+    """Host bridges and libvirt networks that domains may use; `namespace:bridge` for that namespace alone."""
     allowed_emulators: tuple[str, ...] = ()
-    """Emulator binaries that domains may name. Empty: the host's own default only."""
+    """Emulator binaries that domains may name, perhaps as `namespace:/binary`. Empty: the host's own default only."""
+    allowed_disk_hosts: tuple[str, ...] = ()
+    """Servers of network disks (`ceph:6789`, or `ceph` for every port): hosts connect to them in a guest's name. Empty: none."""
     drain_s: Annotated[float, Field(gt=0)] = 25
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
     log_format: Literal["console", "json"] = "console"
