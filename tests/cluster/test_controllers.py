@@ -19,10 +19,17 @@ GROUP = "/apis/kubevirt.io/v1alpha1"
 LIST = f"{GROUP}/namespaces/team/virtualmachines"
 
 
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
 def metadata(kind: str) -> str:
-    """As client-go's metadata client asks: garbage collection, quotas, namespaces that end."""
     form = f"as={kind};g=meta.k8s.io;v=v1"
-    return f"application/vnd.kubernetes.protobuf;{form},application/json;{form},application/json"
+    return f"application/json;{form},application/json"
+
+
+def preferring_protobuf(kind: str) -> str:
+    """As client-go's metadata client asks: garbage collection, quotas, namespaces that end."""
+    return f"{PROTOBUF};as={kind};g=meta.k8s.io;v=v1,{metadata(kind)}"
 
 
 @pytest.fixture
@@ -46,6 +53,10 @@ async def test_every_resource_can_be_listed_and_watched_as_metadata(http: httpx.
         assert listed.headers["content-type"] == "application/json"
         assert listed.json()["kind"] == "PartialObjectMetadataList"
         assert listed.json()["metadata"]["resourceVersion"].isdecimal()
+        accept = preferring_protobuf("PartialObjectMetadataList")
+        listed = await http.get(f"{GROUP}/{one['name']}", headers={"accept": accept})
+        assert listed.headers["content-type"].partition(";")[0] == PROTOBUF
+        assert listed.content[:4] == b"k8s\0" and b"PartialObjectMetadataList" in listed.content
 
 
 async def test_a_metadata_watch_begins_with_what_is_there_and_goes_on(http: httpx.AsyncClient) -> None:
@@ -67,6 +78,17 @@ async def test_a_metadata_watch_begins_with_what_is_there_and_goes_on(http: http
     assert bookmark["type"] == "BOOKMARK"
     assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
     assert (second["type"], second["object"]["metadata"]["name"]) == ("ADDED", "other")
+
+
+async def test_a_metadata_watch_in_protobuf_comes_through_as_it_is_sent(http: httpx.AsyncClient) -> None:
+    accept = preferring_protobuf("PartialObjectMetadata")
+    query = {"watch": "true", "timeoutSeconds": "1"}
+
+    streamed = await http.get(f"{GROUP}/virtualmachines", params=query, headers={"accept": accept})
+
+    assert streamed.status_code == 200
+    length = int.from_bytes(streamed.content[:4], "big")
+    assert len(streamed.content) == 4 + length and b"testvm" in streamed.content
 
 
 async def test_one_object_is_deleted_with_preconditions(http: httpx.AsyncClient) -> None:
