@@ -119,8 +119,11 @@ class Settings(BaseSettings):
     cpu_allocation_ratio: Annotated[float, Field(gt=0)] = 10
     """Virtual CPUs per physical one in a Node's allocatable."""
     lease_s: Annotated[float, Field(ge=9)] = 15
-    """How long a silent worker keeps its runs and hosts. Renewed at a third of it; a verb that
+    """How long a silent worker keeps its hosts. Renewed at a third of it; a verb that
     starts or ends a guest wants 5 s of it left, so less than 9 would block them."""
+    run_lease_s: Annotated[float, Field(ge=8)] = 8
+    """How long a silent worker keeps its migrations: another follows them within ten seconds of its death. Renewed at a quarter
+    of it; a verb wants 5 s of it left."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 5
     """How often each host is asked whether it is well; Ready is told within three of them."""
     log_retention_s: Annotated[float, Field(ge=60)] = 600

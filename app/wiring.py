@@ -326,7 +326,7 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
-    tenure = WorkerConfig(tenure=Tenure(lease=lease))
+    tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
     workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,
