@@ -12,10 +12,11 @@ from app.controllers.birth import Birth
 from app.controllers.migration.exit_codes import known
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
-from app.controllers.migration.messages import Alive, Cancel, Ended, Renewed, Retuned
+from app.controllers.migration.messages import Alive, Cancel, Ended, Holding, Renewed, Retuned
 from app.controllers.migration.nursery import Child, Nursery
 from app.controllers.migration.orders import Bounds, boottime
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.told import told_of
 from app.controllers.queue import Backoff
 from app.machinery.objects import Document
 from app.store.base import LeaseLost, Run, Store, Unavailable
@@ -66,6 +67,7 @@ class Supervision:
         self._nudge = asyncio.Event()
         self._child: Child | None = None
         self._lost = False
+        self._holds = False
         self._result: Document = {}
 
     @property
@@ -147,6 +149,10 @@ class Supervision:
                     pass
                 case Ended():
                     self._result = report.result
+                case Holding():
+                    self._holds = bool(report.message)
+                    self._ledger.note(report)
+                    self._nudge.set()
                 case _:
                     self._ledger.note(report)
 
@@ -177,6 +183,19 @@ class Supervision:
                 self._child.send(_tuning(self._run))
                 if self._run.cancelled:
                     self._child.send(Cancel())
+            if self._holds:
+                await self._tell()
+
+    async def _tell(self) -> None:
+        """What the operator says: asked for only where nobody else can tell."""
+        try:
+            async with asyncio.timeout(self._tenure.renew_s):
+                told = await told_of(self._store.objects, self._run)
+        except (Unavailable, TimeoutError) as error:
+            log.warning("operator not asked", run=self.run_id, error=str(error))
+            return
+        if self._child is not None:
+            self._child.send(told)
 
     async def _nudged(self, wait_s: float) -> None:
         try:
