@@ -77,6 +77,8 @@ class Move:
         """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
         self.held = ""
         """Why nobody can say where the guest is."""
+        self.resolved = ""
+        """What was done because the operator said so."""
         self.refused = ""
         """What speaks against the operator's word about that."""
 

@@ -117,6 +117,8 @@ async def _act(move: Move, action: Action) -> None:
         return
     end = move.target if action is Action.DESTROY_TARGET else move.source
     move.say(f"{ruling.why}: {action} ({end.node})")
+    if ruling.told:
+        move.resolved = ruling.why
     move.orders.require()
     try:
         await _send(move, end, action)
@@ -194,7 +196,8 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
     stats = await _statistics(move)
     copied = await _disks_copied(move)
     downtime = None if stats is None else stats.downtime_ms
-    message = ruling.why if downtime is None else f"{ruling.why}; it was stopped for {downtime} ms"
+    why = _told(move, ruling) or ruling.why
+    message = why if downtime is None else f"{why}; it was stopped for {downtime} ms"
     return move.ended(
         ExitCode.MOVED,
         message,
@@ -240,7 +243,7 @@ async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Dom
     move.hold("")
     evidence = _evidence(source, target)
     if ruling.verdict is Verdict.LOST:
-        said = ruling.why if ruling.told else ""
+        said = _told(move, ruling)
         off = move.source.node in move.orders.told.off and source is None
         return move.ended(
             ExitCode.NODE_LOST if off else ExitCode.LOST, said, evidence=evidence, targetFree=ruling.target_free
@@ -252,9 +255,14 @@ async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Dom
     if target is not None and target.state is State.SHUTOFF and move.is_marked(target):
         await _undefine(move)
     code, said = _why_stayed(move, target)
-    if ruling.told and code is ExitCode.TARGET_UNREACHABLE:
-        said = ruling.why
+    if (told := _told(move, ruling)) and code is not ExitCode.CANCELLED:
+        said = f"{said}; {told}" if said else told
     return move.ended(code, said, evidence=evidence, targetFree=ruling.target_free)
+
+
+def _told(move: Move, ruling: Ruling) -> str:
+    """What was decided by the operator's word or taint, now or by an action before."""
+    return ruling.why if ruling.told else move.resolved
 
 
 def _was_never_begun(move: Move, source: Domain | None) -> bool:
