@@ -34,7 +34,7 @@ from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
-from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
+from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.kinds import ALL, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
 from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions

@@ -19,7 +19,7 @@ from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 from app.machinery.protobuf import parse_protobuf
 from app.machinery.schema import schema_of
 
-ACCEPTED = (JSON, YAML, PROTOBUF)
+ACCEPTED: tuple[str, ...] = (JSON, YAML, PROTOBUF)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from app.api import errors, responses, reviews
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
 from app.api.metrics import Metrics
-from app.api.negotiation import negotiate
+from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
 from app.api.requests import ClientGone, Request
 from app.api.resources import Answer, Resources
 from app.api.responses import Response, of_document, of_error
@@ -69,9 +69,16 @@ class Dispatch:
         found = self._documents.find(path)
         if found is None:
             raise self._routes.missing(path)
-        if request.method not in ("GET", "HEAD"):
-            raise errors.method_not_allowed()
+        if _is_routed(path):
+            if request.method != "GET":
+                raise errors.method_not_allowed()
+            ensure_routable(request.accept, ACCEPTED)
         return found(request)
+
+
+def _is_routed(path: str) -> bool:
+    """kube-apiserver serves /api and what is below by its router; what else describes the API takes every method."""
+    return path == "/api" or path.startswith("/api/")
 
 
 class _Exchange:

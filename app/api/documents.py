@@ -68,8 +68,7 @@ class Documents:
             "/apis": Prepared.of(discovery.aggregated(kinds, core=False)),
         }
         self._versions = {
-            f"/openapi/v3{version.path}": Prepared.of(openapi.v3(kinds, version))
-            for version in discovery.served_group_versions(kinds)
+            f"/openapi/v3/{key}": Prepared.of(document) for key, document in openapi.v3_documents(kinds).items()
         }
         self._index = Prepared.of(openapi.v3_index(kinds))
         swagger = openapi.v2(kinds)
@@ -88,9 +87,14 @@ class Documents:
         return {"/openapi/v3": self._index_of_v3, "/openapi/v2": self._swagger}.get(path)
 
     def _discover(self, path: str, request: Request) -> Response:
-        if path in self._aggregated and _wants_aggregated(request.accept):
+        # Under /apis/ kube-apiserver has the older form alone.
+        slashed = request.path == "/apis/"
+        if path in self._aggregated and not slashed and _wants_aggregated(request.accept):
             return self._aggregated[path].response(request, AGGREGATED, cache="public", vary=True)
-        return in_form(Response(self._plain[path]), negotiate(request.accept, shapes=False))
+        body = self._plain[path]
+        if path == "/api":
+            body = orjson.dumps(discovery.api_versions(request.header(b"host")))
+        return in_form(Response(body), negotiate(request.accept, shapes=False))
 
     def _index_of_v3(self, request: Request) -> Response:
         """As text, which is what kube-apiserver says of it."""

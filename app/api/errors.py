@@ -104,6 +104,12 @@ def not_acceptable(accepted: Iterable[str]) -> ApiError:
     return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {', '.join(accepted)}")
 
 
+def not_routable(produced: Iterable[str]) -> ApiError:
+    """406 of what is compiled into kube-apiserver: its router says it."""
+    said = f"406: Not Acceptable\n\nAvailable representations: {', '.join(produced)}"
+    return ApiError(406, "NotAcceptable", said, {})
+
+
 def unsupported_media(accepted: Iterable[str]) -> ApiError:
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return ApiError(415, "UnsupportedMediaType", message)

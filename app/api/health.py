@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 
 from app.api.metrics import Metrics
 from app.machinery.go_json import quoted
@@ -30,7 +31,9 @@ def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRo
     document = version_document(version)
 
     async def get_version() -> Response:
-        return JSONResponse(document, headers={"cache-control": "no-cache, private"})
+        # As kube-apiserver writes it: for people, whoever asks.
+        shown = json.dumps(document, indent=2)
+        return Response(shown, media_type="application/json", headers={"cache-control": "no-cache, private"})
 
     async def get_metrics() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
-from app.api.errors import not_acceptable
+from app.api.errors import not_acceptable, not_routable
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 
 JSON = "application/json"
@@ -63,6 +63,16 @@ def _clause(text: str) -> Clause:
     except ValueError:
         quality = 1.0
     return Clause(type_.lower(), quality, parameters)
+
+
+@lru_cache(maxsize=512)
+def ensure_routable(accept: str, produced: tuple[str, ...]) -> None:
+    """kube-apiserver's router knows neither parameters nor `application/*`, and refuses in words of its own.
+
+    Raises 406."""
+    asked = [clause.partition(";")[0].strip() for clause in accept.split(",")]
+    if accept and not any(type_ == "*/*" or type_ in produced for type_ in asked):
+        raise not_routable(produced)
 
 
 @lru_cache(maxsize=512)

@@ -12,7 +12,7 @@ from app.api.bodies import ACCEPTED, parsed
 from app.api.context import Context
 from app.api.deleting import Deleting
 from app.api.logs import Following
-from app.api.negotiation import JSON, negotiate
+from app.api.negotiation import ACCEPTED_WATCH, JSON, ensure_routable, negotiate
 from app.api.options import WriteOptions
 from app.api.reading import Reading
 from app.api.requests import Request, flag
@@ -68,7 +68,10 @@ class Resources:
 
     async def answer(self, target: Target, request: Request) -> Answer:
         """Raises ApiError, StoreError."""
-        return await self._handler(target, request.method)(target, request)
+        handler = self._handler(target, request.method)
+        if target.kind.typed and target.served.native:
+            self._ensure_routable(target, request)
+        return await handler(target, request)
 
     def verb(self, target: Target, request: Request) -> str:
         """The request's verb, as authorization and metrics name it."""
@@ -115,6 +118,15 @@ class Resources:
         if found is None:
             raise errors.method_not_allowed()
         return found
+
+    def _ensure_routable(self, target: Target, request: Request) -> None:
+        """Raises 406."""
+        produced = ACCEPTED
+        if target.subresource == "log":
+            produced = ("text/plain", *ACCEPTED)
+        elif request.method == "GET" and (target.watch or not target.name):
+            produced = (*ACCEPTED, *ACCEPTED_WATCH)
+        ensure_routable(request.accept, produced)
 
     def _below_typed(self, target: Target, method: str) -> Handler:
         if target.subresource == "status" and has_status(target.kind):

@@ -24,7 +24,7 @@ from app.api.routes import Target
 from app.api.selection import Selection
 from app.api.streams import Streams
 from app.machinery.errors import ApiError
-from app.store.base import Event, EventType, Gone, Listing, Objects, Revision, Stored, StoreError, Watch
+from app.store.base import Event, EventType, Gone, Listing, Objects, Revision, Stored, StoreError, Unavailable, Watch
 
 log = structlog.get_logger()
 
@@ -71,7 +71,9 @@ class Watching:
         return Asked(request, view, Selection.of(target, options), options)
 
     async def stream(self, asked: Asked, receive: Receive, send: Send) -> None:
-        """Answers 200 and streams until the end; whoever ends it, the answer is closed cleanly."""
+        """Answers 200 and streams until the end; whoever ends it, the answer is closed cleanly. Raises StoreError while
+        nothing can be watched: a client that is answered 503 comes back with the revision that it has."""
+        await self._objects.revision()
         headers = stream_headers(asked.request, JSON)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
@@ -146,6 +148,8 @@ class _Stream:
                 await self._follow(changes, since)
             except Gone:
                 log.info("watch ended: its client fell too far behind", path=self._asked.request.path)
+            except Unavailable:
+                log.info("watch ended: the database does not answer", path=self._asked.request.path)
 
     async def _follow(self, changes: Watch, since: Revision) -> None:
         """Raises Gone for a client that is too slow: it may come back with the last revision that it was told."""

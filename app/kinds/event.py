@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from app.kinds.shape import Nothing, Shape, Time
 from app.machinery.errors import FieldError, invalid, required
 from app.machinery.kind import CORE, Column, Kind
+from app.machinery.names import qualified_name
 from app.machinery.objects import Document
 
 
@@ -80,19 +81,43 @@ class EventBody(Shape):
     """Which of the controller's instances."""
 
 
-def _check_create(document: Document) -> Iterator[FieldError]:
-    involved = document.get("involvedObject") or {}
+LONGEST = {"reportingInstance": 128, "action": 128, "reason": 128, "message": 1024}
+"""Characters, of an event that says when it was first observed to the microsecond."""
+
+
+def _check(document: Document) -> Iterator[FieldError]:
+    """kube-apiserver's rules: stricter for events in the newer form, which have an eventTime."""
+    involved = (document.get("involvedObject") or {}).get("namespace") or ""
     namespace = (document.get("metadata") or {}).get("namespace")
-    if not involved:
-        yield required("involvedObject")
-    elif involved.get("namespace", "") != namespace and not (not involved.get("namespace") and namespace == "default"):
-        yield invalid("involvedObject.namespace", involved.get("namespace", ""), "does not match event.namespace")
+    newer = bool(document.get("eventTime"))
+    anywhere = ("default", "kube-system") if newer else ("default",)
+    elsewhere = involved not in ("", namespace) and not newer
+    if elsewhere or (not involved and namespace not in anywhere):
+        yield invalid("involvedObject.namespace", involved, "does not match event.namespace")
+    if newer:
+        yield from _newer_problems(document)
+
+
+def _default(document: Document) -> None:
+    document["involvedObject"] = document.get("involvedObject") or {}
+
+
+def _newer_problems(document: Document) -> Iterator[FieldError]:
+    component = document.get("reportingComponent") or ""
+    if not component:
+        yield required("reportingComponent")
+    yield from (invalid("reportingComponent", component, problem) for problem in qualified_name(component))
+    for name, limit in LONGEST.items():
+        said = document.get(name) or ""
+        if not said and name != "message":
+            yield required(name)
+        if len(said.encode()) > limit:
+            yield invalid(name, "", f"can have at most {limit} characters")
 
 
 def _last_seen(document: Document) -> str | None:
     series = document.get("series") or {}
-    times = (series.get("lastObservedTime"), document.get("lastTimestamp"), document.get("eventTime"))
-    return next((time for time in times if time), document.get("firstTimestamp"))
+    return series.get("lastObservedTime") or document.get("lastTimestamp") or _first_seen(document)
 
 
 def _first_seen(document: Document) -> str | None:
@@ -106,12 +131,20 @@ def _count(document: Document) -> int:
 
 def _object(document: Document) -> str:
     involved = document.get("involvedObject") or {}
-    return f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}"
+    kind, name = str(involved.get("kind") or "").lower(), involved.get("name")
+    return f"{kind}/{name}" if name else kind
+
+
+def _message(document: Document) -> str:
+    return str(document.get("message") or "").strip()
 
 
 def _source(document: Document) -> str:
     source = document.get("source") or {}
-    told = [source.get("component") or document.get("reportingComponent"), source.get("host")]
+    told = [
+        source.get("component") or document.get("reportingComponent"),
+        source.get("host") or document.get("reportingInstance"),
+    ]
     return ", ".join(part for part in told if part)
 
 
@@ -125,6 +158,7 @@ EVENT: Kind[Nothing, Nothing] = Kind(
     description="Event is a report of something that happened to another object.",
     short_names=("ev",),
     typed=True,
+    any_name=True,
     columns=(
         Column("Last Seen", _last_seen, type="date", absent="<unknown>", description="When it was last observed."),
         Column("Type", "type", description="Normal or Warning."),
@@ -132,9 +166,9 @@ EVENT: Kind[Nothing, Nothing] = Kind(
         Column("Object", _object, description="To which object."),
         Column("Subobject", "involvedObject.fieldPath", priority=1, description="To which part of it."),
         Column("Source", _source, priority=1, description="Who told it."),
-        Column("Message", "message", description="What happened."),
+        Column("Message", _message, description="What happened."),
         Column("First Seen", _first_seen, type="date", priority=1, absent="<unknown>", description="When first."),
-        Column("Count", _count, type="integer", priority=1, description="How often."),
+        Column("Count", _count, priority=1, description="How often."),
         Column("Name", "metadata.name", priority=1, format="name", description="The event's own name."),
     ),
     selectable=(
@@ -150,6 +184,8 @@ EVENT: Kind[Nothing, Nothing] = Kind(
         "source",
         "type",
     ),
-    check_create=_check_create,
+    default=_default,
+    check_create=_check,
+    check_update=lambda _old, new: _check(new),
     has_status=False,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
@@ -11,9 +11,9 @@ from pydantic import Field
 
 from app.kinds import names, quantity
 from app.kinds.shape import ATOMIC, DescribedCondition, Shape, Time, map_by
-from app.machinery.errors import FieldError, invalid, required
+from app.machinery.errors import FieldError, duplicate, invalid, required, unsupported
 from app.machinery.kind import AGE, CORE, KUBEVIRT, Column, Kind
-from app.machinery.names import dns_label
+from app.machinery.names import dns_label, label_value, qualified_name
 from app.machinery.objects import Document
 
 
@@ -77,11 +77,11 @@ class AddressType(StrEnum):
 class Taint(Shape):
     """Keeps guests away."""
 
-    key: Annotated[str, Field(min_length=1)]
-    """The taint's key."""
+    key: str = ""
+    """The taint's key: as a label's."""
     value: str | None = None
-    """The taint's value."""
-    effect: TaintEffect
+    """The taint's value: as a label's."""
+    effect: str = ""
     """NoSchedule, PreferNoSchedule or NoExecute."""
     time_added: Time | None = None
     """When a NoExecute taint was added."""
@@ -232,7 +232,27 @@ def _migration_uri_problems(path: str, uri: str) -> Iterator[FieldError]:
         yield invalid(path, uri, "must begin with tcp://, unix:// or rdma://")
 
 
+def _taint_problems(taints: list[Document]) -> Iterator[FieldError]:
+    """kube-apiserver tells of them below metadata, and shows a repeated one as it holds it in memory."""
+    seen: set[tuple[str, str]] = set()
+    for index, taint in enumerate(taints):
+        at = f"metadata.taints[{index}]"
+        key, value, effect = (str(taint.get(name) or "") for name in ("key", "value", "effect"))
+        yield from (invalid(f"{at}.key", key, problem) for problem in qualified_name(key))
+        if problems := list(label_value(value)):
+            yield invalid(f"{at}.value", value, ";".join(problems))
+        if not effect:
+            yield required(f"{at}.effect")
+        elif effect not in tuple(TaintEffect):
+            yield unsupported(f"{at}.effect", effect, tuple(TaintEffect))
+        if (key, effect) in seen:
+            shown = {"Key": key, "Value": value, "Effect": effect, "TimeAdded": taint.get("timeAdded")}
+            yield duplicate(at, shown, "taints must be unique by key and effect pair")
+        seen.add((key, effect))
+
+
 def _check(document: Document) -> Iterator[FieldError]:
+    yield from _taint_problems((document.get("spec") or {}).get("taints") or [])
     spec, metadata = document.get("spec") or {}, document.get("metadata") or {}
     provider = spec.get("providerID")
     if not provider:
@@ -310,14 +330,21 @@ def _state(document: Document) -> str:
 
 def _roles(document: Document) -> str:
     labels = (document.get("metadata") or {}).get("labels") or {}
-    roles = sorted(key.removeprefix(names.ROLE_PREFIX) for key in labels if key.startswith(names.ROLE_PREFIX))
+    prefixed = {key.removeprefix(names.ROLE_PREFIX) for key in labels if key.startswith(names.ROLE_PREFIX)}
+    roles = sorted((prefixed | {labels.get(names.ROLE, "")}) - {""})
     return ",".join(roles) or "<none>"
 
 
-def _address(document: Document) -> str:
-    addresses = (document.get("status") or {}).get("addresses") or []
-    internal = (a.get("address") for a in addresses if a.get("type") == AddressType.INTERNAL_IP)
-    return str(next(internal, "<none>"))
+def _address(type_: AddressType) -> Callable[[Document], str]:
+    def read(document: Document) -> str:
+        addresses = (document.get("status") or {}).get("addresses") or []
+        return str(next((a.get("address") for a in addresses if a.get("type") == type_), "<none>"))
+
+    return read
+
+
+def _info(field: str, absent: str = "<unknown>") -> Callable[[Document], str]:
+    return lambda document: ((document.get("status") or {}).get("nodeInfo") or {}).get(field) or absent
 
 
 NODE: Kind[NodeSpec, NodeStatus] = Kind(
@@ -335,13 +362,16 @@ NODE: Kind[NodeSpec, NodeStatus] = Kind(
         Column("Status", _state, description="Whether the host answers and takes guests."),
         Column("Roles", _roles, description="From the labels node-role.kubernetes.io/."),
         AGE,
-        Column("Version", "status.nodeInfo.kubeletVersion", description="libvirt's version."),
-        Column("Internal-IP", _address, priority=1, description="An address by which other hosts reach it."),
+        Column("Version", _info("kubeletVersion", ""), description="libvirt's version."),
+        Column(
+            "Internal-IP", _address(AddressType.INTERNAL_IP), priority=1, description="By which other hosts reach it."
+        ),
+        Column("External-IP", _address(AddressType.EXTERNAL_IP), priority=1, description="By which all reach it."),
+        Column("OS-Image", _info("osImage"), priority=1, description="The host's operating system."),
+        Column("Kernel-Version", _info("kernelVersion"), priority=1, description="The host's kernel."),
+        Column("Container-Runtime", _info("containerRuntimeVersion"), priority=1, description="The hypervisor."),
         Column("CPU", "status.allocatable.cpu", priority=1, description="CPU that guests may have."),
         Column("Memory", "status.allocatable.memory", priority=1, description="Memory that guests may have."),
-        Column("OS-Image", "status.nodeInfo.osImage", priority=1, description="The host's operating system."),
-        Column("Kernel-Version", "status.nodeInfo.kernelVersion", priority=1, description="The host's kernel."),
-        Column("Hypervisor", "status.nodeInfo.containerRuntimeVersion", priority=1, description="The hypervisor."),
         Column("URI", "spec.providerID", priority=1, description="The host's libvirt URI."),
     ),
     selectable=("spec.unschedulable",),

@@ -46,8 +46,9 @@ def forbidden(path: str, detail: str) -> FieldError:
     return FieldError(path, "FieldValueForbidden", f"Forbidden: {detail}")
 
 
-def duplicate(path: str, value: Any) -> FieldError:
-    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+def duplicate(path: str, value: Any, detail: str = "") -> FieldError:
+    said = f"Duplicate value: {_shown(value)}" + (f": {detail}" if detail else "")
+    return FieldError(path, "FieldValueDuplicate", said)
 
 
 def too_long(path: str, limit: int) -> FieldError:

@@ -52,7 +52,10 @@ AGE = Column(
     "Age",
     "metadata.creationTimestamp",
     type="date",
-    description="Time since the object was created, as the server's clock counts.",
+    description="CreationTimestamp is a timestamp representing the server time when this object was created. It is not "
+    "guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is "
+    "represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: "
+    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
 )
 
 
@@ -103,6 +106,8 @@ class Kind(Generic[SpecT, StatusT]):
     """Core semantics: unconditional PUT, strategic merge patch, kind and apiVersion defaulted. Otherwise a custom resource's."""
     dns_label: bool = False
     """Names are DNS-1123 labels of at most 63 characters; otherwise subdomains of at most 253."""
+    any_name: bool = False
+    """Names need only be steps of a path (Event)."""
     finalizers: tuple[str, ...] = ()
     """Put on every new object by the API, so that no object can vanish before its owner acted."""
     default: Callable[[Document], None] | None = None

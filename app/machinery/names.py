@@ -101,6 +101,8 @@ def path_segment(name: str) -> Iterator[str]:
 
 def object_name(kind: Kind[Any, Any], name: str) -> Iterator[str]:
     """What is wrong with it as the name of such an object."""
+    if kind.any_name:
+        return path_segment(name)
     return dns_label(name) if kind.dns_label else dns_subdomain(name)
 
 

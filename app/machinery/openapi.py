@@ -21,6 +21,7 @@ from app.machinery.openapi_meta import (
     reference,
 )
 from app.machinery.openapi_operations import Naming, paths_of
+from app.machinery.openapi_roots import roots
 from app.machinery.schema import whole, with_type_meta
 from app.machinery.structural import shapes
 
@@ -29,14 +30,19 @@ TITLE = "Drover"
 
 def v3_index(kinds: Kinds) -> Document:
     """GET /openapi/v3: where each group version's document is, with its hash in the address."""
+    documents = v3_documents(kinds)
     return {
         "paths": {
-            group_version.path.lstrip("/"): {
-                "serverRelativeURL": f"/openapi/v3{group_version.path}?hash={etag(v3(kinds, group_version))}"
-            }
-            for group_version in served_group_versions(kinds)
+            key: {"serverRelativeURL": f"/openapi/v3/{key}?hash={etag(document)}"}
+            for key, document in sorted(documents.items())
         }
     }
+
+
+def v3_documents(kinds: Kinds) -> dict[str, Document]:
+    """Every document of the index by its key: the path that it is about, without the leading slash."""
+    versions = {version.path.lstrip("/"): v3(kinds, version) for version in served_group_versions(kinds)}
+    return roots(TITLE) | versions
 
 
 def v3(kinds: Kinds, group_version: GroupVersion) -> Document:

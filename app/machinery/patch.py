@@ -32,6 +32,7 @@ def undecodable_patch(why: str) -> ApiError:
 
 def json_patch(document: Document, operations: Any) -> Document:
     """Raises ApiError: 400 for what is no list of operations, 413 for too many, 422 when one does not apply."""
+    operations = [] if operations is None else operations
     if not isinstance(operations, list):
         raise _wrong_type(operations, "[]handlers.jsonPatchOp")
     if len(operations) > MOST_OPERATIONS:
@@ -122,8 +123,8 @@ def _found(root: Any, path: list[str], missing: Any = _REQUIRED) -> Any:
 
 def _put(root: Any, path: list[str], value: Any, *, insert: bool) -> Any:
     """Set a member or an item. Replacing an absent member of an object adds it, as kube-apiserver's library does."""
-    if not path:
-        return value
+    if not path:  # kube-apiserver's library knows no place for the whole document
+        raise rejected()
     parent, last = _found(root, path[:-1]), path[-1]
     if isinstance(parent, dict):
         parent[last] = value
@@ -174,6 +175,8 @@ def _wrong_type(value: Any, go_type: str) -> ApiError:
 
 def merge_patch(document: Document, patch: Any) -> Document:
     """Raises ApiError 400 when the patch is no object."""
+    if patch is None:
+        raise bad_request("Invalid JSON Patch")
     return _merged(document, _object(patch))
 
 

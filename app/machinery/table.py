@@ -17,7 +17,9 @@ NAME = Column(
     "metadata.name",
     format="name",
     description="Name must be unique within a namespace. Is required when creating resources, although some resources "
-    "may allow a client to request the generation of an appropriate name automatically. Cannot be updated.",
+    "may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for "
+    "creation idempotence and configuration definition. Cannot be updated. More info: "
+    "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
 )
 
 
@@ -39,7 +41,7 @@ def table(
         "kind": "Table",
         "apiVersion": f"{META_GROUP}/{version}",
         "metadata": list_metadata or {},
-        "columnDefinitions": [_definition(column) for column in columns] if headers else None,
+        "columnDefinitions": [_definition(column, kind) for column in columns] if headers else None,
         "rows": [{"cells": [cell(document) for cell in cells], "object": carried(document)} for document in documents],
     }
 
@@ -63,10 +65,11 @@ def _carried(include_object: str, version: str) -> Callable[[Document], Document
             raise bad_request(f"Unable to convert to Table as requested: {must}")
 
 
-def _definition(column: Column) -> Document:
+def _definition(column: Column, kind: Kind[Any, Any]) -> Document:
+    """What is compiled into kube-apiserver calls an age a string."""
     return {
         "name": column.name,
-        "type": column.type,
+        "type": "string" if column.type == "date" and kind.typed else column.type,
         "format": column.format,
         "description": column.description,
         "priority": column.priority,

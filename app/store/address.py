@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 from sqlalchemy import URL, make_url
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 DRIVER = "postgresql+asyncpg"
 NOT_ASYNCPG = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_creator_fn")
 """What SQLAlchemy's dialect takes out of a URL for itself."""
+DOOR = "door"
+"""An engine's own Door, among its options: connections beside the pool go through it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,9 @@ class Limits:
     connections: int = 10
     """Per process, beside the one that listens. Writes are grouped, so few are busy."""
     connect_s: float = 5
+    """For all the hosts that the URL names together."""
+    look_s: float = 5
+    """A look at a few rows by their keys: a server that takes longer has gone silent."""
     statement_s: float = 15
     """Above any statement of ours, below what a client waits."""
     lock_s: float = 10
@@ -27,26 +34,98 @@ class Limits:
     idle_in_transaction_s: float = 10
     """A process that freezes while it holds the counter must not stop the others for longer."""
 
+    @property
+    def answer_s(self) -> float:
+        """The client's own deadline, for a server that has gone silent: the server's comes first."""
+        return self.statement_s + 1
+
+
+class Connection(asyncpg.Connection):
+    """One that remembers whether the server warned of anything.
+
+    A server whose wait for a synchronous standby is cancelled by an operator says that the commit succeeded, with a warning
+    that a failover may lose it. Nothing else that we ask for makes one warn.
+    """
+
+    warned = False
+
+    def hear(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        """A log listener. What is said before an answer is heard before whoever waits for the answer goes on."""
+        self.warned = self.warned or getattr(message, "severity_en", "") == "WARNING"
+
 
 def parsed(url: str) -> URL:
     """With our driver, whichever the URL names."""
     return make_url(url).set(drivername=DRIVER)
 
 
+def servers(url: str) -> list[str]:
+    """Those that the URL names, for a person to read."""
+    _, options = dialect.dialect().create_connect_args(parsed(url))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
+    return [f"{host or 'localhost'}:{port or 5432}" for host, port in _places(options)]
+
+
 def connect(url: str, limits: Limits) -> AsyncEngine:
     """An engine; nothing is connected yet."""
+    door = Door()
     return create_async_engine(
         parsed(url),
+        execution_options={DOOR: door},
         pool_size=limits.connections,
         max_overflow=0,
         pool_timeout=limits.connect_s,
         connect_args={
+            "async_creator_fn": door.open,
             "timeout": limits.connect_s,
-            # The server's own deadline comes first; this one is for a server that has gone silent.
-            "command_timeout": limits.statement_s + limits.connect_s,
+            "command_timeout": limits.answer_s,
             "server_settings": _session(limits),
         },
     )
+
+
+class Door:
+    """Opens connections to the one of several servers that takes writes, beginning with the one that did so last."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+
+    async def open(self, **options: Any) -> Connection:
+        """`options` are asyncpg's. Raises what the last of the servers said, or TimeoutError.
+
+        asyncpg asks one server after the other too, but a silent one would use up the time of all.
+        """
+        places = sorted(_places(options), key=lambda place: place != self._last)
+        attributes = {"target_session_attrs": "read-write"} if len(places) > 1 else {}
+        timeout_s = options["timeout"] / len(places)
+        for host, port in places[:-1]:
+            try:
+                found = await _opened(attributes | options | _place(host, port) | {"timeout": timeout_s})
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                continue
+            self._last = (host, port)
+            return found
+        host, port = places[-1]
+        found = await _opened(attributes | options | _place(host, port) | {"timeout": timeout_s})
+        self._last = (host, port)
+        return found
+
+
+async def _opened(options: dict[str, Any]) -> Connection:
+    connection: Connection = await asyncpg.connect(**options, connection_class=Connection)
+    connection.add_log_listener(connection.hear)
+    return connection
+
+
+def _places(options: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Host and port of each server; None for what is left to asyncpg."""
+    found, ports = options.get("host"), options.get("port")
+    if not isinstance(found, list):
+        return [(found, ports)]
+    return list(zip(found, ports if isinstance(ports, list) else [ports] * len(found), strict=True))
+
+
+def _place(host: object, port: object) -> dict[str, object]:
+    return {name: value for name, value in (("host", host), ("port", port)) if value is not None}
 
 
 def _session(limits: Limits) -> dict[str, str]:
@@ -58,22 +137,21 @@ def _session(limits: Limits) -> dict[str, str]:
     }
 
 
-async def listen(engine: AsyncEngine, limits: Limits) -> asyncpg.Connection:
+async def listen(engine: AsyncEngine, limits: Limits) -> Connection:
     """A connection outside the pool, for LISTEN."""
-    return await _connected(engine, limits, limits.statement_s, {"application_name": "drover watch"})
+    return await _connected(engine, limits, limits.look_s, {"application_name": "drover watch"})
 
 
-async def dedicated(engine: AsyncEngine, limits: Limits) -> asyncpg.Connection:
+async def dedicated(engine: AsyncEngine, limits: Limits, answer_s: float) -> Connection:
     """A connection outside the pool, for a few statements that are said again and again: each is planned once."""
     session = _session(limits) | {"plan_cache_mode": "force_generic_plan"}
-    return await _connected(engine, limits, limits.statement_s + limits.connect_s, session)
+    return await _connected(engine, limits, answer_s, session)
 
 
-async def _connected(
-    engine: AsyncEngine, limits: Limits, command_s: float, session: dict[str, str]
-) -> asyncpg.Connection:
+async def _connected(engine: AsyncEngine, limits: Limits, command_s: float, session: dict[str, str]) -> Connection:
     _, options = engine.dialect.create_connect_args(engine.url)
-    return await asyncpg.connect(
+    door: Door = engine.get_execution_options()[DOOR]
+    return await door.open(
         **{name: value for name, value in options.items() if name not in NOT_ASYNCPG},
         timeout=limits.connect_s,
         command_timeout=command_s,

@@ -11,6 +11,7 @@ import asyncpg
 import sqlalchemy.exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.store.address import Connection
 from app.store.base import Unavailable
 from app.store.driver import Execute, through_driver
 
@@ -27,8 +28,18 @@ BROKEN = (
     OSError, asyncpg.InterfaceError, asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError, asyncpg.InvalidCachedStatementError,
     asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError,
+    asyncpg.ReadOnlySQLTransactionError,
 )  # fmt: skip
-"""What says that the connection is no good."""
+"""What says that the connection is no good; the last, that its server is no longer the one that takes writes."""
+
+UNDONE = (
+    asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.ReadOnlySQLTransactionError,
+)  # fmt: skip
+"""What says that nothing of the transaction has happened, even if it was being committed."""
+
+
+class Broken(Unavailable):
+    """The connection broke: a fresh one may be answered at once. What was being committed may have been."""
 
 
 @dataclass(slots=True)
@@ -49,7 +60,7 @@ async def in_transaction(engine: AsyncEngine, work: Work[AnswerT]) -> AnswerT:
         async with engine.connect() as connection:
             answer = await work(connection)
             progress.committing = True
-            await connection.commit()
+            await commit(connection)
             return answer
 
     return await attempted(engine, attempt)
@@ -76,18 +87,37 @@ async def driver_read(engine: AsyncEngine, work: Callable[[Execute], Awaitable[A
 
 
 async def attempted(engine: AsyncEngine, attempt: Callable[[Progress], Awaitable[AnswerT]]) -> AnswerT:
-    """Once more, on fresh connections, after one that was broken; but not what may have been committed. Raises Unavailable."""
+    """Once more, after what certainly left nothing behind: a broken connection (then on fresh ones), or a transaction that
+    PostgreSQL undid for another's sake. Never what may have been committed. Raises Unavailable."""
     with translated():
         progress = Progress()
         try:
             return await attempt(progress)
         except UNREACHABLE as error:
-            if not is_disconnect(error):
+            undone = isinstance(_cause(error), UNDONE)
+            if is_disconnect(error):
+                await renew(engine)
+            elif not undone:
                 raise
-            await renew(engine)
-            if progress.committing:
+            if progress.committing and not undone:
                 raise
         return await attempt(Progress())
+
+
+async def commit(connection: AsyncConnection) -> None:
+    """Raises Unavailable where PostgreSQL says that a failover may lose what it has committed."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    if not isinstance(driver, Connection):
+        raise AssertionError(f"BUG: the driver is {type(driver)}")
+    driver.warned = False
+    await connection.commit()
+    ensure_safe(driver)
+
+
+def ensure_safe(connection: Connection) -> None:
+    """After a commit. Raises Unavailable: the write has happened here, and no standby has it."""
+    if connection.warned:
+        raise Unavailable("PostgreSQL: no standby has confirmed the write in time; it may be lost by a failover")
 
 
 async def renew(engine: AsyncEngine) -> None:
@@ -115,15 +145,23 @@ def translated() -> Iterator[None]:
     try:
         yield
     except UNREACHABLE as error:
-        raise Unavailable(f"PostgreSQL: {_first_line(error)}") from error
+        kind = Broken if is_disconnect(error) else Unavailable
+        raise kind(f"PostgreSQL: {_first_line(error)}") from error
 
 
 def is_disconnect(error: BaseException) -> bool:
     """Whether a fresh connection may well do better: this one is broken, or has outlived a change of the schema."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    cause = _cause(error)
+    return isinstance(cause, BROKEN) and not isinstance(cause, TimeoutError)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What the driver raised."""
     if isinstance(error, sqlalchemy.exc.DBAPIError):
-        cause = error.orig and error.orig.__cause__
-        return error.connection_invalidated or isinstance(cause, asyncpg.InvalidCachedStatementError)
-    return isinstance(error, BROKEN) and not isinstance(error, TimeoutError)
+        return error.orig and error.orig.__cause__
+    return error
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.address import Limits, listen
 from app.store.attempts import UNREACHABLE
 from app.store.base import Event, Gone, Revision, Scope, TooNew, Unavailable
+from app.store.bump import bump
 from app.store.changes import Change
 from app.store.log import read_log
 from app.store.writing import CHANNEL
+
+log = structlog.get_logger()
 
 EVERYTHING = Scope(None)
 
@@ -94,7 +98,9 @@ class Feed:
         engine: AsyncEngine,
         limits: Limits,
         *,
+        forget: Callable[[], None] = lambda: None,
         poll_s: float = 1.0,
+        patience_s: float = 10.0,
         page: int = 500,
         queue: int = 4096,
         queue_bytes: int = 16 << 20,
@@ -103,8 +109,13 @@ class Feed:
     ) -> None:
         self._engine = engine
         self._limits = limits
+        self._forget = forget
+        """Called when what was told of the database is no longer true of it."""
         self._poll_s = poll_s
         """A wake-up can be lost with its connection, and the connection without notice."""
+        self._patience_s = patience_s
+        """For so long the log may not be read before the watches end: a restart of PostgreSQL takes less, and who watches
+        for longer than that is better served by a process whose database answers."""
         self._page = page
         self._queue = queue
         """How far a watch may fall behind, in events, before it is cut off."""
@@ -120,12 +131,16 @@ class Feed:
         self._expected: Revision = 0
         """What a write of this process is about to reach."""
         self.closed = True
+        self.lost = False
+        """The database has not answered for longer than `patience_s`."""
+        self._read_at = 0.0
 
     async def open(self) -> None:
         """From here on nothing is missed. Raises Unavailable."""
         self.position = (await read_log(self._engine, EVERYTHING, 1 << 62, 1)).upto
         self._recent.restart(self.position)
-        self.closed = False
+        self._read_at = asyncio.get_running_loop().time()
+        self.closed = self.lost = False
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -194,19 +209,33 @@ class Feed:
             self._woken.clear()
             try:
                 await self._read_on()
-            except Unavailable:
+            except Unavailable as error:
                 # Nothing is lost: the log is read on from the same place when the database is back.
+                self._wait_for_database(error)
                 await asyncio.sleep(self._poll_s)
                 continue
+            self._read_at, self.lost = asyncio.get_running_loop().time(), False
             try:
                 async with asyncio.timeout(self._poll_s):
                     await self._woken.wait()
             except TimeoutError:
                 continue
 
+    def _wait_for_database(self, error: Unavailable) -> None:
+        if self.lost or asyncio.get_running_loop().time() - self._read_at < self._patience_s:
+            return
+        self.lost = True
+        log.warning("watches end: the database does not answer", error=str(error), watches=len(self._all()))
+        for watch in self._all():
+            watch.wake()
+
     async def _read_on(self) -> None:
         while True:
-            page = await read_log(self._engine, EVERYTHING, self.position, self._page)
+            before = self.position
+            page = await read_log(self._engine, EVERYTHING, before, self._page)
+            if page.upto < before:
+                await self._turn_back(page.upto)
+                continue
             if page.floor > self.position:
                 self._cut_all(page.upto)
                 continue
@@ -224,14 +253,22 @@ class Feed:
             for watch in self._watches.get(resource, ()):
                 watch.take(event)
 
+    async def _turn_back(self, found: Revision) -> None:
+        """The database has lost what was acknowledged: a failover to a standby that was behind, or a restored backup.
+        Revisions that clients know must not be given a second time."""
+        log.error("the database went back: acknowledged writes are lost", known=self.position, found=found)
+        reached = await bump(self._engine, at_least=self.position)
+        self._cut_all(reached)
+
     def _cut_all(self, position: Revision) -> None:
-        """The log was compacted past us while the database was out of reach: every watch has missed something."""
+        """The log no longer tells what happened since: every watch has missed something."""
+        self._forget()
         for watch in self._all():
             watch.cut()
         self.position = position
         self._recent.restart(position)
 
-    def _all(self) -> Iterable[FeedWatch]:
+    def _all(self) -> Sequence[FeedWatch]:
         return [watch for watches in self._watches.values() for watch in watches]
 
     async def _listen(self) -> None:
@@ -272,8 +309,7 @@ class FeedWatch:
         self._rings_at = 0.0
 
     async def begin(self) -> None:
-        if self._feed.closed:
-            raise Unavailable("the store is closed")
+        self._ensure_fed()
         # What lies ahead of this process's reader may still be in the log; only the log can tell.
         if self._cursor > self._feed.position or not self._join():
             await self._advance()
@@ -353,14 +389,19 @@ class FeedWatch:
             raise Gone("the watch fell too far behind")
         if self._queue:
             return self._queue.take()
-        if self._feed.closed:
-            raise Unavailable("the store is closed")
+        self._ensure_fed()
         if self._is_live:
             await self._arrived.wait()
             self._arrived.clear()
         elif not self._join():
             await self._advance()
         return self._queue.take() if self._queue and not self._is_cut else None
+
+    def _ensure_fed(self) -> None:
+        if self._feed.closed:
+            raise Unavailable("the store is closed")
+        if self._feed.lost:
+            raise Unavailable("PostgreSQL does not answer")
 
     def _join(self) -> bool:
         between = self._feed.join(self, self._scope, self._cursor)

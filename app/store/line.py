@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.store.address import Limits, dedicated
-from app.store.attempts import AnswerT, Progress, attempted
+from app.store.address import Connection, Limits, dedicated
+from app.store.attempts import AnswerT, Progress, attempted, ensure_safe
 from app.store.driver import Execute, through_driver
 
 
 class Line:
     """One caller at a time. Whatever goes wrong in the middle of the work, the connection is not used again."""
 
-    def __init__(self, engine: AsyncEngine, limits: Limits) -> None:
+    def __init__(self, engine: AsyncEngine, limits: Limits, answer_s: float) -> None:
         self._engine = engine
         self._limits = limits
-        self._connection: asyncpg.Connection | None = None
+        self._answer_s = answer_s
+        """How long a statement may take."""
+        self._connection: Connection | None = None
 
     async def read(self, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
         """Work that only reads, in one statement. On a broken connection it is done again, once. Raises Unavailable."""
@@ -43,7 +44,9 @@ class Line:
                 await connection.execute(f"BEGIN; {opening}")
                 answer = await work(through_driver(connection))
                 progress.committing = True
+                connection.warned = False
                 await connection.execute("COMMIT")
+                ensure_safe(connection)
                 return answer
             except BaseException:
                 self.drop()
@@ -57,8 +60,11 @@ class Line:
         async def attempt(progress: Progress) -> AnswerT:
             connection = await self._connected()
             progress.committing = True
+            connection.warned = False
             try:
-                return await work(through_driver(connection))
+                answer = await work(through_driver(connection))
+                ensure_safe(connection)
+                return answer
             except BaseException:
                 self.drop()
                 raise
@@ -71,7 +77,7 @@ class Line:
         if connection is not None:
             connection.terminate()
 
-    async def _connected(self) -> asyncpg.Connection:
+    async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await dedicated(self._engine, self._limits)
+            self._connection = await dedicated(self._engine, self._limits, self._answer_s)
         return self._connection

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.machinery.objects import Document
 from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
-from app.store.attempts import driver_read, read, translated
+from app.store.attempts import Broken, driver_read, read, translated
 from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
 from app.store.changes import Create, Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
-from app.store.creating import create_group, creates
+from app.store.creating import create_again, create_group, creates
 from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.leases import PostgresLeases
@@ -41,11 +41,11 @@ class PostgresObjects:
     def __init__(self, engine: AsyncEngine, limits: Limits, feed: Feed) -> None:
         self._engine = engine
         self._feed = feed
-        self._writing = Line(engine, limits)
-        self._reading = Line(engine, limits)
+        self._writing = Line(engine, limits, limits.answer_s)
+        self._reading = Line(engine, limits, limits.look_s)
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
         self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
-        self._looking = Line(engine, limits)
+        self._looking = Line(engine, limits, limits.look_s)
         self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP)
         self._lists = Lists()
         self._newest: Revision = 0
@@ -108,11 +108,21 @@ class PostgresObjects:
         return self._feed.watch(scope, since)
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        group = await self._created(creates(writes))
+        made = creates(writes)
+        try:
+            group = await self._created(made)
+        except Broken:
+            group = await self._writing.transaction(TAKE_COUNTER, lambda execute: create_again(execute, made))
+            self._tell(group)
         if group is None:
             group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
             self._tell(group)
         return group.outcomes
+
+    def forget(self) -> None:
+        """What was kept of the database is no longer true of it."""
+        self._lists = Lists()
+        self._newest = 0
 
     def _tell(self, group: Group) -> None:
         self._newest = group.before + len(group.changes)
@@ -153,7 +163,9 @@ class PostgresStore:
         self._engine = connect(url, self._limits)
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
-        self._feed = Feed(self._engine, self._limits, queue=watch_queue, queue_bytes=watch_queue_bytes)
+        self._feed = Feed(
+            self._engine, self._limits, forget=self._forget, queue=watch_queue, queue_bytes=watch_queue_bytes
+        )
         self._objects = PostgresObjects(self._engine, self._limits, self._feed)
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)
@@ -227,6 +239,9 @@ class PostgresStore:
     def _shut(self) -> None:
         self._objects.close()
         self._feed.close()
+
+    def _forget(self) -> None:
+        self._objects.forget()
 
     async def compact(self, *, older_than: timedelta, keep: int) -> int:
         return await compact(self._engine, older_than, keep)

@@ -12,7 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import leases, reading, runs
-from app.store.attempts import UNREACHABLE, AnswerT, Work, in_transaction, is_disconnect, read, renew, translated
+from app.store.attempts import (
+    UNREACHABLE,
+    AnswerT,
+    Work,
+    commit,
+    in_transaction,
+    is_disconnect,
+    read,
+    renew,
+    translated,
+)
 from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, keys_of, replacement
 from app.store.driver import through_engine
@@ -138,7 +148,7 @@ async def serial(engine: AsyncEngine) -> AsyncIterator[PendingTransaction]:
         if pending.has_work:
             with translated():
                 await pending.carry_out(connection)
-                await connection.commit()
+                await commit(connection)
 
 
 async def _with_counter(stack: AsyncExitStack, engine: AsyncEngine) -> AsyncConnection:

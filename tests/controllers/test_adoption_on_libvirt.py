@@ -14,7 +14,7 @@ from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.reconcile import MigrationController
 from app.controllers.migration.supervise import Tenure
 from app.controllers.workers import WorkerConfig, Workers
-from app.hypervisor.libvirt_driver import LibvirtHypervisors, connect_factory
+from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.kinds import MIGRATION, NODE, VIRTUAL_MACHINE
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHosts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.hypervisor.libvirt_driver import LibvirtHypervisors
+from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors
 from app.kinds import NODE, VIRTUAL_MACHINE
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHosts

@@ -199,7 +199,8 @@ def every_field(kubevirt: Caller, core: Caller) -> None:
         f"{NODES.replace('/api/v1', '/apis/kubevirt.io/v1alpha1')}/node0": (
             "Node",
             f"{GROUP}Node",
-            node(unschedulable=True, taints=[filled.of(f"{GROUP}Taint")]) | {"apiVersion": "kubevirt.io/v1alpha1"},
+            node(unschedulable=True, taints=[filled.of(f"{GROUP}Taint") | {"effect": "NoExecute"}])
+            | {"apiVersion": "kubevirt.io/v1alpha1"},
         ),
     }
     for path, (operation, schema, document) in made.items():

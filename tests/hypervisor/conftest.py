@@ -12,7 +12,7 @@ import pytest
 
 from app.hypervisor.base import Destination, Hypervisor, Hypervisors, State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
-from app.hypervisor.libvirt_driver import Deadlines, LibvirtHypervisors
+from app.hypervisor.libvirt_driver.driver import Deadlines, LibvirtHypervisors
 from app.hypervisor.precopy import Load
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHosts

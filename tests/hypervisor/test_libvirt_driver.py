@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.hypervisor.base import Abort, Aborted, HypervisorError, Job, Mark, MigrationFailed, Reason, State, Unreachable
-from app.hypervisor.libvirt_driver import Deadlines, LibvirtHypervisors, connect_factory
+from app.hypervisor.libvirt_driver.driver import Deadlines, LibvirtHypervisors, connect_factory
 from app.lab.hosts import LabHost, LabHosts
 from tests.hypervisor.conftest import MIB, A, B, LibvirtSite
 from tests.hypervisor.waiting import eventually
@@ -29,7 +29,7 @@ CLIENT = """
 import asyncio, sys
 from uuid import UUID
 from app.hypervisor.base import Destination
-from app.hypervisor.libvirt_driver import Deadlines, LibvirtHypervisors
+from app.hypervisor.libvirt_driver.driver import Deadlines, LibvirtHypervisors
 
 async def main(verb, uri, guest, peer, socket):
     hypervisor = await LibvirtHypervisors(Deadlines(read_s=1)).connect(uri)

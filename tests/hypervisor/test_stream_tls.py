@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.hypervisor.base import Destination, Domain, Hypervisor, MigrationFailed, State
-from app.hypervisor.libvirt_driver import LibvirtHypervisors
+from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.namespaces import NamespaceLab
 from tests.hypervisor.pki import Authority

@@ -124,7 +124,7 @@ def test_there_is_no_scale() -> None:
 def test_the_index_names_each_document_by_its_hash() -> None:
     paths = v3_index(KINDS)["paths"]
 
-    assert sorted(paths) == ["api/v1", "apis/kubevirt.io/v1alpha1"]
+    assert sorted(paths) == ["api", "api/v1", "apis", "apis/kubevirt.io/v1alpha1", "version"]
     assert paths["apis/kubevirt.io/v1alpha1"]["serverRelativeURL"] == (
         f"/openapi/v3/apis/kubevirt.io/v1alpha1?hash={etag(GROUP)}"
     )

@@ -10,6 +10,7 @@ from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, machine, migrati
 from tests.api.laws.row import TABLE, YAML, Row, bad, no_vm, refused, vm_is
 
 NO_NAME = "metadata.name: Required value: name or generateName is required"
+EVENTS = "/api/v1/namespaces/default/events"
 LEAVING = f"{KV}/namespaces/leaving/virtualmachines"
 FIND_KIND = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 
@@ -103,6 +104,13 @@ ROWS = [
     Row(f"POST {NODES}", body={**node("new"), "spec": "x"}, **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal string into Go struct field Node.spec of type v1.NodeSpec')),
     Row("POST /api/v1/namespaces/default/events", body={"metadata": {"name": "e"}, "involvedObject": {}, "count": "x"}, **bad('Event in version "v1" cannot be handled as a Event: json: cannot unmarshal string into Go struct field Event.count of type int32')),
     Row("POST /api/v1/namespaces/default/events", body={"metadata": {"name": "e"}, "involvedObject": {}, "firstTimestamp": "x"}, **bad('Event in version "v1" cannot be handled as a Event: parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006"')),
+    # Events
+    Row(f"POST {EVENTS}", 201, body={"metadata": {"name": "Any Name.1"}}, has={"involvedObject": {}, "metadata.name": "Any Name.1"}),
+    Row(f"POST {EVENTS}", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}),
+    Row(f"POST {EVENTS}", body={"metadata": {"name": "a%b"}}, **refused(422, "Invalid", 'Event "a%b" is invalid: metadata.name: Invalid value: "a%b": may not contain \'%\'')),
+    Row(f"POST {EVENTS}", body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "other"}}, **refused(422, "Invalid", 'Event "e" is invalid: involvedObject.namespace: Invalid value: "other": does not match event.namespace')),
+    Row("POST /api/v1/namespaces/leaving/events", body={"metadata": {"name": "e"}}, **refused(422, "Invalid", 'Event "e" is invalid: involvedObject.namespace: Invalid value: "": does not match event.namespace')),
+    Row(f"POST {EVENTS}", body={"metadata": {"name": "e"}, "eventTime": "2026-01-01T00:00:00.000000Z", "reportingComponent": "c", "reportingInstance": "i" * 129}, **refused(422, "Invalid", 'Event "e" is invalid: [reportingInstance: Invalid value: "": can have at most 128 characters, action: Required value, reason: Required value]')),
     # Field validation
     Row(f"POST {MACHINES}", 201, body=machine("new", bogus=1), has={"spec.bogus": KeyError}, warns=['unknown field "spec.bogus"']),
     Row(f"POST {MACHINES}?fieldValidation=Warn", 201, body=machine("new", bogus=1), warns=['unknown field "spec.bogus"']),

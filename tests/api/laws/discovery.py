@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tests.api.builders import KV
 from tests.api.laws.row import (
+    ACCEPTABLE,
     AGGREGATED,
     KUBECTL_DISCOVERS,
     NO_METHOD,
@@ -24,7 +25,7 @@ V3 = "/openapi/v3/apis/kubevirt.io/v1alpha1"
 
 ROWS = [
     # 1.1: legacy discovery
-    Row("GET /api", has={"kind": "APIVersions", "apiVersion": KeyError, "versions": ["v1"], "serverAddressByClientCIDRs.0.clientCIDR": "0.0.0.0/0"}),
+    Row("GET /api", has={"kind": "APIVersions", "apiVersion": KeyError, "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "drover"}]}),
     Row("GET /api/", has={"kind": "APIVersions"}),
     Row("GET /apis", has={"kind": "APIGroupList", "apiVersion": "v1", "groups.0.name": "kubevirt.io", "groups.0.versions.0.groupVersion": "kubevirt.io/v1alpha1", "groups.0.preferredVersion.version": "v1alpha1"}),
     Row("GET /apis/", has={"kind": "APIGroupList"}),
@@ -43,7 +44,13 @@ ROWS = [
     Row("GET /nowhere", 404, text=NOT_FOUND_TEXT),
     Row("GET /apis/events.k8s.io/v1", 404, text=NOT_FOUND_TEXT),
     Row("GET /", has={"paths.0": "/api"}),
-    Row("POST /apis", **refused(405, "MethodNotAllowed", NO_METHOD)),
+    Row("POST /apis", has={"kind": "APIGroupList"}),
+    Row(f"POST {KV}", has={"kind": "APIResourceList"}),
+    Row("HEAD /api", 405, text=""),
+    Row("HEAD /apis", text=""),
+    Row("HEAD /version", 405, text=""),
+    Row("GET /api", accept="text/html", **refused(406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {ACCEPTABLE}")),
+    Row("GET /api/v1", accept="application/*", **refused(406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {ACCEPTABLE}")),
     Row("DELETE /api", **refused(405, "MethodNotAllowed", NO_METHOD)),
     Row("POST /api/v1", **refused(405, "MethodNotAllowed", NO_METHOD)),
     Row("GET /api", accept=YAML, headers={"content-type": YAML}, text="kind: APIVersions…"),
@@ -76,6 +83,11 @@ ROWS = [
     Row("GET /livez/ping", text="ok"),
     Row("GET /livez/nobody", 404, text=NOT_FOUND_TEXT),
     # 1.3: OpenAPI
+    Row("GET /openapi/v3/version", has={"paths./version/.get.operationId": "getCodeVersion"}),
+    Row("GET /openapi/v3/api", has={"paths./api/.get.operationId": "getCoreAPIVersions"}),
+    Row("GET /openapi/v3/apis", has={"paths./apis/.get.operationId": "getAPIVersions"}),
+    Row("GET /apis/", accept=KUBECTL_DISCOVERS, headers={"content-type": "application/json"}, has={"kind": "APIGroupList"}),
+    Row("GET /version", text='{\n  "major": "1",…'),
     Row("GET /openapi/v3", headers={"content-type": "text/plain; charset=utf-8"}),
     Row(f"GET {V3}", headers={"content-type": "application/json", "cache-control": "no-cache, private", "etag": '"…', "vary": "Accept…"}, has={"openapi": "3.0.0"}),
     Row(f"GET {V3}?hash=WRONG", 301, headers={"location": f"{V3}?hash=…"}),

@@ -43,6 +43,10 @@ def unsupported(verb: str) -> dict[str, Any]:
     }
 
 
+def unroutable(*more: str, first: str = "") -> str:
+    return f"406: Not Acceptable\n\nAvailable representations: {first}{', '.join((ACCEPTABLE, *more))}"
+
+
 ROWS = [
     # Paths
     Row(f"GET {TM}/", has={"metadata.name": "vm0"}),
@@ -113,6 +117,12 @@ ROWS = [
     Row(f"GET {TM}", accept="application/json;stream=other", **refused(406, "NotAcceptable", UNACCEPTABLE)),
     Row(f"GET {TM}", accept="application/json;charset=utf-8", has={"kind": "VirtualMachine"}),
     Row(f"GET {TM}", accept="text/html", **refused(406, "NotAcceptable", UNACCEPTABLE), text='{\n  "kind": "Status",…'),
+    Row(f"GET {N0}", accept="text/html", **refused(406, "NotAcceptable", unroutable()), has={"details": {}}, text='{\n  "kind": "Status",…'),
+    Row(f"GET {NODES}", accept="application/*", **refused(406, "NotAcceptable", unroutable("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"))),
+    Row(f"GET {PODS}/pod0/log", accept="text/html", **refused(406, "NotAcceptable", unroutable(first="text/plain, "))),
+    Row(f"POST {NODES}", accept="text/html", body=node("new"), **refused(406, "NotAcceptable", unroutable())),
+    Row(f"GET {N0}", accept="application/json;as=Foo;g=meta.k8s.io;v=v1", **refused(406, "NotAcceptable", UNACCEPTABLE)),
+    Row(f"GET {KV}/nodes", accept="application/*", has={"kind": "NodeList"}),
     Row(f"POST {MACHINES}", accept="text/html", **refused(406, "NotAcceptable", UNACCEPTABLE), body=machine("new")),
     Row(f"GET {MACHINES}/new", **no_vm("new")),
     Row(f"GET {MACHINES}/nope", 404, accept=YAML, headers={"content-type": YAML}, text="apiVersion: v1\ncode: 404\n…"),

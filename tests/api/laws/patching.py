@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES
+from tests.api.laws.metadata import KEY, VALUE
 from tests.api.laws.row import (
     JSON_PATCH,
     MERGE,
@@ -74,6 +75,13 @@ ROWS = [
     merge("[]", **undecoded(f"json: cannot unmarshal array into Go value of type {MAP}")),
     merge('"str"', **undecoded(f"json: cannot unmarshal string into Go value of type {MAP}")),
     merge("5", **undecoded(f"json: cannot unmarshal number into Go value of type {MAP}")),
+    merge("null", **bad("Invalid JSON Patch")),
+    ops(op("add", "", value={}), **REJECTED),
+    ops(op("replace", "", value={}), **REJECTED),
+    Row(f"PATCH {TM}", body="null", type=JSON_PATCH, has={"metadata.resourceVersion": "<vm0.rv>"}),
+    strategic({"spec": {"taints": [{"key": "a b", "value": "-", "effect": "Sometimes"}]}}, **invalid(f'Node "node0" is invalid: [metadata.taints[0].key: Invalid value: "a b": name part {KEY}, metadata.taints[0].value: Invalid value: "-": {VALUE}, metadata.taints[0].effect: Unsupported value: "Sometimes": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"]')),
+    strategic({"spec": {"taints": [{"key": "a"}]}}, **invalid('Node "node0" is invalid: metadata.taints[0].effect: Required value')),
+    strategic({"spec": {"taints": [taint("a"), {**taint("a"), "value": "b"}]}}, **invalid('Node "node0" is invalid: metadata.taints[1]: Duplicate value: {"Key":"a","Value":"b","Effect":"NoSchedule","TimeAdded":null}: taints must be unique by key and effect pair')),
     merge("", **undecoded("unexpected end of JSON input")),
     merge({}, path=f"{MACHINES}/absent", **no_vm("absent")),
     merge({}, path=f"{NODES}/absent", **absent("nodes", "absent")),

@@ -11,7 +11,7 @@ from datetime import timedelta
 async def work(url: str) -> None:
     from app.controllers.migration.supervise import Tenure
     from app.controllers.workers import WorkerConfig, Workers
-    from app.hypervisor.libvirt_driver import connect_factory
+    from app.hypervisor.libvirt_driver.driver import connect_factory
     from app.store.postgres import PostgresStore
 
     store = PostgresStore(url)

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from app.hypervisor.base import Hypervisor, Progress, Reason
-from app.hypervisor.libvirt_driver import LibvirtHypervisors
+from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHost, LabHosts
 from app.lab.meter import Meter

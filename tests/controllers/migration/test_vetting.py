@@ -13,7 +13,7 @@ from app.controllers.migration.reconcile import MigrationConfig, Reconciler
 from app.controllers.migration.vetting import BAD_S, GOOD_S, NAME_TAKEN, SILENT, Question, Vetting
 from app.hypervisor.base import Candidate
 from app.hypervisor.fake import EPYC, FakeCloud, FakeHypervisors
-from app.hypervisor.libvirt_driver import LibvirtHypervisors
+from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors
 from app.lab.hosts import LabHosts
 from app.machinery.objects import Document
 from app.store.base import Store

@@ -1,0 +1,275 @@
+"""The port's Hypervisors over libvirt: one connection a host and holder, its threads and its deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from uuid import UUID
+
+import libvirt
+
+from app.hypervisor.base import (
+    Busy,
+    Candidate,
+    Completed,
+    Destination,
+    Domain,
+    GuestCpus,
+    Host,
+    Hypervisor,
+    Hypervisors,
+    Inspection,
+    Job,
+    Lifecycle,
+    Mark,
+    Progress,
+    State,
+    Steer,
+    Unreachable,
+)
+from app.hypervisor.capabilities import Capabilities
+from app.hypervisor.libvirt_driver.connection import (
+    DEFINE_ERRORS,
+    ERRORS,
+    Call,
+    Errors,
+    T,
+    dial,
+    hang_up_meanwhile,
+    listen,
+    translated,
+)
+from app.hypervisor.libvirt_driver.host import capabilities_of, judge, read_host
+from app.hypervisor.libvirt_driver.looking import definition_of, inspect, list_domains, look, probe
+from app.hypervisor.libvirt_driver.moving import apply_steer, completed_of, migrate, progress_of, recover
+from app.hypervisor.libvirt_driver.storage import disk_sizes, make_disk, remove_disk
+from app.hypervisor.libvirt_driver.verbs import (
+    define_and_start,
+    destroy,
+    make_transient,
+    power_off,
+    resume,
+    set_autostart,
+    suspend,
+    undefine,
+    write_mark,
+)
+from app.hypervisor.subscription import Subscriptions, disconnected
+from app.hypervisor.threads import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a host may take. A healthy one answers reads in milliseconds."""
+
+    connect_s: float = 10
+    read_s: float = 10
+    work_s: float = 90
+    """Starting a guest, and destroying one: libvirt itself waits 15 s for QEMU to end."""
+    probe_s: float = 1
+    """For what libvirt answers only when a worker is free; without an answer the job counts as OTHER."""
+
+
+_ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
+
+
+def connect_factory() -> Hypervisors:
+    """For the migration process: named by its path, so that it can be handed to another interpreter."""
+    return LibvirtHypervisors()
+
+
+class LibvirtHypervisors:
+    """Opens connections to libvirtd; each is one host seen by one holder."""
+
+    def __init__(self, deadlines: Deadlines | None = None) -> None:
+        self._deadlines = deadlines or Deadlines()
+        self._opened: set[LibvirtHypervisor] = set()
+
+    async def connect(self, uri: str) -> Hypervisor:
+        """Raises Unreachable, with libvirt's text, within its deadline."""
+        opened = LibvirtHypervisor(uri, await dial(uri, self._deadlines.connect_s), self._deadlines)
+        self._opened = {one for one in self._opened if one.connected} | {opened}
+        await opened.listen()
+        return opened
+
+    async def close(self) -> None:
+        for opened in self._opened:
+            await opened.close()
+        self._opened = set()
+
+
+class LibvirtHypervisor:
+    """
+    One connection. A call that overruns its deadline breaks it: every later call raises Unreachable at once, listeners hear
+    DISCONNECTED, and its holder connects again.
+
+    libvirtd reads at most four unanswered requests of a connection, so there are four threads: one for what libvirtd
+    answers at any time, one for what needs a free worker there, two for starting and stopping guests. Each running
+    migration has a connection of its own.
+    """
+
+    def __init__(self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines) -> None:
+        self._uri = uri
+        self._connection = connection
+        self._deadlines = deadlines
+        self._loop = asyncio.get_running_loop()
+        self._prompt, self._patient, self._work = Lane("prompt", 1), Lane("patient", 1), Lane("work", 2)
+        self._subscriptions = Subscriptions()
+        self._broken: str | None = None
+        self._events: tuple[int, ...] = ()
+        """libvirt's numbers of our listening."""
+        self._capabilities: tuple[Capabilities, tuple[GuestCpus, ...]] | None = None
+
+    @property
+    def uri(self) -> str:
+        return self._uri
+
+    @property
+    def connected(self) -> bool:
+        return self._broken is None
+
+    async def listen(self) -> None:
+        """Hear libvirtd's events, once, before anybody asks for them."""
+        self._events = await self._ask(self._prompt, partial(listen, heard=self._heard, ended=self._ended))
+
+    async def host(self) -> Host:
+        if self._capabilities is None:
+            self._capabilities = await self._ask(self._patient, capabilities_of)
+        return await self._ask(self._prompt, partial(read_host, *self._capabilities))
+
+    async def domains(self) -> list[Domain]:
+        return await self._with_jobs(await self._ask(self._prompt, list_domains))
+
+    async def look(self, domain: UUID) -> Domain:
+        seen = await self._ask(self._prompt, partial(look, domain))
+        return (await self._with_jobs([seen]))[0]
+
+    async def definition(self, domain: UUID) -> str:
+        return await self._ask(self._patient, partial(definition_of, domain))
+
+    async def inspect(self, domain: UUID) -> Inspection:
+        return await self._ask(self._patient, partial(inspect, domain))
+
+    async def judge(self, guest: Candidate) -> None:
+        await self._ask(self._patient, partial(judge, guest))
+
+    async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
+        return await self._ask(self._patient, partial(disk_sizes, domain))
+
+    async def make_disk(self, path: str, form: str, size: int) -> None:
+        await self._ask(self._work, partial(make_disk, path, form, size))
+
+    async def remove_disk(self, path: str) -> None:
+        await self._ask(self._work, partial(remove_disk, path))
+
+    async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
+        await self._ask(self._work, partial(define_and_start, domain_xml, paused), DEFINE_ERRORS)
+
+    async def power_off(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(power_off, domain))
+
+    async def destroy(self, domain: UUID, *, unless_running: bool = False) -> None:
+        await self._ask(self._work, partial(destroy, domain, unless_running))
+
+    async def suspend(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(suspend, domain))
+
+    async def resume(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(resume, domain))
+
+    async def undefine(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(undefine, domain))
+
+    async def make_transient(self, domain: UUID) -> None:
+        await self._ask(self._work, partial(make_transient, domain))
+
+    async def set_autostart(self, domain: UUID, on: bool) -> None:
+        await self._ask(self._work, partial(set_autostart, domain, on))
+
+    async def mark(self, domain: UUID, mark: Mark) -> None:
+        await self._ask(self._work, partial(write_mark, domain, mark))
+
+    async def migrate(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
+        await self._block(partial(migrate, domain, to, still))
+
+    async def recover(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
+        await self._block(partial(recover, domain, to, still))
+
+    async def _block(self, call: Call[None]) -> None:
+        """For as long as it takes, on a connection of its own."""
+        if self._broken is not None:
+            raise Unreachable(self._broken)
+        connection = await dial(self._uri, self._deadlines.connect_s)
+        lane = Lane("migrate", 1)
+        try:
+            await lane.run(partial(translated, call, connection, ERRORS))
+        finally:
+            # A call that still blocks in its thread keeps its share of the connection, and the job goes on.
+            hang_up_meanwhile(connection)
+            lane.end()
+
+    async def progress(self, domain: UUID) -> Progress | None:
+        return await self._ask(self._patient, partial(progress_of, domain))
+
+    async def completed(self, domain: UUID) -> Completed | None:
+        return await self._ask(self._patient, partial(completed_of, domain))
+
+    async def steer(self, domain: UUID, steer: Steer) -> None:
+        await self._ask(self._patient, partial(apply_steer, domain, steer))
+
+    def lifecycle(self) -> AsyncIterator[Lifecycle]:
+        subscription = self._subscriptions.open()
+        if self._broken is not None:
+            subscription.put(disconnected(time.time()))
+        return subscription
+
+    async def close(self) -> None:
+        self._break(f"the connection to {self._uri} was closed")
+
+    async def _ask(self, lane: Lane, call: Call[T], errors: Errors = ERRORS) -> T:
+        deadline_s = self._deadlines.work_s if lane is self._work else self._deadlines.read_s
+        if self._broken is not None:
+            raise Unreachable(self._broken)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await lane.run(partial(translated, call, self._connection, errors))
+        except TimeoutError:
+            text = f"{self._uri} did not answer within {deadline_s:g} s"
+            self._break(text)
+            raise Unreachable(text) from None
+
+    async def _with_jobs(self, seen: list[Domain]) -> list[Domain]:
+        """Jobs and marks need a free worker in libvirtd. Without one every active domain counts as busy."""
+        if all(domain.state is State.ABSENT for domain in seen):
+            return seen
+        call = partial(translated, partial(probe, seen), self._connection, ERRORS)
+        try:
+            async with asyncio.timeout(self._deadlines.probe_s * (1 + len(seen) / 20)):
+                return await self._patient.run(call)
+        except (TimeoutError, Busy):
+            return [replace(domain, job=Job.OTHER if domain.state in _ACTIVE else Job.NONE) for domain in seen]
+
+    def _heard(self, event: Lifecycle) -> None:
+        """Called in libvirt's thread."""
+        self._post(partial(self._subscriptions.tell, event))
+
+    def _ended(self, reason: int) -> None:
+        """Called in libvirt's thread."""
+        self._post(partial(self._break, f"the connection to {self._uri} ended (libvirt's reason {reason})"))
+
+    def _post(self, call: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(call)
+
+    def _break(self, text: str) -> None:
+        if self._broken is not None:
+            return
+        self._broken = text
+        self._subscriptions.tell(disconnected(time.time()))
+        for lane in (self._prompt, self._patient, self._work):
+            lane.end()
+        hang_up_meanwhile(self._connection, self._events)
