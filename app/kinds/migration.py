@@ -130,8 +130,11 @@ class Word(StrEnum):
     """Where the operator says that the guest is, in the annotation kubevirt.io/resolve."""
 
     SOURCE = "source"
+    """On its source, and it never ran on the target: one that was paused for the switch-over is resumed."""
     TARGET = "target"
+    """On the target: a paused copy on the source is ended."""
     LOST = "lost"
+    """Nowhere: halves of it that a broken post-copy left are ended."""
 
 
 class FailureClass(StrEnum):
