@@ -18,7 +18,7 @@ COPY deploy /opt/drover/deploy
 WORKDIR /opt/drover
 ENV PATH=/opt/drover/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DROVER_DATA_DIR=/var/lib/drover
 USER drover
-EXPOSE 8080
+EXPOSE 8443
 CMD ["drover", "serve", "--bind", "0.0.0.0"]
 
 FROM docker.io/library/debian:bookworm-slim AS host

@@ -1,4 +1,5 @@
-"""Certificates of Drover's own making: an authority that lasts, and a serving certificate that is renewed in time."""
+"""Certificates of Drover's own making: an authority that lasts, and what it signs, renewed in time: a serving certificate and
+the administrator's."""
 
 from __future__ import annotations
 
@@ -63,8 +64,13 @@ class Pair:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
+ADMINISTRATOR = ("system:admin", "system:masters")
+"""Common name and organization: a user and the group that may do everything."""
+
+
 class SelfSigned:
-    """`ca.crt`, which clients trust, and `serving.pem`, which the listener shows; `ca.pem` signs. Made when missing.
+    """`ca.crt`, which clients trust, `serving.pem`, which the listener shows, and `admin.pem`, by which the administrator is
+    known; `ca.pem` signs. Made when missing.
 
     Processes that share the folder take turns; the second finds what the first one made.
     """
@@ -82,6 +88,10 @@ class SelfSigned:
     def serving(self) -> Path:
         return self._directory / "serving.pem"
 
+    @property
+    def administrator(self) -> Path:
+        return self._directory / "admin.pem"
+
     def ensure(self) -> None:
         """Makes what is missing, about to expire, or for other names. Raises OSError and ValueError."""
         with _alone(self._directory):
@@ -90,6 +100,13 @@ class SelfSigned:
             serving = Pair.read(self.serving)
             if serving is None or _is_due(serving.certificate, now) or not self._fits(serving, authority):
                 make_serving(authority, self._names, now).write(self.serving)
+            administrator = Pair.read(self.administrator)
+            if (
+                administrator is None
+                or _is_due(administrator.certificate, now)
+                or not _signed(administrator.certificate, authority.certificate)
+            ):
+                make_client(authority, *ADMINISTRATOR, now=now).write(self.administrator)
 
     def _authority(self, now: datetime) -> Pair:
         path = self._directory / "ca.pem"
@@ -120,16 +137,44 @@ def make_authority(now: datetime) -> Pair:
 
 def make_serving(authority: Pair, names: Sequence[str], now: datetime) -> Pair:
     """A certificate for a server of these names and addresses; it does not outlive its authority."""
-    lasts = min(SERVING_LASTS, authority.certificate.not_valid_after_utc - now)
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name("drover"), key, now, lasts).issuer_name(authority.certificate.subject)
+    builder = _signed_builder(authority, _name("drover"), key, now, ExtendedKeyUsageOID.SERVER_AUTH)
+    builder = builder.add_extension(_alternatives(names), critical=False)
+    return Pair(builder.sign(authority.key, hashes.SHA256()), key)
+
+
+def make_client(
+    authority: Pair, name: str, *organizations: str, now: datetime, lasts: timedelta = SERVING_LASTS
+) -> Pair:
+    """A certificate for a user of that name ("": of nobody) and those groups; it does not outlive its authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in organizations]
+    subject = x509.Name([*groups, *(_name(name) if name else ())])
+    builder = _signed_builder(authority, subject, key, now, ExtendedKeyUsageOID.CLIENT_AUTH, lasts)
+    return Pair(builder.sign(authority.key, hashes.SHA256()), key)
+
+
+def _signed_builder(
+    authority: Pair,
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    use: x509.ObjectIdentifier,
+    lasts: timedelta = SERVING_LASTS,
+) -> x509.CertificateBuilder:
+    lasts = min(lasts, authority.certificate.not_valid_after_utc - now)
+    builder = _builder(subject, key, now, lasts).issuer_name(authority.certificate.subject)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    builder = builder.add_extension(_alternatives(names), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
-    builder = builder.add_extension(signer, critical=False)
-    return Pair(builder.sign(authority.key, hashes.SHA256()), key)
+    return builder.add_extension(signer, critical=False)
+
+
+def split(pair: str) -> tuple[str, str]:
+    """Certificate and key of a Pair's file, each as PEM by itself."""
+    start = pair.index("-----BEGIN CERTIFICATE-----")
+    return pair[start:], pair[:start]
 
 
 def root_in(chain: bytes) -> bytes:

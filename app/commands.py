@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,11 +14,12 @@ import typer
 import uvloop
 from pydantic import ValidationError
 
-from app.kubeconfig import kubeconfig_of
+from app.access import AccessError, trust_of
+from app.kubeconfig import KubeconfigError, Way, read_kubeconfig
 from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
 from app.telemetry import configure_logging
-from app.tls import TlsError, authority_of, tls_of
+from app.tls import TlsError, administrator_of, authority_of, tls_of, way_of
 from app.wiring import Misconfigured, Service, openapi_documents, running
 
 drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -26,12 +28,20 @@ drover.add_typer(lab, name="lab")
 
 Bind = Annotated[str | None, typer.Option(help="Address to listen on (DROVER_BIND, 127.0.0.1).")]
 Port = Annotated[
-    int | None, typer.Option(help="Port to listen on; 0 takes a free one (DROVER_PORT, 8443 with TLS, else 8080).")
+    int | None, typer.Option(help="Port to listen on; 0 takes a free one (DROVER_PORT, 8443, without TLS 8080).")
 ]
 Tls = Annotated[
     bool | None,
     typer.Option(
-        "--tls/--no-tls", help="Speak TLS; without --tls-cert with certificates of Drover's own (DROVER_TLS)."
+        "--tls/--no-tls",
+        help="Speak TLS, without --tls-cert with certificates of Drover's own; or plain HTTP, on loopback only (DROVER_TLS, on).",
+    ),
+]
+TrustLoopback = Annotated[
+    bool | None,
+    typer.Option(
+        "--trust-loopback/--no-trust-loopback",
+        help="Take whoever reaches loopback without credentials for the administrator (DROVER_TRUST_LOOPBACK, off).",
     ),
 ]
 TlsCert = Annotated[Path | None, typer.Option(help="Certificate to show, PEM (DROVER_TLS_CERT).")]
@@ -46,6 +56,9 @@ ServerCa = Annotated[
     typer.Option(
         help="What to trust an https server by, PEM (default: the data folder's tls/ca.crt, and the system's)."
     ),
+]
+Kubeconfig = Annotated[
+    Path | None, typer.Option(help="Whom to be, and where, as `drover serve` wrote it (default: the data folder's).")
 ]
 Nodes = Annotated[int, typer.Option(min=1, max=16, help="How many local libvirt hosts.")]
 
@@ -85,12 +98,13 @@ def serve(
     tls: Tls = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    trust_loopback: TrustLoopback = None,
     workers: Annotated[bool | None, typer.Option(help="Run controllers and workers in this process too.")] = None,
 ) -> None:
     """The API, with its controllers and workers unless --no-workers."""
     settings = settings_of(
         bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, workers=workers,
-        tls=tls, tls_cert=tls_cert, tls_key=tls_key,
+        tls=tls, tls_cert=tls_cert, tls_key=tls_key, trust_loopback=trust_loopback,
     )  # fmt: skip
     _to_the_end(_serve(settings), settings)
 
@@ -114,9 +128,12 @@ def run(
     data_dir: DataDir = None,
     lab_dir: LabDir = None,
     tls: Tls = None,
+    trust_loopback: TrustLoopback = None,
 ) -> None:
     """Everything on this machine: local libvirt hosts, PostgreSQL, the API and its workers, until Ctrl-C."""
-    settings = settings_of(bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, tls=tls)
+    settings = settings_of(
+        bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, tls=tls, trust_loopback=trust_loopback
+    )
     _to_the_end(_serve(settings, lab_nodes=nodes), settings)
 
 
@@ -126,6 +143,7 @@ def lab_up(
     lab_dir: LabDir = None,
     server: Server = None,
     server_ca: ServerCa = None,
+    kubeconfig: Kubeconfig = None,
     data_dir: DataDir = None,
 ) -> None:
     """Start local libvirt hosts and register them as Nodes through the API."""
@@ -134,7 +152,7 @@ def lab_up(
 
     settings = settings_of(lab_dir=lab_dir, data_dir=data_dir)
     try:
-        hosts = asyncio.run(up(settings.lab_dir, nodes, server or _server(settings), _authority(settings, server_ca)))
+        hosts = asyncio.run(up(settings.lab_dir, nodes, _way(settings, server, server_ca, kubeconfig)))
     except LabError as error:
         refuse(str(error))
     print(f"{', '.join(host.name for host in hosts)}: up as user {hosts.account.name}; try: kubectl get nodes")
@@ -142,7 +160,11 @@ def lab_up(
 
 @lab.command("down")
 def lab_down(
-    lab_dir: LabDir = None, server: Server = None, server_ca: ServerCa = None, data_dir: DataDir = None
+    lab_dir: LabDir = None,
+    server: Server = None,
+    server_ca: ServerCa = None,
+    kubeconfig: Kubeconfig = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Stop the local hosts and everything that runs on them; leaves nothing, also after a kill -9."""
     from app.lab.errors import LabError
@@ -150,7 +172,7 @@ def lab_down(
 
     settings = settings_of(lab_dir=lab_dir, data_dir=data_dir)
     try:
-        asyncio.run(down(settings.lab_dir, server or _server(settings), _authority(settings, server_ca)))
+        asyncio.run(down(settings.lab_dir, _way(settings, server, server_ca, kubeconfig)))
     except LabError as error:
         refuse(str(error))
 
@@ -170,13 +192,25 @@ def openapi(write: Annotated[Path | None, typer.Option(help="Write the documents
 
 @drover.command()
 def kubeconfig(server: Server = None, server_ca: ServerCa = None, data_dir: DataDir = None) -> None:
-    """A kubeconfig for kubectl, on standard output."""
+    """A kubeconfig for kubectl, on standard output; the administrator's where the data folder holds the certificate."""
     settings = settings_of(data_dir=data_dir)
-    print(kubeconfig_of(server or _server(settings), _authority(settings, server_ca)), end="")
+    where = server or url_of(settings.bind, settings.listen_port, secure=settings.secure)
+    certificate, key = administrator_of(settings.data_dir)
+    print(Way(where, _authority(settings, server_ca), certificate, key).kubeconfig(), end="")
 
 
-def _server(settings: Settings) -> str:
-    return url_of(settings.bind, settings.listen_port, secure=settings.secure)
+def _way(settings: Settings, server: str | None, server_ca: Path | None, kubeconfig: Path | None) -> Way:
+    """What was typed, else what `drover serve` wrote, else what the settings say."""
+    try:
+        written = read_kubeconfig(kubeconfig or settings.data_dir / "kubeconfig")
+    except FileNotFoundError as error:
+        if kubeconfig is not None:
+            refuse(f"cannot read {kubeconfig}: {error.strerror}")
+        written = Way(url_of(settings.bind, settings.listen_port, secure=settings.secure))
+    except KubeconfigError as error:
+        refuse(str(error))
+    authority = written.authority if server_ca is None and written.authority else _authority(settings, server_ca)
+    return replace(written, server=server or written.server, authority=authority)
 
 
 def _authority(settings: Settings, given: Path | None) -> str:
@@ -186,14 +220,13 @@ def _authority(settings: Settings, given: Path | None) -> str:
         refuse(str(error))
 
 
-def _way_in(data_dir: Path, server: str, authority: str) -> str:
+def _way_in(data_dir: Path, way: Way) -> str:
     """The line to copy for kubectl. With another PostgreSQL Drover needs no folder: then one that cannot be is no failure."""
     path = data_dir.absolute() / "kubeconfig"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(kubeconfig_of(server, authority))
+        way.write(path)
     except OSError as error:
-        return f"cannot write {path} ({error.strerror}); for kubectl: drover kubeconfig --server {server} > FILE"
+        return f"cannot write {path} ({error.strerror}); for kubectl: drover kubeconfig --server {way.server} > FILE"
     return f"export KUBECONFIG={path}"
 
 
@@ -207,35 +240,36 @@ def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(main)
-    except (Misconfigured, TlsError, EmbeddedPostgresError, LabError, StoreError) as error:
+    except (Misconfigured, TlsError, AccessError, EmbeddedPostgresError, LabError, StoreError) as error:
         refuse(str(error))
     raise typer.Exit(status)
 
 
 async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
     tls = tls_of(settings)
-    authority = "" if tls is None else tls.authority
+    trust = trust_of(settings) if tls is None else tls.trust
     listener = listen(settings.bind, settings.listen_port)
-    server = url_of(settings.bind, listener.getsockname()[1], secure=settings.secure)
+    way = way_of(url_of(settings.bind, listener.getsockname()[1], secure=settings.secure), tls)
     with stop_signals() as stop:
-        async with running(settings, workers=settings.workers) as service, listening(service, listener, tls) as serving:
+        async with (
+            running(settings, workers=settings.workers, trust=trust) as service,
+            listening(service, listener, tls) as serving,
+        ):
             settle()
-            print(f"Drover serves {server}\n{_way_in(settings.data_dir, server, authority)}", flush=True)
+            print(f"Drover serves {way.server}\n{_way_in(settings.data_dir, way)}", flush=True)
             if lab_nodes:
-                await _lab_until(stop, service, settings, lab_nodes, server, authority)
+                await _lab_until(stop, service, settings, lab_nodes, way)
             else:
                 await first(stop, service.failed)
             stopped_by_itself = service.failed.is_set() or serving.done()
     return 1 if stopped_by_itself else 0
 
 
-async def _lab_until(
-    stop: asyncio.Event, service: Service, settings: Settings, nodes: int, server: str, authority: str
-) -> None:
+async def _lab_until(stop: asyncio.Event, service: Service, settings: Settings, nodes: int, way: Way) -> None:
     from app.lab.lab import down, up
 
     try:
-        await up(settings.lab_dir, nodes, server, authority)
+        await up(settings.lab_dir, nodes, way)
         print(f"{nodes} local hosts are up; try: kubectl get nodes", flush=True)
         offering = asyncio.create_task(_offer_guest(settings), name="guest")
         try:
@@ -244,7 +278,7 @@ async def _lab_until(
             offering.cancel()
             await asyncio.wait([offering])
     finally:
-        await down(settings.lab_dir, server, authority)
+        await down(settings.lab_dir, way)
 
 
 async def _offer_guest(settings: Settings) -> None:

@@ -20,6 +20,9 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.auth.base import NOBODY, Peer
+from app.api.requests import PEER
+
 log = structlog.get_logger()
 
 HEAD_LIMIT = 1024 * 1024
@@ -90,6 +93,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._peer = NOBODY
         self._head_since: float | None = None
         """Since when the head of a request is awaited; None when it is complete, and between requests."""
         self._request_since: float | None = None
@@ -102,8 +106,16 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._peer = self._met(transport)
         self._head_since = self.loop.time()
         self._look_later()
+
+    def _met(self, transport: asyncio.Transport) -> Peer:
+        """Who is at the other end, as far as the connection itself tells."""
+        tls = transport.get_extra_info("ssl_object")
+        certificate = None if tls is None else tls.getpeercert(binary_form=True)
+        here = self.server[0] if self.server else ""
+        return Peer(certificate, address=self.client[0] if self.client else "", local=here)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -121,6 +133,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._head_since = self._request_since = self.loop.time()
         super().on_message_begin()
+        self.scope[PEER] = self._peer  # type: ignore[literal-required]  # servers may add keys with a dot
 
     def on_headers_complete(self) -> None:
         self._head_since = None

@@ -33,16 +33,28 @@ class Settings(BaseSettings):
     lab_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / f"drover-lab-{os.geteuid()}")
     """Where `drover lab` keeps its hosts. Short: a unix socket's path has at most 107 bytes."""
     bind: str = "127.0.0.1"
-    """Loopback: without authentication nobody else may reach it."""
+    """Loopback: who wants others to reach it says so."""
     port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Unset: 8443 with TLS, 8080 without. 0 takes a free one and prints it."""
-    tls: bool | None = None
-    """Speak TLS: with `tls_cert`, or with certificates made in `data_dir` at the first start. Unset: only with `tls_cert`,
-    since plain HTTP on loopback needs nothing."""
+    tls: bool = True
+    """Speak TLS: with `tls_cert`, or with certificates made in `data_dir` at the first start. Off: plain HTTP, on loopback
+    only."""
     tls_cert: Path | None = None
     """PEM: the certificate, and after it what signed it. Read again when it changes."""
     tls_key: Path | None = None
     """PEM: the certificate's key, without a password."""
+    trust_loopback: bool = False
+    """Take whoever reaches a loopback address without credentials for the administrator. Off: other users of the machine
+    reach it too."""
+    client_ca: Path | None = None
+    """PEM: who signs users' certificates, beside the authority in `data_dir`. Read again when it changes."""
+    token_auth_file: Path | None = None
+    """kube-apiserver's CSV of static tokens: token,user,uid,"group1,group2". Read again when it changes."""
+    requestheader_client_ca: Path | None = None
+    """PEM: who signs front proxies' certificates; over such a one X-Remote-User and its like are believed. Read again when
+    it changes."""
+    requestheader_allowed_names: tuple[str, ...] = ()
+    """Common names of front proxies' certificates. Empty: whatever that authority signed."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
@@ -107,7 +119,7 @@ class Settings(BaseSettings):
     @property
     def secure(self) -> bool:
         """Whether the listener speaks TLS."""
-        return bool(self.tls or self.tls_cert)
+        return self.tls
 
     @property
     def listen_port(self) -> int:

@@ -12,6 +12,9 @@ from typing import NoReturn, Protocol
 
 import structlog
 
+from app.access import Trust, ensure_safe, trust_of
+from app.api.auth.x509 import Authorities, AuthoritiesError
+from app.kubeconfig import Way
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -106,30 +109,67 @@ class Own:
     def trusted_by(self) -> str:
         return self._made.authority.read_text()
 
+    @property
+    def authority(self) -> Path:
+        """Who signs the administrator's certificate."""
+        return self._made.authority
+
+    def administrator(self) -> str:
+        """The administrator's certificate and key, as PEM."""
+        return self._made.administrator.read_text()
+
 
 class Tls:
-    """The context of a listener."""
+    """The context of a listener. A client may show a certificate; one that no authority of the `trust` signed ends the
+    handshake."""
 
-    def __init__(self, source: Source, *, look_s: float = LOOK_S) -> None:
+    def __init__(
+        self, source: Source, trust: Trust | None = None, *, administrator: str = "", look_s: float = LOOK_S
+    ) -> None:
         """Raises TlsError."""
         self._source = source
         self._look_s = look_s
         self._loaded: tuple[object, ...] = ()
+        self.trust = trust or Trust(Authorities(), Authorities())
+        self.administrator = administrator
+        """The administrator's certificate and key, as PEM; "" where there is none of Drover's making."""
+        self._current = _context()
         self.context = _context()
-        """One for all connections; who verifies clients loads their authorities into it."""
+        """One for all connections: each handshake goes on with the newest certificate and authorities, which a context
+        forgets only by being replaced."""
+        self.context.sni_callback = self._choose
         self.refresh(source.chain())
         self.authority = source.trusted_by()
         """What clients are told to trust, as PEM; "" leaves it to their system."""
 
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
     def refresh(self, chain: Chain) -> bool:
-        """Loads the chain if it is another than before: the next handshake shows it. Raises TlsError, and changes nothing."""
-        stamp = chain.stamp()
+        """Loads the chain and the authorities if they are others than before: the next handshake is by them. Raises TlsError,
+        and changes nothing."""
+        stamp = (*chain.stamp(), self.trust.generation)
         if stamp == self._loaded:
             return False
-        chain.load(_context())  # what cannot be loaded would leave the context without a key
-        chain.load(self.context)
-        self._loaded = stamp
+        fresh = _context()
+        chain.load(fresh)
+        if authorities := self.trust.pem:
+            try:
+                fresh.load_verify_locations(cadata=authorities)
+            except ssl.SSLError as error:
+                raise TlsError(f"cannot use the authorities of clients: {error.reason or error}") from error
+        # Asked for in the first context already: a connection keeps that from there.
+        self.context.verify_mode = fresh.verify_mode = ssl.CERT_OPTIONAL if authorities else ssl.CERT_NONE
+        self._current, self._loaded = fresh, stamp
         return True
+
+    def _renewed(self) -> Chain:
+        """Raises TlsError."""
+        try:
+            self.trust.refresh()
+        except AuthoritiesError as error:
+            raise TlsError(str(error)) from error
+        return self._source.chain()
 
     async def keep(self) -> None:
         """Renews and reloads until it is cancelled. What is wrong is said once, and the former certificate stays."""
@@ -137,7 +177,7 @@ class Tls:
         while True:
             await asyncio.sleep(self._look_s)
             try:
-                if self.refresh(await asyncio.to_thread(self._source.chain)):
+                if self.refresh(await asyncio.to_thread(self._renewed)):
                     log.info("certificate loaded anew")
                 said = ""
             except TlsError as error:
@@ -147,16 +187,47 @@ class Tls:
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """None for plain HTTP. Raises TlsError."""
+    """None for plain HTTP. Raises TlsError, AccessError."""
+    ensure_safe(settings)
     cert, key = settings.tls_cert, settings.tls_key
-    if settings.tls is False and (cert or key):
-        raise TlsError("--no-tls (DROVER_TLS) contradicts --tls-cert and --tls-key (DROVER_TLS_CERT, DROVER_TLS_KEY)")
-    if cert and key:
-        return Tls(Given(Chain(cert, key)))
-    if cert or key:
+    if not settings.tls:
+        if cert or key:
+            raise TlsError(
+                "--no-tls (DROVER_TLS) contradicts --tls-cert and --tls-key (DROVER_TLS_CERT, DROVER_TLS_KEY)"
+            )
+        return None
+    if bool(cert) != bool(key):
         missing = "--tls-key (DROVER_TLS_KEY)" if cert else "--tls-cert (DROVER_TLS_CERT)"
         raise TlsError(f"a certificate and its key belong together: {missing} is missing")
-    return Tls(Own(settings.data_dir, settings.bind)) if settings.tls else None
+    own = Own(settings.data_dir, settings.bind)
+    if not (cert and key):
+        own.chain()
+        return Tls(own, trust_of(settings, own.authority), administrator=own.administrator())
+    given = Given(Chain(cert, key))
+    given.chain().load(_context())
+    try:
+        own.chain()
+    except TlsError as error:  # a folder is no need where certificates and tokens come from elsewhere
+        log.info("no administrator of Drover's own making", why=str(error))
+        return Tls(given, trust_of(settings))
+    return Tls(given, trust_of(settings, own.authority), administrator=own.administrator())
+
+
+def way_of(server: str, tls: Tls | None) -> Way:
+    """How the administrator reaches the listener."""
+    if tls is None or not tls.administrator:
+        return Way(server, "" if tls is None else tls.authority)
+    from app.certificates import split  # as above
+
+    return Way(server, tls.authority, *split(tls.administrator))
+
+
+def administrator_of(data_dir: Path) -> tuple[str, str]:
+    """The administrator's certificate and key as the data folder holds them, for who may read them; "" twice where not."""
+    from app.certificates import split  # as above
+
+    path = data_dir / FOLDER / "admin.pem"
+    return split(path.read_text()) if os.access(path, os.R_OK) else ("", "")
 
 
 def authority_of(data_dir: Path, given: Path | None) -> str:
@@ -175,6 +246,7 @@ def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # whoever the operator names counts, also below a root
     return context
 
 

@@ -19,6 +19,7 @@ from uuid import uuid4
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access import Access, AccessError, Trust, access_of, trust_of
 from app.api.application import Api, create_api
 from app.controllers.config import HostConfig, Kept
 from app.controllers.eviction import Evictions
@@ -136,8 +137,13 @@ async def _open(store: PostgresStore, url: str) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, workers: bool) -> AsyncIterator[Service]:
-    """Everything started, in order; everything stopped, in the opposite order."""
+async def running(settings: Settings, *, workers: bool, trust: Trust | None = None) -> AsyncIterator[Service]:
+    """Everything started, in order; everything stopped, in the opposite order. `trust` is the listener's, whose certificates
+    count."""
+    try:
+        access = access_of(settings, trust or trust_of(settings))
+    except AccessError as error:
+        raise Misconfigured(str(error)) from error
     async with AsyncExitStack() as stack:
         url = database_url(settings)
         if url is None:
@@ -148,15 +154,15 @@ async def running(settings: Settings, *, workers: bool) -> AsyncIterator[Service
         stack.push_async_callback(store.close)
         await _open(store, url)
         await _ensure_default_namespace(store)
-        api = _api(store, settings)
-        parts: list[Part] = [partial(_unless_dead, store)]
+        api = _api(store, settings, access)
+        parts: list[Part] = [partial(_unless_dead, store), access.keep]
         if workers:
             parts.extend(_parts(store, settings))
         background = await stack.enter_async_context(Background(parts).running())
         yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
 
 
-def _api(store: PostgresStore, settings: Settings) -> Api:
+def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -165,6 +171,7 @@ def _api(store: PostgresStore, settings: Settings) -> Api:
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks={"postgresql": partial(_answers, store)},
+        gate=access.gate,
     )
 
 

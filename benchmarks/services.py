@@ -46,12 +46,13 @@ class Bench:
 
     @contextmanager
     def drover(self, database: str = "") -> Iterator[Process]:
-        """`drover serve --tls` with the embedded PostgreSQL, or with another database of the same server. The API alone:
+        """`drover serve` over TLS with the embedded PostgreSQL, or with another database of the same server. The API alone:
         controllers and workers write too, and would be measured with it."""
         own = self.folder / database
         own.mkdir(mode=0o711, exist_ok=True)
         command = [
-            sys.executable, "-m", "app.main", "serve", "--tls", "--no-workers", "--port", "0", "--data-dir", str(own),
+            sys.executable, "-m", "app.main", "serve", "--tls", "--trust-loopback", "--no-workers", "--port", "0",
+            "--data-dir", str(own),
         ]  # fmt: skip
         variables = {"DROVER_DATABASE_URL": self.url_of(database)} if database else {}
         with self._serving(command, variables) as (url, pid):

@@ -10,9 +10,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
+from app.api.auth.gate import Gate, open_gate
 from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
@@ -26,18 +27,15 @@ from app.api.uids import random_uid
 from app.machinery.kind import Kind
 from app.store.base import Store
 
-HOSTED = frozenset(("livez", "readyz", "healthz", "version", "metrics"))
-"""What FastAPI answers itself, by the first step of the path."""
-
 _NONE: Mapping[Any, Any] = {}
 
 
 class Api(FastAPI):
-    """A FastAPI application that hands resources to `dispatch` before any of its own machinery runs."""
+    """A FastAPI application that hands every request to `dispatch` first, which gives back what is asked about the process."""
 
-    def __init__(self, dispatch: Dispatch, streams: Streams) -> None:
+    def __init__(self, dispatch: Callable[[ASGIApp], Dispatch], streams: Streams) -> None:
         super().__init__(title="Drover", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-        self._dispatch = dispatch
+        self._dispatch = dispatch(super().__call__)
         self._streams = streams
 
     def end_streams(self) -> None:
@@ -45,7 +43,7 @@ class Api(FastAPI):
         self._streams.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].split("/", 2)[1] not in HOSTED:
+        if scope["type"] == "http":
             await self._dispatch(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -64,16 +62,27 @@ def create_api(
     uid: Callable[[], str] = random_uid,
     suffix: Callable[[], str] = random_suffix,
     registry: CollectorRegistry | None = None,
+    gate: Gate | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
-    `checks` decide /readyz; what else a process measures can be collected in the `registry`."""
+    `checks` decide /readyz; what else a process measures can be collected in the `registry`. The `gate` judges every request;
+    without one everybody is the administrator: for who has asked already."""
     metrics = Metrics(registry or CollectorRegistry())
     streams = Streams()
     metrics.count_streams(lambda: len(streams))
     context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix)
-    dispatch = Dispatch(
-        Routes(kinds), Resources(context, streams), documents_of(tuple(kinds)), metrics, context.deadlines
-    )
+
+    def dispatch(process: ASGIApp) -> Dispatch:
+        return Dispatch(
+            gate or open_gate(),
+            Routes(kinds),
+            Resources(context, streams),
+            documents_of(tuple(kinds)),
+            metrics,
+            context.deadlines,
+            process,
+        )
+
     api = Api(dispatch, streams)
     api.include_router(routes(version, checks, metrics))
     api.add_exception_handler(HTTPException, _as_status)

@@ -1,29 +1,42 @@
-"""The one raw ASGI callable below /api, /apis and /openapi: a request comes in, exactly one answer goes out."""
+"""The one raw ASGI callable: a request comes in, passes the gate, and exactly one answer goes out."""
 
 from __future__ import annotations
 
 import time
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import errors, responses, reviews
+from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
 from app.api.metrics import Metrics
 from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
 from app.api.requests import ClientGone, Request
-from app.api.resources import Answer, Resources
+from app.api.resources import Answer, Lasting, Resources
 from app.api.responses import Response, of_document, of_error
 from app.api.routes import Routes, Target
 from app.machinery.errors import ApiError
 
+PROCESS = frozenset(("livez", "readyz", "healthz", "version", "metrics"))
+"""What is asked about the process, by the first step of the path."""
+
 
 class Dispatch:
-    """Finds who answers, waits no longer than the deadline, and sends."""
+    """Asks the gate, finds who answers, waits no longer than the deadline, and sends."""
 
     def __init__(
-        self, routes: Routes, resources: Resources, documents: Documents, metrics: Metrics, deadlines: Deadlines
+        self,
+        gate: Gate,
+        routes: Routes,
+        resources: Resources,
+        documents: Documents,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        process: ASGIApp,
     ) -> None:
+        self._gate = gate
+        self._process = process
         self._deadlines = deadlines
         self._routes = routes
         self._resources = resources
@@ -58,6 +71,10 @@ class Dispatch:
             )
 
     async def _answer_of(self, target: Target | None, request: Request) -> Answer:
+        await self._gate.identify(request)
+        await self._gate.admit(request, target)
+        if request.path[1:].partition("/")[0] in PROCESS:
+            return Lasting(lambda receive, send: self._process(request.scope, receive, send))
         if target is not None:
             return await self._resources.answer(target, request)
         path = request.path if request.path == "/" else request.path.rstrip("/")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
 
-from app.api import auth
+from app.api.auth.base import NOBODY, Credentials, Peer
 from app.api.errors import too_large
+from app.machinery.access import STRANGER, Attributes, User
 from app.machinery.errors import bad_request
 
 BODY_LIMIT = 3 * 1024 * 1024
@@ -33,23 +34,48 @@ class ClientGone(Exception):
     """The client hung up before its request was complete: nobody is there to answer."""
 
 
-@dataclass(frozen=True, slots=True)
+PEER = "drover.peer"
+"""Where the scope of a request says from which connection it came."""
+
+UNJUDGED = Attributes("")
+
+
+@dataclass(slots=True)
 class Request:
-    """What came in. Parameters: the first of a repeated one counts."""
+    """What came in. Parameters: the first of a repeated one counts.
+
+    The gate says who sent it and what it asks for; nothing else changes it.
+    """
 
     method: str
     path: str
     parameters: Mapping[str, str]
     headers: Mapping[bytes, bytes]
-    user: auth.User
     receive: Receive
+    scope: Scope
+    user: User = STRANGER
+    """Who it is for: the one impersonated, where somebody is."""
+    impersonator: User | None = None
+    """Who really sent it, where that is somebody else."""
+    attributes: Attributes = field(default=UNJUDGED)
+    """What it asks for, as it was judged; also what fair queuing and the audit go by."""
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Request:
         headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        return cls(
-            scope["method"], scope["path"], parse_query(scope["query_string"]), headers, auth.who(headers), receive
-        )
+        return cls(scope["method"], scope["path"], parse_query(scope["query_string"]), headers, receive, scope)
+
+    @property
+    def credentials(self) -> Credentials:
+        """What tells who sent it."""
+        return Credentials(self.headers, self.scope["headers"], self.peer)
+
+    @property
+    def peer(self) -> Peer:
+        """The connection's other end."""
+        peer = self.scope.get(PEER, NOBODY)
+        assert isinstance(peer, Peer)
+        return peer
 
     def header(self, name: bytes) -> str:
         """The header's text, or "" when it was not sent. Names are lower-case."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.api import errors
-from app.api.auth import User
 from app.api.bodies import ACCEPTED, parsed
 from app.api.negotiation import JSON
 from app.api.requests import Request
+from app.machinery.access import User
 from app.machinery.errors import ApiError, FieldError, bad_request, invalid, invalid_object
 from app.machinery.go_json import cannot_unmarshal
 from app.machinery.objects import Document

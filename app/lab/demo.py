@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from app.kubeconfig import Way
 from app.lab.errors import LabError
 from app.lab.hosts import LabHosts
 from app.lab.kubectl import Kubectl
@@ -75,10 +76,10 @@ async def demo(story: Story) -> Moved:
         lab = folder / "lab"
         story.tell(f"working in {folder}; everything is stopped and removed at the end")
         story.tell("starting Drover: PostgreSQL, the API and its workers")
-        async with served(folder, lab) as server, standing(lab, server) as hosts:
-            story.tell(f"Drover serves {server}; {HOSTS} libvirt hosts are up as user {hosts.account.name}")
+        async with served(folder, lab) as way, standing(lab, way) as hosts:
+            story.tell(f"Drover serves {way.server}; {HOSTS} libvirt hosts are up as user {hosts.account.name}")
             try:
-                return await move(story, hosts, Kubectl(server, folder), folder)
+                return await move(story, hosts, Kubectl(way, folder), folder)
             except LabError:
                 print(f"what Drover said last:\n{last_words(folder)}", file=sys.stderr)
                 raise
@@ -101,11 +102,11 @@ def _passable_folder() -> Path:
 
 
 @asynccontextmanager
-async def standing(lab: Path, server: str) -> AsyncIterator[LabHosts]:
+async def standing(lab: Path, way: Way) -> AsyncIterator[LabHosts]:
     try:
-        yield await up(lab, HOSTS, server)
+        yield await up(lab, HOSTS, way)
     finally:
-        await down(lab, server)
+        await down(lab, way)
 
 
 async def move(story: Story, hosts: LabHosts, kubectl: Kubectl, folder: Path) -> Moved:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from app.kubeconfig import Way
 from app.lab.errors import LabError
 
 PATIENCE_S = 60.0
@@ -17,17 +18,18 @@ PATIENCE_S = 60.0
 class Kubectl:
     """Speaks to one server."""
 
-    def __init__(self, server: str, home: Path) -> None:
+    def __init__(self, way: Way, home: Path) -> None:
+        """Its kubeconfig is written into `home`."""
         self._program = Path(sysconfig.get_path("scripts")) / "kubectl"
         if not self._program.exists():
             raise LabError(f"{self._program} is missing: run `make setup`")
-        self._server = server
+        way.write(home / "kubeconfig")
         self._environment = {"HOME": str(home), "KUBECONFIG": str(home / "kubeconfig"), "PATH": "/usr/bin:/bin"}
 
     async def __call__(self, *words: str) -> str:
         """What it printed. Raises LabError with what it complained of."""
         running = await asyncio.create_subprocess_exec(
-            self._program, "--server", self._server, *words,
+            self._program, *words,
             env=self._environment, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from app.kubeconfig import Way
 from app.lab.errors import LabError
 from app.lab.hosts import LabHosts
 from app.lab.registration import Silent, registration
@@ -14,37 +15,34 @@ from app.lab.registration import Silent, registration
 __all__ = ["LabError", "down", "up"]
 
 
-async def up(directory: Path, nodes: int, server: str, authority: str = "") -> LabHosts:
-    """
-    node0, node1, …: started, or brought back where they died, and registered. Twice is harmless. An https server is
-    trusted by the `authority` (PEM) and by the system's.
-    """
+async def up(directory: Path, nodes: int, way: Way) -> LabHosts:
+    """node0, node1, …: started, or brought back where they died, and registered. Twice is harmless."""
     standing = {host.name for host in LabHosts.of(directory)}
     names = sorted(standing | {f"node{number}" for number in range(nodes)}, key=lambda name: (len(name), name))
     hosts = LabHosts(directory, names)
-    async with registration(hosts, server, authority) as drover:
+    async with registration(hosts, way) as drover:
         await drover.knows_us()  # where no Drover answers, no host is started
         await _to_its_end(hosts.start)
         await drover.register()
     return hosts
 
 
-async def down(directory: Path, server: str | None, authority: str = "") -> None:
+async def down(directory: Path, way: Way | None) -> None:
     """
     The guests go through Drover's API while it answers, then Nodes, processes and files. No process and no file is left,
     whatever died before; a LabError afterwards says what Drover would not let go.
     """
     hosts = LabHosts.of(directory)
     try:
-        if server is not None:
+        if way is not None:
             with suppress(Silent):
-                await _withdraw(hosts, server, authority)
+                await _withdraw(hosts, way)
     finally:
         await _to_its_end(hosts.remove)
 
 
-async def _withdraw(hosts: LabHosts, server: str, authority: str) -> None:
-    async with registration(hosts, server, authority) as drover:
+async def _withdraw(hosts: LabHosts, way: Way) -> None:
+    async with registration(hosts, way) as drover:
         if await drover.knows_us():
             await _to_its_end(hosts.start)
             await drover.withdraw()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from app.kubeconfig import Way
 from app.lab.errors import LabError
 from app.lab.hosts import LabHost, LabHosts
 
@@ -92,13 +94,16 @@ class Registration:
 
 
 @asynccontextmanager
-async def registration(hosts: LabHosts, server: str, authority: str = "") -> AsyncIterator[Registration]:
+async def registration(hosts: LabHosts, way: Way) -> AsyncIterator[Registration]:
     """
-    Speaks to the server, trusted by the `authority` (PEM) and by the system's. Raises Silent if nobody answers there, and
+    Speaks to the server of the way, trusted by its authority and by the system's. Raises Silent if nobody answers there, and
     LabError for an answer that is not Drover's.
     """
-    trust = _trust(authority)
-    async with httpx.AsyncClient(base_url=server, timeout=ANSWER_S, trust_env=False, verify=trust) as client:
+    server = way.server
+    headers = {"Authorization": f"Bearer {way.token}"} if way.token else {}
+    async with httpx.AsyncClient(
+        base_url=server, timeout=ANSWER_S, trust_env=False, verify=trust(way), headers=headers
+    ) as client:
         try:
             yield Registration(hosts, client)
         except httpx.TimeoutException as error:
@@ -111,14 +116,28 @@ async def registration(hosts: LabHosts, server: str, authority: str = "") -> Asy
             raise LabError(f"{server} is not a URL: {error}") from error
 
 
-def _trust(authority: str) -> ssl.SSLContext:
+def trust(way: Way) -> ssl.SSLContext:
+    """What a client of the way verifies the server by, and what it shows itself. Raises LabError."""
     context = ssl.create_default_context()
     try:
-        if authority:
-            context.load_verify_locations(cadata=authority)
+        if way.authority:
+            context.load_verify_locations(cadata=way.authority)
     except ssl.SSLError as error:
         raise LabError(f"the server's authority is no certificate: {error.reason or error}") from error
+    if way.certificate:
+        _show(context, way)
     return context
+
+
+def _show(context: ssl.SSLContext, way: Way) -> None:
+    """Our own certificate, which Python's TLS takes from a file only."""
+    with tempfile.NamedTemporaryFile(prefix="drover-", suffix=".pem") as file:
+        file.write(f"{way.certificate}{way.key}".encode())
+        file.flush()
+        try:
+            context.load_cert_chain(file.name)
+        except ssl.SSLError as error:
+            raise LabError(f"the kubeconfig's certificate and key are none: {error.reason or error}") from error
 
 
 def _is_mistrust(error: BaseException | None) -> bool:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from app.kubeconfig import Way, read_kubeconfig
 from app.lab.errors import LabError
 
 LOG = "drover.log"
 START_S = 60.0
 STOP_S = 45.0
 """It finishes its step first, within 25 s."""
-ANNOUNCEMENT = re.compile(r"Drover serves (http\S+)")
+ANNOUNCEMENT = "export KUBECONFIG="
 
 
 @asynccontextmanager
-async def served(folder: Path, lab: Path) -> AsyncIterator[str]:
-    """Its URL. It is stopped on the way out; what it says is in `drover.log`."""
+async def served(folder: Path, lab: Path) -> AsyncIterator[Way]:
+    """How the administrator reaches it. It is stopped on the way out; what it says is in `drover.log`."""
     log = folder / LOG
     data = folder / "data"
     with log.open("ab") as complaints:
@@ -32,18 +32,20 @@ async def served(folder: Path, lab: Path) -> AsyncIterator[str]:
             stdout=asyncio.subprocess.PIPE, stderr=complaints, start_new_session=True,
         )  # fmt: skip
     try:
-        yield await _announced(running, log)
+        await _announced(running, log)
+        yield read_kubeconfig(data / "kubeconfig")
     finally:
         await _stop(running)
 
 
-async def _announced(running: asyncio.subprocess.Process, log: Path) -> str:
+async def _announced(running: asyncio.subprocess.Process, log: Path) -> None:
+    """Returns when it has said where its kubeconfig is."""
     assert running.stdout is not None
     with suppress(TimeoutError):
         async with asyncio.timeout(START_S):
             while line := await running.stdout.readline():
-                if found := ANNOUNCEMENT.search(line.decode()):
-                    return found.group(1)
+                if line.decode().startswith(ANNOUNCEMENT):
+                    return
     raise LabError(f"drover serve did not start: {last_words(log.parent, 1)}")
 
 

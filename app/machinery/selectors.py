@@ -277,6 +277,18 @@ def parse_fields(text: str, kind: Kind[Any, Any]) -> FieldSelector:
     return FieldSelector(tuple(terms))
 
 
+def exact_name(text: str) -> str:
+    """The one name that a field selector of any kind insists on; "" where it insists on none, or cannot be read."""
+    for part in _split(text, ","):
+        try:
+            path, equal, value = _field_term(text, part)
+            if path == "metadata.name" and equal:
+                return _unescaped(value)
+        except ApiError:
+            return ""
+    return ""
+
+
 def _split(text: str, separator: str) -> list[str]:
     """Split where the separator is not escaped."""
     parts, start, escaped = [], 0, False

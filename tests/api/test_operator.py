@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from app.kubeconfig import kubeconfig_of
+from app.kubeconfig import Way
 from app.machinery.objects import Document
 from app.store.base import Store
 from tests.api.builders import MIGRATIONS, labelled, make_namespace, migration
@@ -45,7 +45,7 @@ class Operator:
 @asynccontextmanager
 async def operating(server: str, home: Path) -> AsyncIterator[Operator]:
     """kopf with the operator, stopped as Kubernetes stops it."""
-    (home / "kubeconfig").write_text(kubeconfig_of(server))
+    Way(server).write(home / "kubeconfig")
     with (home / "operator.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             KOPF, "run", "--standalone", "-n", "default", str(Path(__file__).parent / "migration_operator.py"),

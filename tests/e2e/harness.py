@@ -102,15 +102,17 @@ class Drover:
     url: str = ""
     process: subprocess.Popen[str] | None = None
     flags: tuple[str, ...] = ()
+    """Without --tls it speaks plain HTTP, and takes whoever comes for the administrator."""
     env: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
     """`drover work` beside it, on the same database."""
 
     def start(self, port: int = 0) -> None:
+        open_to_all = () if "--tls" in self.flags else ("--no-tls", "--trust-loopback")
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [*DROVER, "serve", "--port", str(port), "--data-dir", str(self.directory / "data"),
-                 "--lab-dir", str(self.lab), *self.flags],
+                 "--lab-dir", str(self.lab), *open_to_all, *self.flags],
                 cwd=ROOT, env=self.env, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         self.url = self._announced(self.process, "serves ")
@@ -152,6 +154,11 @@ class Drover:
         raise AssertionError(f"drover did not start; {self.last_words()}")
 
     @property
+    def kubeconfig(self) -> str:
+        """The file that it wrote."""
+        return str(self.directory / "data" / "kubeconfig")
+
+    @property
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
 
@@ -168,11 +175,17 @@ class Drover:
         return self.process.wait(40)
 
     def lab_up(self, nodes: int) -> None:
-        self.command("lab", "up", "--nodes", str(nodes), "--lab-dir", str(self.lab), "--server", self.url)
+        self.command("lab", "up", "--nodes", str(nodes), "--lab-dir", str(self.lab), *self._way())
         eventually("every node is Ready", lambda: len(self.ready_nodes()) == nodes)
 
     def lab_down(self) -> None:
-        self.command("lab", "down", "--lab-dir", str(self.lab), "--server", self.url)
+        self.command("lab", "down", "--lab-dir", str(self.lab), *self._way())
+
+    def _way(self) -> tuple[str, str]:
+        """To the service; nowhere, if it never started."""
+        return (
+            ("--kubeconfig", self.kubeconfig) if Path(self.kubeconfig).exists() else ("--server", "http://127.0.0.1:1")
+        )
 
     def command(self, *words: str) -> str:
         done = subprocess.run([*DROVER, *words], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=120)

@@ -74,7 +74,7 @@ def test_ctrl_c_stops_all_that_run_started(place: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
 
-    assert said[0].startswith("Drover serves http://127.0.0.1:"), said
+    assert said[0].startswith("Drover serves https://127.0.0.1:"), said
     assert said[1] == f"export KUBECONFIG={place}/data/kubeconfig\n"
     assert "local hosts are up" in "".join(said) + rest, (said, rest, errors)
     assert process.returncode == 0, errors
@@ -97,7 +97,7 @@ def test_with_another_postgresql_the_data_folder_may_be_missing(
 ) -> None:
     data = place / folder
     process = subprocess.Popen(
-        [*DROVER, "serve", "--no-workers", "--port", "0", "--data-dir", str(data)], cwd=ROOT,
+        [*DROVER, "serve", "--no-tls", "--no-workers", "--port", "0", "--data-dir", str(data)], cwd=ROOT,
         env=environment(place) | {"DROVER_DATABASE_URL": database}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -147,6 +147,11 @@ def test_a_busy_port_is_one_line(place: Path) -> None:
         ({"DROVER_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "127.0.0.1"),
         ({"DROVER_DATA_DIR": "/proc/nowhere"}, "/proc/nowhere"),
         ({"DROVER_LOG_FORMAT": "xml"}, "DROVER_LOG_FORMAT"),
+        ({"DROVER_TLS": "false", "DROVER_BIND": "0.0.0.0"}, "loopback only"),
+        ({"DROVER_TRUST_LOOPBACK": "true", "DROVER_BIND": "0.0.0.0"}, "--trust-loopback"),
+        ({"DROVER_CLIENT_CA": "/nonexistent"}, "/nonexistent"),
+        ({"DROVER_TOKEN_AUTH_FILE": "/nonexistent"}, "/nonexistent"),
+        ({"DROVER_REQUESTHEADER_CLIENT_CA": "/etc/hostname"}, "/etc/hostname holds no certificate"),
     ],
 )
 def test_wrong_settings_are_one_line(place: Path, variables: dict[str, str], word: str) -> None:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.libvirt, pytest.mark.postgres]
 
 @pytest.fixture
 def drover() -> Iterator[Drover]:
-    """`drover serve --tls`, running."""
+    """`drover serve` as it is by itself, running."""
     directory = Path(tempfile.mkdtemp(prefix="drover-tls-"))
     directory.chmod(0o711)  # as root the database runs as another user, who must pass
     lab = Path(tempfile.mkdtemp(prefix="dl-"))
@@ -28,7 +28,7 @@ def drover() -> Iterator[Drover]:
     finally:
         if service.process is not None and service.process.poll() is None:
             service.stop()
-        service.command("lab", "down", "--lab-dir", str(lab), "--server", service.url)
+        service.lab_down()
         shutil.rmtree(directory)
         shutil.rmtree(lab, ignore_errors=True)
 
@@ -80,6 +80,21 @@ def test_curl_refuses_without_the_authority(drover: Drover) -> None:
     assert in_the_clear.returncode != 0
 
 
+def test_without_a_certificate_nothing_is_shown_but_health_and_version(drover: Drover) -> None:
+    authority = ("--cacert", str(drover.directory / "data" / "tls" / "ca.crt"))
+
+    answers = {path: curl(drover, path, *authority).stdout for path in ("/livez", "/apis", "/api/v1/nodes")}
+    wrong = curl(drover, "/livez", *authority, "-H", "Authorization: Bearer made-up").stdout
+    printed = drover.directory / "data" / "kubeconfig"
+
+    assert answers["/livez"] == "ok"
+    assert 'forbidden: User \\"system:anonymous\\" cannot get path \\"/apis\\"' in answers["/apis"]
+    assert 'nodes is forbidden: User \\"system:anonymous\\" cannot list resource' in answers["/api/v1/nodes"]
+    assert '"code": 401' in wrong
+    assert "system:admin" in kubectl(drover, "auth", "whoami").stdout
+    assert printed.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_watch_over_tls_ends_with_the_service(drover: Drover) -> None:
     watch = subprocess.Popen(
         [KUBECTL, "get", "namespaces", "-w", "-o", "name"],
@@ -100,15 +115,16 @@ def test_a_watch_over_tls_ends_with_the_service(drover: Drover) -> None:
 
 def test_the_lab_registers_its_hosts_over_tls(drover: Drover, tmp_path: Path) -> None:
     words = ["--lab-dir", str(drover.lab), "--server", drover.url]
+    ours = [*words, "--data-dir", str(drover.directory / "data")]
     stranger = subprocess.run(
         [*DROVER, "lab", "up", "--nodes", "1", *words, "--data-dir", str(tmp_path)],
         cwd=ROOT, env=drover.env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    drover.command("lab", "up", "--nodes", "1", *words, "--data-dir", str(drover.directory / "data"))
+    drover.command("lab", "up", "--nodes", "1", *ours)
 
     ready = eventually("node0 is Ready", lambda: " Ready " in kubectl(drover, "get", "nodes").stdout)
     authority = str(drover.directory / "data" / "tls" / "ca.crt")
-    drover.command("lab", "down", *words, "--server-ca", authority)
+    drover.command("lab", "down", *ours, "--server-ca", authority)
 
     assert stranger.returncode == 2
     assert "--server-ca" in stranger.stderr.strip().splitlines()[-1]

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.kubeconfig import Way
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.guest import virtual_machine
 from app.lab.hosts import LabHosts
@@ -19,6 +20,7 @@ from app.lab.kubectl import Kubectl
 from app.lab.lab import down, up
 from app.lab.manifests import console
 from app.lab.meter import Meter
+from app.lab.registration import trust
 from app.lab.served import served
 from tests.lab.test_hosts import mentioning
 
@@ -31,7 +33,7 @@ MACHINES = "/apis/kubevirt.io/v1alpha1/namespaces/default/virtualmachines"
 class Scene:
     """A Drover, and the folder of a lab that does not stand yet."""
 
-    server: str
+    way: Way
     lab: Path
     kubectl: Kubectl
     api: httpx.AsyncClient
@@ -64,18 +66,18 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def scene(folder: Path) -> AsyncIterator[Scene]:
-    async with served(folder, folder / "lab") as server, httpx.AsyncClient(base_url=server) as api:
+    async with served(folder, folder / "lab") as way, httpx.AsyncClient(base_url=way.server, verify=trust(way)) as api:
         try:
-            yield Scene(server, folder / "lab", Kubectl(server, folder), api)
+            yield Scene(way, folder / "lab", Kubectl(way, folder), api)
         finally:
             await down(folder / "lab", None)
 
 
 async def test_down_takes_guests_nodes_processes_and_files(scene: Scene) -> None:
-    hosts = await up(scene.lab, 2, scene.server)
+    hosts = await up(scene.lab, 2, scene.way)
     await scene.guest(hosts)
 
-    await down(scene.lab, scene.server)
+    await down(scene.lab, scene.way)
 
     assert await scene.items("/api/v1/nodes") == await scene.items(MACHINES) == []
     assert not scene.lab.exists()
@@ -83,12 +85,12 @@ async def test_down_takes_guests_nodes_processes_and_files(scene: Scene) -> None
 
 
 async def test_down_leaves_nothing_after_every_libvirtd_was_killed(scene: Scene) -> None:
-    hosts = await up(scene.lab, 2, scene.server)
+    hosts = await up(scene.lab, 2, scene.way)
     await scene.guest(hosts)
     for host in hosts:
         host.kill()
 
-    await down(scene.lab, scene.server)
+    await down(scene.lab, scene.way)
 
     assert await scene.items("/api/v1/nodes") == await scene.items(MACHINES) == []
     assert not scene.lab.exists()
@@ -96,14 +98,14 @@ async def test_down_leaves_nothing_after_every_libvirtd_was_killed(scene: Scene)
 
 
 async def test_up_brings_back_what_died_and_keeps_the_guest(scene: Scene) -> None:
-    hosts = await up(scene.lab, 2, scene.server)
+    hosts = await up(scene.lab, 2, scene.way)
     await scene.guest(hosts)
     uids = [node["metadata"]["uid"] for node in await scene.items("/api/v1/nodes")]
     for host in hosts:
         host.kill()
 
     with Meter(console(hosts, "testvm")) as meter:
-        again = await up(scene.lab, 1, scene.server)
+        again = await up(scene.lab, 1, scene.way)
         assert meter.wait_for_ticks(3, 30)
 
     assert [host.pid is not None for host in again] == [True, True]

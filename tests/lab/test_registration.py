@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.kubeconfig import Way
 from app.lab.errors import LabError
 from app.lab.hosts import LabHosts
 from app.lab.registration import Registration, Silent, registration, share
@@ -139,7 +140,7 @@ async def test_a_server_that_is_not_there_is_told(hosts: LabHosts) -> None:
         port = unused.getsockname()[1]
 
     with pytest.raises(Silent, match="drover serve"):
-        async with registration(hosts, f"http://127.0.0.1:{port}") as lab:
+        async with registration(hosts, Way(f"http://127.0.0.1:{port}")) as lab:
             await lab.register()
 
 

@@ -102,7 +102,7 @@ def test_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
 
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
 
-    assert modes == {"ca.crt": 0o644, "ca.pem": 0o600, "serving.pem": 0o600, "lock": 0o600}
+    assert modes == {"ca.crt": 0o644, "ca.pem": 0o600, "serving.pem": 0o600, "admin.pem": 0o600, "lock": 0o600}
     assert b"PRIVATE" not in (tmp_path / "ca.crt").read_bytes()
 
 

@@ -222,7 +222,7 @@ def test_wrong_settings_are_one_line(settings: Settings, words: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "port"),
     [
-        (Settings(), 8080),
+        (Settings(), 8443),
         (Settings(tls=True), 8443),
         (Settings(tls_cert=Path("/a"), tls_key=Path("/b")), 8443),
         (Settings(tls=False), 8080),
@@ -233,9 +233,10 @@ def test_the_port_is_that_of_the_protocol_unless_it_is_said(settings: Settings, 
     assert settings.listen_port == port
 
 
-def test_without_being_asked_there_is_no_tls(tmp_path: Path) -> None:
-    assert tls_of(Settings(data_dir=tmp_path)) is None
+def test_only_when_it_is_asked_for_there_is_no_tls(tmp_path: Path) -> None:
+    assert tls_of(Settings(tls=False, data_dir=tmp_path)) is None
     assert list(tmp_path.iterdir()) == []
+    assert tls_of(Settings(data_dir=tmp_path)) is not None
 
 
 def test_a_client_here_trusts_what_the_data_folder_holds_or_what_it_is_given(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Clock, Loop, Source
 from app.controllers.migration.avoid import Breaker
-from app.controllers.migration.commit import Committer
+from app.controllers.migration.commit import Committer, to_be_brought
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.decide import HELD, decide
 from app.controllers.migration.effects import Conclude, Decision, StartRun, Tell
@@ -219,7 +219,10 @@ class Reconciler:
         if self._vetting.vouches(str(scene.guest.domain), target):
             return None
         node = (await tx.get(Key(NODE.resource, "", target))).document
-        return Question(guest.candidate(scene.guest.vm, scene.need.host), node)
+        origin = (await tx.get(Key(NODE.resource, "", scene.guest.node))).document
+        copies = scene.options is not None and scene.options.copies
+        disks = to_be_brought(scene.guest.vm, origin, node) if copies else ()
+        return Question(guest.candidate(scene.guest.vm, scene.need.host), node, origin, disks)
 
     async def _release(self, migration: Document) -> Outcome:
         """The targets' pods that stayed because their hosts were away go when those hosts have answered for a while: an

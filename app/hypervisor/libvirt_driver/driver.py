@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
@@ -46,7 +47,15 @@ from app.hypervisor.libvirt_driver.connection import (
 from app.hypervisor.libvirt_driver.host import capabilities_of, judge, read_host
 from app.hypervisor.libvirt_driver.looking import definition_of, inspect, list_domains, look, probe
 from app.hypervisor.libvirt_driver.moving import apply_steer, completed_of, migrate, progress_of, recover
-from app.hypervisor.libvirt_driver.storage import disk_sizes, make_disk, remove_disk
+from app.hypervisor.libvirt_driver.storage import (
+    disk_sizes,
+    disk_usage,
+    find_file,
+    free_space,
+    make_disk,
+    remove_disk,
+)
+from app.hypervisor.libvirt_driver.streams import Stream, Transfer, download, finished, received, sent, upload
 from app.hypervisor.libvirt_driver.verbs import (
     define_and_start,
     destroy,
@@ -160,6 +169,27 @@ class LibvirtHypervisor:
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
         return await self._ask(self._patient, partial(disk_sizes, domain))
 
+    async def disk_usage(self, domain: UUID) -> Mapping[str, int]:
+        return await self._ask(self._patient, partial(disk_usage, domain))
+
+    async def find_file(self, path: str) -> int | None:
+        return await self._ask(self._work, partial(find_file, path))
+
+    async def free_space(self, path: str) -> int | None:
+        return await self._ask(self._work, partial(free_space, path))
+
+    async def read_file(self, path: str) -> AsyncGenerator[bytes, None]:
+        async with self._transfer(partial(download, path)) as transfer:
+            while chunk := await transfer.step(received):
+                yield chunk
+            await transfer.step(finished)
+
+    async def write_file(self, path: str, size: int, content: AsyncIterator[bytes]) -> None:
+        async with self._transfer(partial(upload, path, size)) as transfer:
+            async for chunk in content:
+                await transfer.step(partial(sent, chunk))
+            await transfer.step(finished)
+
     async def make_disk(self, path: str, form: str, size: int) -> None:
         await self._ask(self._work, partial(make_disk, path, form, size))
 
@@ -208,9 +238,22 @@ class LibvirtHypervisor:
         try:
             await lane.run(partial(translated, call, connection, ERRORS))
         finally:
-            # A call that still blocks in its thread keeps its share of the connection, and the job goes on.
-            hang_up_meanwhile(connection)
+            # A call that still blocks in its thread keeps the connection, and the job goes on.
             lane.end()
+            hang_up_meanwhile(connection, lane)
+
+    @asynccontextmanager
+    async def _transfer(self, begin: Call[Stream]) -> AsyncIterator[Transfer]:
+        """On a connection of its own, so that a host that is slow with a file answers everything else."""
+        if self._broken is not None:
+            raise Unreachable(self._broken)
+        connection = await dial(self._uri, self._deadlines.connect_s)
+        transfer = Transfer(self._uri, connection, self._deadlines.read_s)
+        try:
+            await transfer.begin(begin)
+            yield transfer
+        finally:
+            await transfer.end()
 
     async def progress(self, domain: UUID) -> Progress | None:
         return await self._ask(self._patient, partial(progress_of, domain))
@@ -270,6 +313,7 @@ class LibvirtHypervisor:
             return
         self._broken = text
         self._subscriptions.tell(disconnected(time.time()))
-        for lane in (self._prompt, self._patient, self._work):
+        lanes = (self._prompt, self._patient, self._work)
+        for lane in lanes:
             lane.end()
-        hang_up_meanwhile(self._connection, self._events)
+        hang_up_meanwhile(self._connection, *lanes, events=self._events)
