@@ -43,6 +43,16 @@ class Settings(BaseSettings):
     """PEM: the certificate, and after it what signed it. Read again when it changes."""
     tls_key: Path | None = None
     """PEM: the certificate's key, without a password."""
+    aggregated: bool = False
+    """Serve behind a cluster's kube-apiserver: identities, permissions, namespaces and Events are the cluster's. Wants a
+    database of its own choosing."""
+    kubeconfig: Path | None = None
+    """Who Drover is in that cluster, and where it is. Unset: the Pod's service account."""
+    health_bind: str = "127.0.0.1"
+    """Where `drover work` tells its health and metrics: over plain HTTP, and to whoever reaches it, on loopback; elsewhere over
+    TLS, and the metrics to whoever may read them."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 takes a free one and prints it: any number of workers may run on one machine."""
     trust_loopback: bool = False
     """Take whoever reaches a loopback address without credentials for the administrator. Off: other users of the machine
     reach it too."""

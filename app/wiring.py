@@ -6,9 +6,9 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -17,11 +17,17 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import structlog
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import Access, AccessError, Trust, access_of, trust_of
+from app.access import AccessError, Trust, access_of, trust_of
+from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.application import Api, create_api
+from app.api.auth.gate import Gate
+from app.api.exposition import Exposition
+from app.api.health import Check
 from app.controllers.config import HostConfig, Kept
+from app.controllers.delegated.namespaces import NamespaceMirror
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
 from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard
@@ -33,6 +39,7 @@ from app.controllers.migration.preview import Preview
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
+from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
@@ -43,9 +50,11 @@ from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
+from app.meters import Controllers, Meters
 from app.settings import Settings
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
+from app.store.metrics import SharedMetrics
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
@@ -68,6 +77,12 @@ def openapi_documents() -> dict[str, Document]:
     return documents
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A running Drover."""
@@ -77,6 +92,8 @@ class Service:
     """Set when a background part ended by itself: that is a bug, and the process must end too."""
     end_watches: Callable[[], None]
     """Ends every open watch cleanly, so that the listener can close."""
+    ready: asyncio.Event = field(default_factory=_set_event)
+    """Set when requests can be answered: the listener waits for it."""
 
 
 def version_of_drover() -> str:
@@ -137,32 +154,90 @@ async def _open(store: PostgresStore, url: str) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, workers: bool, trust: Trust | None = None) -> AsyncIterator[Service]:
-    """Everything started, in order; everything stopped, in the opposite order. `trust` is the listener's, whose certificates
-    count."""
-    try:
-        access = access_of(settings, trust or trust_of(settings))
-    except AccessError as error:
-        raise Misconfigured(str(error)) from error
+async def running(
+    settings: Settings,
+    *,
+    workers: bool,
+    api: bool = True,
+    trust: Trust | None = None,
+    renewed: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Service]:
+    """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
+    health and metrics alone. `trust` is the listener's, whose certificates count; `renewed` tells it when a cluster has
+    changed them."""
+    meters, identity = Meters(), f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
+        try:
+            trust = trust or trust_of(settings)
+            behind = _behind(settings, trust, renewed, meters.registry) if api else None
+            access = access_of(settings, trust)
+        except AccessError as error:
+            raise Misconfigured(str(error)) from error
+        if behind is not None:
+            stack.push_async_callback(behind.cluster.close)
         url = database_url(settings)
         if url is None:
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        store = PostgresStore(url)
+        store = PostgresStore(url, metrics=meters.store)
         stack.push_async_callback(store.close)
         await _open(store, url)
-        await _ensure_default_namespace(store)
-        api = _api(store, settings, access)
+        if behind is None:
+            await _ensure_default_namespace(store)
+        shared = SharedMetrics(meters.registry, store, identity)
+        stack.push_async_callback(shared.close)
+        exposition = Exposition(meters.registry, shared.refresh)
         parts: list[Part] = [partial(_unless_dead, store), access.keep]
+        if behind is not None:
+            mirror = NamespaceMirror(store, behind.cluster)
+            served = _api_behind(store, settings, behind, mirror, exposition)
+            parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
+        else:
+            make = partial(_api, store, settings) if api else partial(_health, store)
+            served = make(access.gate, exposition)
         if workers:
-            parts.extend(_parts(store, settings))
+            parts.extend(_parts(store, settings, identity, meters.controllers()))
         background = await stack.enter_async_context(Background(parts).running())
-        yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
+        ready = {} if behind is None else {"ready": behind.ready}
+        yield Service(api=served, failed=background.failed, end_watches=served.end_streams, **ready)
 
 
-def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
+def _behind(
+    settings: Settings, trust: Trust, renewed: Callable[[], None], registry: CollectorRegistry
+) -> Aggregation | None:
+    """The cluster that is served behind; None where there is none. Raises AccessError."""
+    ensure_aggregable(settings)
+    return aggregation_of(settings, trust, renewed, registry) if settings.aggregated else None
+
+
+def _checks(store: PostgresStore) -> Mapping[str, Check]:
+    return {"postgresql": partial(_answers, store)}
+
+
+def _health(store: PostgresStore, gate: Gate, exposition: Exposition) -> Api:
+    """An API of no kind at all, behind the same gate."""
+    return create_api(store, (), version=version_of_drover(), checks=_checks(store), exposition=exposition, gate=gate)
+
+
+def _api_behind(
+    store: PostgresStore, settings: Settings, behind: Aggregation, mirror: NamespaceMirror, exposition: Exposition
+) -> Api:
+    return create_api(
+        store,
+        kinds_behind(served_kinds(settings)),
+        version=version_of_drover(),
+        handlers={(POD.name, "eviction"): Evictions(store).answer},
+        guards={NODE.name: node_guard},
+        previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
+        checks=_checks(store),
+        exposition=exposition,
+        gate=behind.gate,
+        namespaces=mirror.look,
+    )
+
+
+def _api(store: PostgresStore, settings: Settings, gate: Gate, exposition: Exposition) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -170,8 +245,9 @@ def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
         handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
-        checks={"postgresql": partial(_answers, store)},
-        gate=access.gate,
+        checks=_checks(store),
+        exposition=exposition,
+        gate=gate,
     )
 
 
@@ -217,22 +293,32 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
+def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Controllers) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
-    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     lease = timedelta(seconds=settings.lease_s)
-    keeper = LeaseKeeper(store.leases, identity, lease)
+    keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
+    meters.follow(keeper)
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
     )
-    workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
+    tenure = WorkerConfig(tenure=Tenure(lease=lease))
+    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
+    migrations = MigrationController(
+        store,
+        keeper,
+        _migration_config(settings),
+        LibvirtHypervisors(metrics=meters.calls),
+        metrics=meters.migrations,
+        loops=meters.loops,
+    )
+    agents = LibvirtHypervisors(metrics=meters.calls)
     return (
         keeper.run,
-        HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
-        MigrationController(store, keeper, _migration_config(settings), LibvirtHypervisors()).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        migrations.run,
         workers.run,
     )
 
@@ -282,6 +368,8 @@ class Application:
     """The ASGI application whose lifespan starts and stops the whole service."""
 
     def __init__(self, settings: Settings) -> None:
+        if settings.aggregated:
+            raise Misconfigured("behind a cluster the listener is Drover's own: run `drover serve --aggregated`")
         self._settings = settings
         self._service: Service | None = None
 

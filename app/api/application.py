@@ -8,15 +8,15 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
 from app.api.auth.gate import Gate, open_gate
-from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
+from app.api.context import Context, DeleteGuard, NamespaceLookup, Preview, SubresourceHandler, random_suffix, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
+from app.api.exposition import Exposition
 from app.api.health import Check, routes
 from app.api.metrics import Metrics
 from app.api.representation import Representations
@@ -61,16 +61,20 @@ def create_api(
     clock: Callable[[], datetime] = utc_now,
     uid: Callable[[], str] = random_uid,
     suffix: Callable[[], str] = random_suffix,
-    registry: CollectorRegistry | None = None,
+    exposition: Exposition | None = None,
     gate: Gate | None = None,
+    namespaces: NamespaceLookup | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
-    `checks` decide /readyz; what else a process measures can be collected in the `registry`. The `gate` judges every request;
-    without one everybody is the administrator: for who has asked already."""
-    metrics = Metrics(registry or CollectorRegistry())
+    `checks` decide /readyz; what else the process measures is told by the same `exposition`. The `gate` judges every request;
+    without one everybody is the administrator: for who has asked already. `namespaces` are looked up where they are kept, if
+    that is not here."""
+    exposition = exposition or Exposition()
+    metrics = Metrics(exposition.registry)
     streams = Streams()
-    metrics.count_streams(lambda: len(streams))
-    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix)
+    context = Context(
+        store, Representations(clock), handlers, guards, previews, clock, uid, suffix, namespaces, told=metrics.told
+    )
 
     def dispatch(process: ASGIApp) -> Dispatch:
         return Dispatch(
@@ -84,7 +88,7 @@ def create_api(
         )
 
     api = Api(dispatch, streams)
-    api.include_router(routes(version, checks, metrics))
+    api.include_router(routes(version, checks, exposition))
     api.add_exception_handler(HTTPException, _as_status)
     return api
 

@@ -10,12 +10,13 @@ from app.api import errors, responses, reviews
 from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
-from app.api.metrics import Metrics
+from app.api.metrics import LASTING, Asked, Metrics, asked
 from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
-from app.api.requests import ClientGone, Request
+from app.api.requests import ClientGone, Request, flag
 from app.api.resources import Answer, Lasting, Resources
 from app.api.responses import Response, of_document, of_error
 from app.api.routes import Routes, Target
+from app.api.writing import APPLY_PATCH
 from app.machinery.errors import ApiError
 
 PROCESS = frozenset(("livez", "readyz", "healthz", "version", "metrics"))
@@ -51,7 +52,9 @@ class Dispatch:
     async def _answer(self, exchange: _Exchange) -> None:
         request = exchange.request
         target = self._routes.find(request.path)
+        told = self._told(target, request)
         started = time.perf_counter()
+        self._metrics.began(told)
         try:
             try:
                 async with self._deadlines.within(request.deadline_s):
@@ -60,15 +63,27 @@ class Dispatch:
                 answer = of_error(error, request.accept)
             if isinstance(answer, Response):
                 await exchange.send(answer)
+            elif told.verb in LASTING:
+                with self._metrics.lasting(told):
+                    await answer.run(request.receive, exchange.sending)
             else:
                 await answer.run(request.receive, exchange.sending)
         except ClientGone:
             exchange.code = 499
         finally:
-            verb = self._resources.verb(target, request) if target else request.method
-            self._metrics.answered(
-                verb, target.kind.plural if target else "", exchange.code, time.perf_counter() - started
-            )
+            self._metrics.ended(told)
+            self._metrics.answered(told, exchange.code, time.perf_counter() - started)
+
+    def _told(self, target: Target | None, request: Request) -> Asked:
+        """The request, as metrics name it."""
+        if target is None:
+            return asked(request.method, None)
+        verb = self._resources.verb(target, request)
+        if verb == "patch" and request.content_type == APPLY_PATCH:
+            verb = "apply"
+        elif target.subresource == "log" and flag(request.parameters, "follow"):
+            verb = "log"
+        return asked(verb, target, dry_run=bool(request.parameters) and "dryRun" in request.parameters)
 
     async def _answer_of(self, target: Target | None, request: Request) -> Answer:
         await self._gate.identify(request)
@@ -78,7 +93,7 @@ class Dispatch:
         if target is not None:
             return await self._resources.answer(target, request)
         path = request.path if request.path == "/" else request.path.rstrip("/")
-        if reviews.is_review(path):
+        if self._documents.alone and reviews.is_review(path):
             if request.method != "POST":
                 raise errors.method_not_allowed()
             media = negotiate(request.accept, shapes=False)

@@ -11,7 +11,7 @@ import orjson
 import yaml
 from starlette.types import Send
 
-from app.api.errors import NoSuchPath, TimedOut
+from app.api.errors import NoSuchPath, TimedOut, Unjudged
 from app.api.negotiation import JSON, YAML, Media, negotiate
 from app.api.requests import Request
 from app.api.uids import random_uid
@@ -46,7 +46,7 @@ def of_document(document: Document, code: int = 200, *, media: Media | None = No
 def of_error(error: ApiError, accept: str = "") -> Response:
     """In the form that the client accepts; where that is none of ours, as JSON for people."""
     headers = tuple((name.lower().encode(), value.encode()) for name, value in error.headers.items())
-    if isinstance(error, NoSuchPath):
+    if isinstance(error, (NoSuchPath, Unjudged)):
         return Response(error.message.encode() + b"\n", error.code, TEXT, (*headers, NO_SNIFF))
     response = Response(orjson.dumps(error.status()), error.code, headers=headers)
     if isinstance(error, TimedOut):

@@ -61,7 +61,7 @@ class Routes:
     def __init__(self, kinds: Iterable[Kind[Any, Any]]) -> None:
         self._served: dict[tuple[str, ...], dict[str, Served]] = {}
         for kind in kinds:
-            for group_version in kind.served:
+            for group_version in kind.offered:
                 prefix = tuple(group_version.path.strip("/").split("/"))
                 self._served.setdefault(prefix, {})[kind.plural] = Served(kind, group_version)
 

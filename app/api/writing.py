@@ -186,13 +186,18 @@ class Writing:
             return
         namespace = room.name
         try:
-            stored = await self._objects.get(room)
+            found = await self._namespace(room)
         except NotFound as error:
             raise errors.no_namespace(namespace) from error
-        if stored.document["metadata"].get("deletionTimestamp"):
+        if found["metadata"].get("deletionTimestamp"):
             metadata = document.get("metadata")
             name = metadata.get("name", "") if isinstance(metadata, dict) else ""
             raise errors.terminating(target.kind, str(name), namespace)
+
+    async def _namespace(self, room: Key) -> Document:
+        """Raises NotFound."""
+        lookup = self._context.namespaces
+        return (await self._objects.get(room)).document if lookup is None else await lookup(room.name)
 
     async def _ensure_free(self, key: Key) -> None:
         if await self._exists(key):

@@ -82,6 +82,7 @@ class NodeAgent:
             self._beat,
             concurrency=1,
             clock=tools.clock,
+            metrics=tools.loops,
         )
         self._follows = Loop(
             "virtualmachine",
@@ -92,9 +93,10 @@ class NodeAgent:
             ],
             self._guests.reconcile,
             clock=tools.clock,
+            metrics=tools.loops,
         )
 
-        self._meets = Loop("domain", tools.store, (), self._meet, concurrency=2, clock=tools.clock)
+        self._meets = Loop("domain", tools.store, (), self._meet, concurrency=2, clock=tools.clock, metrics=tools.loops)
 
     async def run(self) -> None:
         """Until cancelled. The host's guests are not disturbed by its end."""

@@ -67,6 +67,7 @@ from app.hypervisor.libvirt_driver.verbs import (
     undefine,
     write_mark,
 )
+from app.hypervisor.metrics import CallMetrics
 from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.threads import Lane
 
@@ -86,6 +87,12 @@ class Deadlines:
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
 
 
+def _verb(call: Call[T]) -> str:
+    """What a call is named in metrics: its function's name, of which there are as many as this folder has."""
+    named = call.func if isinstance(call, partial) else call
+    return str(getattr(named, "__name__", "call")).strip("_")
+
+
 def connect_factory() -> Hypervisors:
     """For the migration process: named by its path, so that it can be handed to another interpreter."""
     return LibvirtHypervisors()
@@ -94,13 +101,16 @@ def connect_factory() -> Hypervisors:
 class LibvirtHypervisors:
     """Opens connections to libvirtd; each is one host seen by one holder."""
 
-    def __init__(self, deadlines: Deadlines | None = None) -> None:
+    def __init__(self, deadlines: Deadlines | None = None, metrics: CallMetrics | None = None) -> None:
         self._deadlines = deadlines or Deadlines()
+        self._metrics = metrics or CallMetrics()
         self._opened: set[LibvirtHypervisor] = set()
 
     async def connect(self, uri: str) -> Hypervisor:
         """Raises Unreachable, with libvirt's text, within its deadline."""
-        opened = LibvirtHypervisor(uri, await dial(uri, self._deadlines.connect_s), self._deadlines)
+        with self._metrics.call("connect", uri):
+            connection = await dial(uri, self._deadlines.connect_s)
+        opened = LibvirtHypervisor(uri, connection, self._deadlines, self._metrics)
         self._opened = {one for one in self._opened if one.connected} | {opened}
         await opened.listen()
         return opened
@@ -121,7 +131,10 @@ class LibvirtHypervisor:
     migration has a connection of its own.
     """
 
-    def __init__(self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines) -> None:
+    def __init__(
+        self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines, metrics: CallMetrics | None = None
+    ) -> None:
+        self._metrics = metrics or CallMetrics()
         self._uri = uri
         self._connection = connection
         self._deadlines = deadlines
@@ -277,13 +290,14 @@ class LibvirtHypervisor:
         deadline_s = self._deadlines.work_s if lane is self._work else self._deadlines.read_s
         if self._broken is not None:
             raise Unreachable(self._broken)
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await lane.run(partial(translated, call, self._connection, errors))
-        except TimeoutError:
-            text = f"{self._uri} did not answer within {deadline_s:g} s"
-            self._break(text)
-            raise Unreachable(text) from None
+        with self._metrics.call(_verb(call), self._uri):
+            try:
+                async with asyncio.timeout(deadline_s):
+                    return await lane.run(partial(translated, call, self._connection, errors))
+            except TimeoutError:
+                text = f"{self._uri} did not answer within {deadline_s:g} s"
+                self._break(text)
+                raise Unreachable(text) from None
 
     async def _with_jobs(self, seen: list[Domain]) -> list[Domain]:
         """Jobs and marks need a free worker in libvirtd. Without one every active domain counts as busy."""
