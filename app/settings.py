@@ -116,11 +116,14 @@ class Settings(BaseSettings):
     log_retention_s: Annotated[float, Field(ge=60)] = 600
     """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
     allowed_paths: tuple[str, ...] = ()
-    """Prefixes of host paths that domains may use (disks, kernels, serial files). Empty: none."""
+    """Prefixes of host paths that domains may use (disks, kernels, serial files); `namespace:/prefix` counts for guests of that
+    namespace alone. Empty: none."""
     allowed_bridges: tuple[str, ...] = ()
-    """Host bridges and libvirt networks that domains may use."""
+    """Host bridges and libvirt networks that domains may use; `namespace:bridge` for that namespace alone."""
     allowed_emulators: tuple[str, ...] = ()
-    """Emulator binaries that domains may name. Empty: the host's own default only."""
+    """Emulator binaries that domains may name, perhaps as `namespace:/binary`. Empty: the host's own default only."""
+    allowed_disk_hosts: tuple[str, ...] = ()
+    """Servers of network disks (`ceph:6789`, or `ceph` for every port): hosts connect to them in a guest's name. Empty: none."""
     drain_s: Annotated[float, Field(gt=0)] = 25
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
     log_format: Literal["console", "json"] = "console"

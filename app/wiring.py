@@ -103,13 +103,19 @@ def version_of_drover() -> str:
 
 def served_kinds(settings: Settings) -> tuple[Kind[Any, Any], ...]:
     """The declared kinds, with the checks that need the operator's settings."""
-    policy = domain_xml.Policy(
+    policy = domain_policy(settings)
+    return tuple(_with_domain_rules(kind, policy) if kind is VIRTUAL_MACHINE else kind for kind in ALL)
+
+
+def domain_policy(settings: Settings) -> domain_xml.Policy:
+    """What the operator lets guests use of their hosts."""
+    return domain_xml.Policy(
         # Not the whole lab: a guest that may name its hosts' sockets speaks to libvirtd.
         paths=(*settings.allowed_paths, *(str(settings.lab_dir / folder) for folder in ("images", "consoles"))),
         bridges=settings.allowed_bridges,
         emulators=settings.allowed_emulators,
+        disk_hosts=settings.allowed_disk_hosts,
     )
-    return tuple(_with_domain_rules(kind, policy) if kind is VIRTUAL_MACHINE else kind for kind in ALL)
 
 
 def _with_domain_rules(kind: Kind[Any, Any], policy: domain_xml.Policy) -> Kind[Any, Any]:
@@ -117,7 +123,8 @@ def _with_domain_rules(kind: Kind[Any, Any], policy: domain_xml.Policy) -> Kind[
 
     def check(document: dict[str, Any]) -> Any:
         yield from declared(document)
-        yield from domain_xml.problems(document.get("spec") or {}, policy)
+        namespace = (document.get("metadata") or {}).get("namespace") or ""
+        yield from domain_xml.problems(document.get("spec") or {}, policy.within(namespace))
 
     return replace(kind, check_create=check)
 
@@ -298,11 +305,13 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
     lease = timedelta(seconds=settings.lease_s)
     keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
     meters.follow(keeper)
+    policy = domain_policy(settings)
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
+        path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
     tenure = WorkerConfig(tenure=Tenure(lease=lease))
     workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
