@@ -97,7 +97,7 @@ class Writing:
         self._representations = context.representations
 
     async def create(self, target: Target, request: Request) -> Response:
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         type_ = body_type(request)
         raw = await request.body()
         options = WriteOptions.read(request.parameters, "CreateOptions")
@@ -214,7 +214,7 @@ class Writing:
 
     async def update(self, target: Target, request: Request) -> Response:
         _ensure_named(target)
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         raw = await request.body()
         options = WriteOptions.read(request.parameters, "UpdateOptions")
         body = decoded(target.kind, body_type(request), raw)
@@ -233,7 +233,7 @@ class Writing:
     async def patch(self, target: Target, request: Request) -> Response:
         type_ = _patch_type(target, request)
         _ensure_named(target)
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         body = await request.body()
         options = WriteOptions.read(request.parameters, "PatchOptions", apply=type_ == APPLY_PATCH)
         writer = self._writer(target, request, options)

@@ -27,7 +27,7 @@ class WorkerConfig:
 
     capacity: int = 10
     """Processes at once in this worker; the cluster's limit is another."""
-    poll_s: float = 1.0
+    poll_s: float = 0.5
     """How often runs are looked for when no change tells of one: those of workers that died."""
     tenure: Tenure = field(default_factory=Tenure)
 

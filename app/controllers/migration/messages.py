@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from app.controllers.migration.steps import Step
 from app.kinds.migration import Mode, Word
 from app.machinery.objects import Document, Wire
 
@@ -49,6 +50,13 @@ class Alive(Wire):
     """Process → worker: its loop turns."""
 
     kind: Literal["alive"] = "alive"
+
+
+class Reached(Wire):
+    """Process → worker: that step has begun."""
+
+    kind: Literal["reached"] = "reached"
+    step: Step
 
 
 class Sampled(Wire):
@@ -106,7 +114,7 @@ class Ended(Wire):
 
 
 Order = Renewed | Cancel | Retuned | Told
-Report = Alive | Sampled | Started | Steered | Arrived | Holding | Ended
+Report = Alive | Reached | Sampled | Started | Steered | Arrived | Holding | Ended
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

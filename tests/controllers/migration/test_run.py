@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.messages import Arrived, Holding, Renewed, Retuned, Sampled, Started, Steered
+from app.controllers.migration.messages import Arrived, Holding, Reached, Renewed, Retuned, Sampled, Started, Steered
 from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
 from app.controllers.migration.plan import Copy
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import Destination, Mark, Reason, State
 from app.hypervisor.base import Job as HostJob
 from app.hypervisor.fake import MIB, FakeHypervisors
@@ -22,7 +23,11 @@ async def test_a_guest_moves_and_the_process_says_how(scene: Scene) -> None:
 
     assert outcome.code is ExitCode.MOVED
     assert scene.runs_on() == ["node1"]
-    assert [type(report) for report in scene.told if not isinstance(report, Sampled)] == [Started, Arrived]
+    said = [report for report in scene.told if not isinstance(report, Sampled)]
+    assert [type(report) for report in said if not isinstance(report, Reached)] == [Started, Arrived]
+    assert [report.step for report in said if isinstance(report, Reached)] == [
+        Step.PREPARING, Step.MARKED, Step.CALLED, Step.COPYING, Step.SWITCHING, Step.ARRIVED, Step.SETTLING, Step.KNOWN,
+    ]  # fmt: skip
     assert sum(isinstance(report, Sampled) for report in scene.told) >= 2
     assert outcome.result["downtimeMs"] > 0
 
