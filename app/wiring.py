@@ -19,8 +19,11 @@ from uuid import uuid4
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import Access, AccessError, Trust, access_of, trust_of
+from app.access import AccessError, Trust, access_of, trust_of
 from app.api.application import Api, create_api
+from app.api.auth.escalation import Escalation
+from app.api.auth.gate import Gate
+from app.api.auth.roles import Roles
 from app.controllers.config import HostConfig, Kept
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
@@ -33,10 +36,22 @@ from app.controllers.migration.preview import Preview
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
+from app.controllers.roles import Aggregation, ensure_default_roles
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
-from app.kinds import ALL, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds import (
+    ALL,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    MIGRATION,
+    NAMESPACE,
+    NODE,
+    POD,
+    ROLE,
+    ROLE_BINDING,
+    VIRTUAL_MACHINE,
+)
 from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
@@ -154,15 +169,19 @@ async def running(settings: Settings, *, workers: bool, trust: Trust | None = No
         stack.push_async_callback(store.close)
         await _open(store, url)
         await _ensure_default_namespace(store)
-        api = _api(store, settings, access)
-        parts: list[Part] = [partial(_unless_dead, store), access.keep]
+        await ensure_default_roles(store)
+        roles = Roles(store.objects)
+        await roles.load()
+        api = _api(store, settings, access.gate(roles), roles)
+        parts: list[Part] = [partial(_unless_dead, store), access.keep, roles.run, Aggregation(store).run]
         if workers:
             parts.extend(_parts(store, settings))
         background = await stack.enter_async_context(Background(parts).running())
         yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
 
 
-def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
+def _api(store: PostgresStore, settings: Settings, gate: Gate, roles: Roles) -> Api:
+    escalation = Escalation(roles, gate.authorizer)
     return create_api(
         store,
         served_kinds(settings),
@@ -171,7 +190,9 @@ def _api(store: PostgresStore, settings: Settings, access: Access) -> Api:
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks={"postgresql": partial(_answers, store)},
-        gate=access.gate,
+        gate=gate,
+        write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
+        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
     )
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
 from app.api.auth.gate import Gate, open_gate
-from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, random_suffix, utc_now
+from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, WriteGuard, random_suffix, utc_now
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.health import Check, routes
@@ -57,6 +57,7 @@ def create_api(
     handlers: Mapping[tuple[str, str], SubresourceHandler] = _NONE,
     guards: Mapping[str, DeleteGuard] = _NONE,
     previews: Mapping[str, Preview] = _NONE,
+    write_guards: Mapping[str, WriteGuard] = _NONE,
     checks: Mapping[str, Check] = _NONE,
     clock: Callable[[], datetime] = utc_now,
     uid: Callable[[], str] = random_uid,
@@ -64,17 +65,29 @@ def create_api(
     registry: CollectorRegistry | None = None,
     gate: Gate | None = None,
 ) -> Api:
-    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
-    `checks` decide /readyz; what else a process measures can be collected in the `registry`. The `gate` judges every request;
-    without one everybody is the administrator: for who has asked already."""
+    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes, `previews` of dry runs and
+    `write_guards` by kind, `checks` decide /readyz; what else a process measures can be collected in the `registry`. The
+    `gate` judges every request; without one everybody is the administrator: for who has asked already."""
     metrics = Metrics(registry or CollectorRegistry())
     streams = Streams()
     metrics.count_streams(lambda: len(streams))
-    context = Context(store, Representations(clock), handlers, guards, previews, clock, uid, suffix)
+    gate = gate or open_gate()
+    context = Context(
+        store,
+        Representations(clock),
+        handlers,
+        guards,
+        previews,
+        write_guards,
+        gate.ensure,
+        clock,
+        uid,
+        suffix,
+    )
 
     def dispatch(process: ASGIApp) -> Dispatch:
         return Dispatch(
-            gate or open_gate(),
+            gate,
             Routes(kinds),
             Resources(context, streams),
             documents_of(tuple(kinds)),

@@ -1,4 +1,4 @@
-"""The little protobuf that kubectl sends without a fallback: an envelope around a Namespace or DeleteOptions."""
+"""The protobuf that kubectl sends without a fallback: an envelope around one of a few kinds."""
 
 from __future__ import annotations
 
@@ -144,7 +144,73 @@ _metadata = _nested(
 )
 _preconditions = _nested({1: ("uid", _text), 2: ("resourceVersion", _text)})
 
+_rule = _nested(
+    {
+        1: ("verbs[]", _text),
+        2: ("apiGroups[]", _text),
+        3: ("resources[]", _text),
+        4: ("resourceNames[]", _text),
+        5: ("nonResourceURLs[]", _text),
+    }
+)
+_requirement = _nested({1: ("key", _text), 2: ("operator", _text), 3: ("values[]", _text)})
+_selector = _nested({1: ("matchLabels{}", _entry), 2: ("matchExpressions[]", _requirement)})
+_subject = _nested({1: ("kind", _text), 2: ("apiGroup", _text), 3: ("name", _text), 4: ("namespace", _text)})
+_role_ref = _nested({1: ("apiGroup", _text), 2: ("kind", _text), 3: ("name", _text)})
+_binding: Fields = {1: ("metadata", _metadata), 2: ("subjects[]", _subject), 3: ("roleRef", _role_ref)}
+_resource_attributes = _nested(
+    {
+        1: ("namespace", _text),
+        2: ("verb", _text),
+        3: ("group", _text),
+        4: ("version", _text),
+        5: ("resource", _text),
+        6: ("subresource", _text),
+        7: ("name", _text),
+    }
+)
+_other_attributes = _nested({1: ("path", _text), 2: ("verb", _text)})
+_access: Fields = {1: ("resourceAttributes", _resource_attributes), 2: ("nonResourceAttributes", _other_attributes)}
+
+
+def _extra(raw: int | bytes) -> Document:
+    """An entry of a map of lists."""
+    entry = _message(raw, {1: ("key", _text), 2: ("value", _nested({1: ("items[]", _text)}))})
+    return {"key": entry.get("key", ""), "value": entry.get("value", {}).get("items", [])}
+
+
+_subject_access: Fields = {
+    **_access,
+    3: ("user", _text),
+    4: ("groups[]", _text),
+    5: ("extra{}", _extra),
+    6: ("uid", _text),
+}
+_bound = _nested({1: ("kind", _text), 2: ("apiVersion", _text), 3: ("name", _text), 4: ("uid", _text)})
+_token_request = _nested({1: ("audiences[]", _text), 3: ("boundObjectRef", _bound), 4: ("expirationSeconds", _integer)})
+
+
+def _reviewing(spec: Fields) -> Fields:
+    return {1: ("metadata", _metadata), 2: ("spec", _nested(spec))}
+
+
 _KINDS: dict[str, Fields] = {
+    "Role": {1: ("metadata", _metadata), 2: ("rules[]", _rule)},
+    "ClusterRole": {
+        1: ("metadata", _metadata),
+        2: ("rules[]", _rule),
+        3: ("aggregationRule", _nested({1: ("clusterRoleSelectors[]", _selector)})),
+    },
+    "RoleBinding": _binding,
+    "ClusterRoleBinding": _binding,
+    "ServiceAccount": {1: ("metadata", _metadata)},
+    "SelfSubjectAccessReview": _reviewing(_access),
+    "SubjectAccessReview": _reviewing(_subject_access),
+    "LocalSubjectAccessReview": _reviewing(_subject_access),
+    "SelfSubjectRulesReview": _reviewing({1: ("namespace", _text)}),
+    "SelfSubjectReview": {1: ("metadata", _metadata)},
+    "TokenReview": _reviewing({1: ("token", _text), 2: ("audiences[]", _text)}),
+    "TokenRequest": {1: ("metadata", _metadata), 2: ("spec", _token_request)},
     "Namespace": {1: ("metadata", _metadata), 2: ("spec", _nested({1: ("finalizers[]", _text)}))},
     "DeleteOptions": {
         1: ("gracePeriodSeconds", _integer),
