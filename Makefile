@@ -1,7 +1,7 @@
 # Every word installs what it needs first; `make demo` and `make test` are all a new user has to type.
 PYTHON = .venv/bin/python
 
-.PHONY: demo run test test-full lint bench openapi setup lock clean
+.PHONY: demo run test test-full lint bench chaos openapi setup lock clean
 
 demo: setup          ## move a running guest between three local libvirt hosts, and show it
 	$(PYTHON) -m app.lab.demo
@@ -26,6 +26,10 @@ bench: setup         ## figures, as ratios measured side by side
 	$(PYTHON) -m benchmarks.placement
 	$(PYTHON) -m benchmarks.api
 	$(PYTHON) -m benchmarks.drain
+	$(PYTHON) -m benchmarks.fairness
+
+chaos: setup         ## kill and stop whatever moves guests, at every step; ARGS="--seed 1 --faults 500"
+	$(PYTHON) -m tests.chaos $(ARGS)
 
 openapi: setup       ## write openapi/ anew from the declared kinds
 	.venv/bin/drover openapi --write openapi

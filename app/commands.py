@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,11 +16,13 @@ import uvloop
 from pydantic import ValidationError
 
 from app.access import AccessError, trust_of
+from app.aggregation import ensure_aggregable
+from app.api.auth.anonymous import is_loopback
 from app.kubeconfig import KubeconfigError, Way, read_kubeconfig
 from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
 from app.telemetry import configure_logging
-from app.tls import TlsError, administrator_of, authority_of, tls_of, way_of
+from app.tls import TlsError, administrator_of, authority_of, tls_of, way_of, write_certificate
 from app.wiring import Misconfigured, Service, openapi_documents, running
 
 drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -100,11 +103,21 @@ def serve(
     tls_key: TlsKey = None,
     trust_loopback: TrustLoopback = None,
     workers: Annotated[bool | None, typer.Option(help="Run controllers and workers in this process too.")] = None,
+    aggregated: Annotated[
+        bool | None, typer.Option(help="Serve behind a cluster, which says who may what (DROVER_AGGREGATED).")
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            "--kubeconfig", help="Where that cluster is, and who we are there (DROVER_KUBECONFIG; a Pod's account)."
+        ),
+    ] = None,
 ) -> None:
     """The API, with its controllers and workers unless --no-workers."""
     settings = settings_of(
         bind=bind, port=port, data_dir=data_dir, lab_dir=lab_dir, workers=workers,
         tls=tls, tls_cert=tls_cert, tls_key=tls_key, trust_loopback=trust_loopback,
+        aggregated=aggregated, kubeconfig=cluster,
     )  # fmt: skip
     _to_the_end(_serve(settings), settings)
 
@@ -199,6 +212,20 @@ def kubeconfig(server: Server = None, server_ca: ServerCa = None, data_dir: Data
     print(Way(where, _authority(settings, server_ca), certificate, key).kubeconfig(), end="")
 
 
+@drover.command()
+def certificate(
+    directory: Annotated[Path, typer.Option("--dir", help="Where ca.crt, tls.crt and tls.key are kept; ca.pem signs.")],
+    service: Annotated[str, typer.Option(help="The Service by which the cluster reaches Drover.")] = "drover",
+    namespace: Annotated[str, typer.Option(help="The namespace of that Service.")] = "drover",
+) -> None:
+    """A serving certificate for Drover behind a cluster, made or renewed; deploy/cluster takes it from there."""
+    try:
+        write_certificate(directory, service, namespace)
+    except TlsError as error:
+        refuse(str(error))
+    print(f"{directory}: ca.crt (the APIService's caBundle), tls.crt, tls.key for {service}.{namespace}.svc")
+
+
 def _way(settings: Settings, server: str | None, server_ca: Path | None, kubeconfig: Path | None) -> Way:
     """What was typed, else what `drover serve` wrote, else what the settings say."""
     try:
@@ -246,17 +273,24 @@ def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
 
 
 async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
+    ensure_aggregable(settings)
     tls = tls_of(settings)
     trust = trust_of(settings) if tls is None else tls.trust
     listener = listen(settings.bind, settings.listen_port)
     way = way_of(url_of(settings.bind, listener.getsockname()[1], secure=settings.secure), tls)
     with stop_signals() as stop:
-        async with (
-            running(settings, workers=settings.workers, trust=trust) as service,
-            listening(service, listener, tls) as serving,
-        ):
+        async with AsyncExitStack() as stack:
+            renewed = (lambda: None) if tls is None else tls.renew
+            service = await stack.enter_async_context(
+                running(settings, workers=settings.workers, trust=trust, renewed=renewed)
+            )
+            await first(stop, service.failed, service.ready)
+            if not service.ready.is_set():
+                return 1 if service.failed.is_set() else 0
+            serving = await stack.enter_async_context(listening(service, listener, tls))
             settle()
-            print(f"Drover serves {way.server}\n{_way_in(settings.data_dir, way)}", flush=True)
+            way_in = "behind a cluster" if settings.aggregated else _way_in(settings.data_dir, way)
+            print(f"Drover serves {way.server}\n{way_in}", flush=True)
             if lab_nodes:
                 await _lab_until(stop, service, settings, lab_nodes, way)
             else:
@@ -295,9 +329,33 @@ async def _offer_guest(settings: Settings) -> None:
         print("\n".join(f"kubectl create -f {file}" for file in files), flush=True)
 
 
+def _for_health(settings: Settings) -> Settings:
+    """The settings of a worker's listener: in the clear, and asking nobody, on loopback alone."""
+    here = is_loopback(settings.health_bind)
+    return settings.model_copy(
+        update={
+            "bind": settings.health_bind,
+            "port": settings.health_port,
+            "aggregated": False,
+            "tls": not here,
+            "tls_cert": None if here else settings.tls_cert,
+            "trust_loopback": here,
+        }
+    )
+
+
 async def _work(settings: Settings) -> int:
+    settings = _for_health(settings)
+    tls = tls_of(settings)
+    trust = trust_of(settings) if tls is None else tls.trust
+    listener = listen(settings.bind, settings.listen_port)
+    health = url_of(settings.bind, listener.getsockname()[1], secure=settings.secure)
     with stop_signals() as stop:
-        async with running(settings, workers=True) as service:
-            print("Drover works", flush=True)
+        async with (
+            running(settings, workers=True, api=False, trust=trust) as service,
+            listening(service, listener, tls) as serving,
+        ):
+            print(f"Drover works; its health and metrics: {health}/readyz, {health}/metrics", flush=True)
             await first(stop, service.failed)
-    return 1 if service.failed.is_set() else 0
+            stopped_by_itself = service.failed.is_set() or serving.done()
+    return 1 if stopped_by_itself else 0

@@ -43,6 +43,16 @@ class Settings(BaseSettings):
     """PEM: the certificate, and after it what signed it. Read again when it changes."""
     tls_key: Path | None = None
     """PEM: the certificate's key, without a password."""
+    aggregated: bool = False
+    """Serve behind a cluster's kube-apiserver: identities, permissions, namespaces and Events are the cluster's. Wants a
+    database of its own choosing."""
+    kubeconfig: Path | None = None
+    """Who Drover is in that cluster, and where it is. Unset: the Pod's service account."""
+    health_bind: str = "127.0.0.1"
+    """Where `drover work` tells its health and metrics: over plain HTTP, and to whoever reaches it, on loopback; elsewhere over
+    TLS, and the metrics to whoever may read them."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 takes a free one and prints it: any number of workers may run on one machine."""
     trust_loopback: bool = False
     """Take whoever reaches a loopback address without credentials for the administrator. Off: other users of the machine
     reach it too."""
@@ -55,6 +65,16 @@ class Settings(BaseSettings):
     it changes."""
     requestheader_allowed_names: tuple[str, ...] = ()
     """Common names of front proxies' certificates. Empty: whatever that authority signed."""
+    seats: Annotated[int, Field(ge=10)] = 400
+    """How much is answered at once: a get takes one, a list one for each 4 KiB. kube-apiserver's --max-requests-inflight."""
+    seats_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """What one user may hold of the seats, so that somebody else always finds one."""
+    request_wait_s: Annotated[float, Field(gt=0)] = 15
+    """How long a request waits for a seat before it is answered 429; a quarter of its minute, as kube-apiserver has it."""
+    watches: Annotated[int, Field(ge=1)] = 10_000
+    """Watches and followed logs that one process serves: each takes about 0.1 MB."""
+    watches_of_user: Annotated[int, Field(ge=1)] = 2_500
+    """Of one user, administrators too."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
@@ -99,18 +119,24 @@ class Settings(BaseSettings):
     cpu_allocation_ratio: Annotated[float, Field(gt=0)] = 10
     """Virtual CPUs per physical one in a Node's allocatable."""
     lease_s: Annotated[float, Field(ge=9)] = 15
-    """How long a silent worker keeps its runs and hosts. Renewed at a third of it; a verb that
+    """How long a silent worker keeps its hosts. Renewed at a third of it; a verb that
     starts or ends a guest wants 5 s of it left, so less than 9 would block them."""
+    run_lease_s: Annotated[float, Field(ge=8)] = 8
+    """How long a silent worker keeps its migrations: another follows them within ten seconds of its death. Renewed at a quarter
+    of it; a verb wants 5 s of it left."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 5
     """How often each host is asked whether it is well; Ready is told within three of them."""
     log_retention_s: Annotated[float, Field(ge=60)] = 600
     """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
     allowed_paths: tuple[str, ...] = ()
-    """Prefixes of host paths that domains may use (disks, kernels, serial files). Empty: none."""
+    """Prefixes of host paths that domains may use (disks, kernels, serial files); `namespace:/prefix` counts for guests of that
+    namespace alone. Empty: none."""
     allowed_bridges: tuple[str, ...] = ()
-    """Host bridges and libvirt networks that domains may use."""
+    """Host bridges and libvirt networks that domains may use; `namespace:bridge` for that namespace alone."""
     allowed_emulators: tuple[str, ...] = ()
-    """Emulator binaries that domains may name. Empty: the host's own default only."""
+    """Emulator binaries that domains may name, perhaps as `namespace:/binary`. Empty: the host's own default only."""
+    allowed_disk_hosts: tuple[str, ...] = ()
+    """Servers of network disks (`ceph:6789`, or `ceph` for every port): hosts connect to them in a guest's name. Empty: none."""
     drain_s: Annotated[float, Field(gt=0)] = 25
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
     log_format: Literal["console", "json"] = "console"

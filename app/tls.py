@@ -171,6 +171,14 @@ class Tls:
             raise TlsError(str(error)) from error
         return self._source.chain()
 
+    def renew(self) -> None:
+        """Loads the authorities that the trust has now, without waiting for the next look. What is wrong is said, and what was
+        before stays."""
+        try:
+            self.refresh(self._source.chain())
+        except TlsError as error:
+            log.warning("the certificate stays as it was", error=str(error))
+
     async def keep(self) -> None:
         """Renews and reloads until it is cancelled. What is wrong is said once, and the former certificate stays."""
         said = ""
@@ -200,6 +208,8 @@ def tls_of(settings: Settings) -> Tls | None:
         missing = "--tls-key (DROVER_TLS_KEY)" if cert else "--tls-cert (DROVER_TLS_CERT)"
         raise TlsError(f"a certificate and its key belong together: {missing} is missing")
     own = Own(settings.data_dir, settings.bind)
+    if settings.aggregated:  # whose certificates count, the cluster says: there is no administrator of Drover's own
+        return Tls(Given(Chain(cert, key)) if cert and key else own, Trust(Authorities(), Authorities()))
     if not (cert and key):
         own.chain()
         return Tls(own, trust_of(settings, own.authority), administrator=own.administrator())
@@ -228,6 +238,33 @@ def administrator_of(data_dir: Path) -> tuple[str, str]:
 
     path = data_dir / FOLDER / "admin.pem"
     return split(path.read_text()) if os.access(path, os.R_OK) else ("", "")
+
+
+def write_certificate(folder: Path, service: str, namespace: str) -> None:
+    """`ca.crt`, `tls.crt` and `tls.key` for a cluster's Service of that name: made, or renewed when due, by the authority that
+    the folder keeps in `ca.pem`. Raises TlsError."""
+    from app.certificates import SelfSigned  # as above
+
+    names = (f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local")
+    made = SelfSigned(folder, names)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made.ensure()
+        key, mark, certificate = made.serving.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
+        _write(folder / "tls.crt", mark + certificate)
+        _write(folder / "tls.key", key)
+    except OSError as error:
+        raise TlsError(f"cannot keep a certificate in {folder}: {error.strerror}") from error
+    except ValueError as error:
+        raise TlsError(str(error)) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, for the owner's eyes only."""
+    beside = path.with_name(f".{path.name}")
+    beside.touch(mode=0o600)
+    beside.write_bytes(content)
+    beside.replace(path)
 
 
 def authority_of(data_dir: Path, given: Path | None) -> str:

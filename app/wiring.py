@@ -6,9 +6,9 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -17,14 +17,21 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import structlog
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access import AccessError, Trust, access_of, trust_of
+from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.application import Api, create_api
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
 from app.api.auth.roles import Roles
+from app.api.exposition import Exposition
+from app.api.fairness.gate import Bounds
+from app.api.fairness.queue import Size
+from app.api.health import Check
 from app.controllers.config import HostConfig, Kept
+from app.controllers.delegated.namespaces import NamespaceMirror
 from app.controllers.eviction import Evictions
 from app.controllers.finalize import Finalize
 from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guard
@@ -36,7 +43,8 @@ from app.controllers.migration.preview import Preview
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
-from app.controllers.roles import Aggregation, ensure_default_roles
+from app.controllers.roles import RoleAggregation, ensure_default_roles
+from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
@@ -58,9 +66,11 @@ from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
+from app.meters import Controllers, Meters
 from app.settings import Settings
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
+from app.store.metrics import SharedMetrics
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
@@ -83,6 +93,12 @@ def openapi_documents() -> dict[str, Document]:
     return documents
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A running Drover."""
@@ -92,6 +108,8 @@ class Service:
     """Set when a background part ended by itself: that is a bug, and the process must end too."""
     end_watches: Callable[[], None]
     """Ends every open watch cleanly, so that the listener can close."""
+    ready: asyncio.Event = field(default_factory=_set_event)
+    """Set when requests can be answered: the listener waits for it."""
 
 
 def version_of_drover() -> str:
@@ -101,13 +119,19 @@ def version_of_drover() -> str:
 
 def served_kinds(settings: Settings) -> tuple[Kind[Any, Any], ...]:
     """The declared kinds, with the checks that need the operator's settings."""
-    policy = domain_xml.Policy(
+    policy = domain_policy(settings)
+    return tuple(_with_domain_rules(kind, policy) if kind is VIRTUAL_MACHINE else kind for kind in ALL)
+
+
+def domain_policy(settings: Settings) -> domain_xml.Policy:
+    """What the operator lets guests use of their hosts."""
+    return domain_xml.Policy(
         # Not the whole lab: a guest that may name its hosts' sockets speaks to libvirtd.
         paths=(*settings.allowed_paths, *(str(settings.lab_dir / folder) for folder in ("images", "consoles"))),
         bridges=settings.allowed_bridges,
         emulators=settings.allowed_emulators,
+        disk_hosts=settings.allowed_disk_hosts,
     )
-    return tuple(_with_domain_rules(kind, policy) if kind is VIRTUAL_MACHINE else kind for kind in ALL)
 
 
 def _with_domain_rules(kind: Kind[Any, Any], policy: domain_xml.Policy) -> Kind[Any, Any]:
@@ -115,7 +139,8 @@ def _with_domain_rules(kind: Kind[Any, Any], policy: domain_xml.Policy) -> Kind[
 
     def check(document: dict[str, Any]) -> Any:
         yield from declared(document)
-        yield from domain_xml.problems(document.get("spec") or {}, policy)
+        namespace = (document.get("metadata") or {}).get("namespace") or ""
+        yield from domain_xml.problems(document.get("spec") or {}, policy.within(namespace))
 
     return replace(kind, check_create=check)
 
@@ -152,36 +177,95 @@ async def _open(store: PostgresStore, url: str) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, workers: bool, trust: Trust | None = None) -> AsyncIterator[Service]:
-    """Everything started, in order; everything stopped, in the opposite order. `trust` is the listener's, whose certificates
-    count."""
-    try:
-        access = access_of(settings, trust or trust_of(settings))
-    except AccessError as error:
-        raise Misconfigured(str(error)) from error
+async def running(
+    settings: Settings,
+    *,
+    workers: bool,
+    api: bool = True,
+    trust: Trust | None = None,
+    renewed: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Service]:
+    """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
+    health and metrics alone. `trust` is the listener's, whose certificates count; `renewed` tells it when a cluster has
+    changed them."""
+    meters, identity = Meters(), f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
+        try:
+            trust = trust or trust_of(settings)
+            behind = _behind(settings, trust, renewed, meters.registry) if api else None
+            access = access_of(settings, trust)
+        except AccessError as error:
+            raise Misconfigured(str(error)) from error
+        if behind is not None:
+            stack.push_async_callback(behind.cluster.close)
         url = database_url(settings)
         if url is None:
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        store = PostgresStore(url)
+        store = PostgresStore(url, metrics=meters.store)
         stack.push_async_callback(store.close)
         await _open(store, url)
-        await _ensure_default_namespace(store)
-        await ensure_default_roles(store)
         roles = Roles(store.objects)
-        await roles.load()
-        api = _api(store, settings, access.gate(roles), roles)
-        parts: list[Part] = [partial(_unless_dead, store), access.keep, roles.run, Aggregation(store).run]
+        if behind is None:
+            await _ensure_default_namespace(store)
+            await ensure_default_roles(store)
+            await roles.load()
+        shared = SharedMetrics(meters.registry, store, identity)
+        stack.push_async_callback(shared.close)
+        exposition = Exposition(meters.registry, shared.refresh)
+        parts: list[Part] = [partial(_unless_dead, store), access.keep]
+        if behind is not None:
+            mirror = NamespaceMirror(store, behind.cluster)
+            served = _api_behind(store, settings, behind, mirror, exposition)
+            parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
+        else:
+            parts += [roles.run, RoleAggregation(store).run]
+            make = partial(_api, store, settings, Escalation(roles)) if api else partial(_health, store)
+            served = make(access.gate(roles), exposition)
         if workers:
-            parts.extend(_parts(store, settings))
+            parts.extend(_parts(store, settings, identity, meters.controllers()))
         background = await stack.enter_async_context(Background(parts).running())
-        yield Service(api=api, failed=background.failed, end_watches=api.end_streams)
+        ready = {} if behind is None else {"ready": behind.ready}
+        yield Service(api=served, failed=background.failed, end_watches=served.end_streams, **ready)
 
 
-def _api(store: PostgresStore, settings: Settings, gate: Gate, roles: Roles) -> Api:
-    escalation = Escalation(roles, gate.authorizer)
+def _behind(
+    settings: Settings, trust: Trust, renewed: Callable[[], None], registry: CollectorRegistry
+) -> Aggregation | None:
+    """The cluster that is served behind; None where there is none. Raises AccessError."""
+    ensure_aggregable(settings)
+    return aggregation_of(settings, trust, renewed, registry) if settings.aggregated else None
+
+
+def _checks(store: PostgresStore) -> Mapping[str, Check]:
+    return {"postgresql": partial(_answers, store)}
+
+
+def _health(store: PostgresStore, gate: Gate, exposition: Exposition) -> Api:
+    """An API of no kind at all, behind the same gate."""
+    return create_api(store, (), version=version_of_drover(), checks=_checks(store), exposition=exposition, gate=gate)
+
+
+def _api_behind(
+    store: PostgresStore, settings: Settings, behind: Aggregation, mirror: NamespaceMirror, exposition: Exposition
+) -> Api:
+    return create_api(
+        store,
+        kinds_behind(served_kinds(settings)),
+        version=version_of_drover(),
+        handlers={(POD.name, "eviction"): Evictions(store).answer},
+        guards={NODE.name: node_guard},
+        previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
+        checks=_checks(store),
+        exposition=exposition,
+        gate=behind.gate,
+        bounds=_bounds(settings),
+        namespaces=mirror.look,
+    )
+
+
+def _api(store: PostgresStore, settings: Settings, escalation: Escalation, gate: Gate, exposition: Exposition) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -189,10 +273,21 @@ def _api(store: PostgresStore, settings: Settings, gate: Gate, roles: Roles) -> 
         handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
-        checks={"postgresql": partial(_answers, store)},
+        checks=_checks(store),
+        exposition=exposition,
         gate=gate,
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
         | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
+        bounds=_bounds(settings),
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        Size(seats=settings.seats, share=settings.seats_share),
+        wait_s=settings.request_wait_s,
+        lasting=settings.watches,
+        lasting_of_user=settings.watches_of_user,
     )
 
 
@@ -238,22 +333,34 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings) -> tuple[Part, ...]:
+def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Controllers) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
-    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     lease = timedelta(seconds=settings.lease_s)
-    keeper = LeaseKeeper(store.leases, identity, lease)
+    keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
+    meters.follow(keeper)
+    policy = domain_policy(settings)
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
+        path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
-    workers = Workers(store, connect_factory, identity, WorkerConfig(tenure=Tenure(lease=lease)))
+    tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
+    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
+    migrations = MigrationController(
+        store,
+        keeper,
+        _migration_config(settings),
+        LibvirtHypervisors(metrics=meters.calls),
+        metrics=meters.migrations,
+        loops=meters.loops,
+    )
+    agents = LibvirtHypervisors(metrics=meters.calls)
     return (
         keeper.run,
-        HostControllers(store, LibvirtHypervisors(), keeper, hosts).run,
-        MigrationController(store, keeper, _migration_config(settings), LibvirtHypervisors()).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        migrations.run,
         workers.run,
     )
 
@@ -303,6 +410,8 @@ class Application:
     """The ASGI application whose lifespan starts and stops the whole service."""
 
     def __init__(self, settings: Settings) -> None:
+        if settings.aggregated:
+            raise Misconfigured("behind a cluster the listener is Drover's own: run `drover serve --aggregated`")
         self._settings = settings
         self._service: Service | None = None
 

@@ -8,15 +8,25 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
 from app.api.auth.gate import Gate, open_gate
-from app.api.context import Context, DeleteGuard, Preview, SubresourceHandler, WriteGuard, random_suffix, utc_now
+from app.api.context import (
+    Context,
+    DeleteGuard,
+    NamespaceLookup,
+    Preview,
+    SubresourceHandler,
+    WriteGuard,
+    random_suffix,
+    utc_now,
+)
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
+from app.api.exposition import Exposition
+from app.api.fairness.gate import Bounds, Fairness
 from app.api.health import Check, routes
 from app.api.metrics import Metrics
 from app.api.representation import Representations
@@ -62,15 +72,18 @@ def create_api(
     clock: Callable[[], datetime] = utc_now,
     uid: Callable[[], str] = random_uid,
     suffix: Callable[[], str] = random_suffix,
-    registry: CollectorRegistry | None = None,
+    exposition: Exposition | None = None,
     gate: Gate | None = None,
+    namespaces: NamespaceLookup | None = None,
+    bounds: Bounds | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes, `previews` of dry runs and
-    `write_guards` by kind, `checks` decide /readyz; what else a process measures can be collected in the `registry`. The
-    `gate` judges every request; without one everybody is the administrator: for who has asked already."""
-    metrics = Metrics(registry or CollectorRegistry())
+    `write_guards` by kind, `checks` decide /readyz; what else the process measures is told by the same `exposition`. The
+    `gate` judges every request; without one everybody is the administrator: for who has asked already. `namespaces` are
+    looked up where they are kept, if that is not here. `bounds` say how much is given to whom."""
+    exposition = exposition or Exposition()
+    metrics = Metrics(exposition.registry)
     streams = Streams()
-    metrics.count_streams(lambda: len(streams))
     gate = gate or open_gate()
     context = Context(
         store,
@@ -83,6 +96,8 @@ def create_api(
         clock,
         uid,
         suffix,
+        namespaces,
+        told=metrics.told,
     )
 
     def dispatch(process: ASGIApp) -> Dispatch:
@@ -93,11 +108,12 @@ def create_api(
             documents_of(tuple(kinds)),
             metrics,
             context.deadlines,
+            Fairness(bounds, exposition.registry),
             process,
         )
 
     api = Api(dispatch, streams)
-    api.include_router(routes(version, checks, metrics))
+    api.include_router(routes(version, checks, exposition))
     api.add_exception_handler(HTTPException, _as_status)
     return api
 

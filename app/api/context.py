@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from app.api.deadlines import Deadlines
 from app.api.representation import Representations
+from app.api.routes import Served
 from app.api.uids import random_uid
 from app.machinery.access import Attributes, User
 from app.machinery.names import SUFFIX_ALPHABET, SUFFIX_LENGTH
@@ -43,6 +44,11 @@ Preview = Callable[[Document], Awaitable[Document]]
 """A new object as a dry run would create it → the same with the status that it would have. Writes nothing."""
 
 
+NamespaceLookup = Callable[[str], Awaitable[Document]]
+"""A namespace by its name, where it is kept by somebody else; from then on a create can be judged by the store's own copy of it.
+Raises NotFound, and ApiError when whoever keeps it does not answer."""
+
+
 async def anybody_may(_user: User, _asked: Attributes) -> None:
     """For an application without a gate."""
 
@@ -70,7 +76,11 @@ class Context:
     clock: Callable[[], datetime] = utc_now
     uid: Callable[[], str] = random_uid
     suffix: Callable[[], str] = random_suffix
+    namespaces: NamespaceLookup | None = None
+    """None: they are objects of the store like any other."""
     deadlines: Deadlines = field(default_factory=Deadlines)
+    told: Callable[[Served, int], None] = lambda _served, _events: None
+    """Hears how many events went out to a watch."""
 
     def now(self) -> str:
         """The time as metadata carries it: RFC 3339, whole seconds."""

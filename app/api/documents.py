@@ -63,10 +63,12 @@ class Documents:
     def __init__(self, kinds: Kinds) -> None:
         self._plain = _discovery(kinds)
         self._plain["/"] = orjson.dumps({"paths": _paths(kinds)})
-        self._aggregated = {
-            "/api": Prepared.of(services.announced_together(discovery.aggregated(kinds, core=True))),
-            "/apis": Prepared.of(discovery.aggregated(kinds, core=False)),
-        }
+        self.alone = discovery.serves_core(kinds)
+        """Whether this is the whole of an API, with what every Kubernetes API has; or else a group behind somebody else's."""
+        self._aggregated = {"/apis": Prepared.of(discovery.aggregated(kinds, core=False))}
+        if self.alone:
+            core = discovery.aggregated(kinds, core=True)
+            self._aggregated["/api"] = Prepared.of(services.announced_together(core))
         self._versions = {
             f"/openapi/v3/{key}": Prepared.of(document) for key, document in openapi.v3_documents(kinds).items()
         }
@@ -82,7 +84,7 @@ class Documents:
             return lambda request: self._discover(path, request)
         if path in self._versions:
             return lambda request: self._version(path, request)
-        if (none := services.find(path)) is not None:
+        if self.alone and (none := services.find(path)) is not None:
             return lambda request: of_document(none, media=negotiate(request.accept, shapes=False))
         return {"/openapi/v3": self._index_of_v3, "/openapi/v2": self._swagger}.get(path)
 
@@ -94,7 +96,7 @@ class Documents:
         body = self._plain[path]
         if path == "/api":
             body = orjson.dumps(discovery.api_versions(request.header(b"host")))
-        return in_form(Response(body), negotiate(request.accept, shapes=False))
+        return in_form(Response(body), negotiate(request.accept, shapes=False, protobuf=True))
 
     def _index_of_v3(self, request: Request) -> Response:
         """As text, which is what kube-apiserver says of it."""
@@ -136,15 +138,15 @@ def _paths(kinds: Kinds) -> list[str]:
     versions = [version.path for version in discovery.served_group_versions(kinds)]
     groups = [path.rpartition("/")[0] for path in versions if path.startswith("/apis/")]
     process = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-    return sorted({"/api", "/apis", *versions, *groups, *process})
+    core = ["/api"] if discovery.serves_core(kinds) else []
+    return sorted({*core, "/apis", *versions, *groups, *process})
 
 
 def _discovery(kinds: Kinds) -> dict[str, bytes]:
     """The unaggregated documents by their path."""
-    documents: dict[str, Document | None] = {
-        "/api": discovery.api_versions(),
-        "/apis": discovery.api_group_list(kinds),
-    }
+    documents: dict[str, Document | None] = {"/apis": discovery.api_group_list(kinds)}
+    if discovery.serves_core(kinds):
+        documents["/api"] = discovery.api_versions()
     for version in discovery.served_group_versions(kinds):
         documents[version.path] = discovery.resource_list(kinds, version)
         if version.group:

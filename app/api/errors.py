@@ -10,6 +10,7 @@ import structlog
 
 from app.machinery import errors as words
 from app.machinery.errors import ApiError, FieldError, invalid_object, resource_details
+from app.machinery.go_json import quoted
 from app.machinery.kind import Kind
 from app.machinery.objects import Document
 from app.store.base import Conflict, Gone, LeaseLost, NotFound, StoreError, TooNew, Unavailable
@@ -51,6 +52,26 @@ class NoSuchPath(ApiError):
 
     def __init__(self) -> None:
         super().__init__(404, "NotFound", "404 page not found")
+
+
+class Unjudged(ApiError):
+    """500 where nobody could say whether the caller may: kube-apiserver says so in plain text."""
+
+    def __init__(self, path: str, why: str) -> None:
+        text = f"Internal Server Error: {quoted(path)}: {why}"
+        super().__init__(500, "InternalError", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+class TooMany(ApiError):
+    """429 for who asks for more than there is: kube-apiserver says so in plain text."""
+
+    def __init__(self) -> None:
+        text = "Too many requests, please try again later."
+        super().__init__(429, "TooManyRequests", text, {"retryAfterSeconds": 1}, {"Retry-After": "1"})
+
+
+def too_many() -> ApiError:
+    return TooMany()
 
 
 def no_such_resource() -> ApiError:

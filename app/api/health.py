@@ -12,7 +12,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.metrics import Metrics
+from app.api.exposition import Exposition
 from app.machinery.go_json import quoted
 from app.store.base import StoreError
 
@@ -25,7 +25,7 @@ CHECK_S = 5.0
 """What a check may take: a probe that waits longer has given up already."""
 
 
-def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRouter:
+def routes(version: str, checks: Mapping[str, Check], exposition: Exposition) -> APIRouter:
     """The routes, each with and without a trailing slash."""
     router = APIRouter()
     document = version_document(version)
@@ -35,8 +35,9 @@ def routes(version: str, checks: Mapping[str, Check], metrics: Metrics) -> APIRo
         shown = json.dumps(document, indent=2)
         return Response(shown, media_type="application/json", headers={"cache-control": "no-cache, private"})
 
-    async def get_metrics() -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def get_metrics(request: Request) -> Response:
+        text, type_ = await exposition.text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": type_})
 
     for path, answer in (("/version", get_version), ("/metrics", get_metrics)):
         router.add_api_route(path, answer, methods=["GET"], include_in_schema=False)

@@ -26,6 +26,11 @@ class Served:
         """Served as it is stored."""
         return self.group_version == self.kind.group_version
 
+    @property
+    def in_protobuf(self) -> bool:
+        """Compiled into kube-apiserver, which sends such objects as protobuf to who asks for that."""
+        return self.kind.typed and self.native
+
     def link(self, namespace: str, name: str = "") -> str:
         """The path of an object, or of a list: its selfLink."""
         return self_link(self.kind, self.group_version, namespace, name)
@@ -61,7 +66,7 @@ class Routes:
     def __init__(self, kinds: Iterable[Kind[Any, Any]]) -> None:
         self._served: dict[tuple[str, ...], dict[str, Served]] = {}
         for kind in kinds:
-            for group_version in kind.served:
+            for group_version in kind.offered:
                 prefix = tuple(group_version.path.strip("/").split("/"))
                 self._served.setdefault(prefix, {})[kind.plural] = Served(kind, group_version)
 

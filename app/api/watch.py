@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -17,10 +17,10 @@ from app.api.deadlines import Deadlines
 from app.api.negotiation import JSON, Shape, negotiate
 from app.api.options import ListOptions
 from app.api.reading import reached
-from app.api.representation import Representations, View, at_revision, error_frame
+from app.api.representation import Representations, View, at_revision, error_frame, shared_view
 from app.api.requests import Request
 from app.api.responses import stream_headers
-from app.api.routes import Target
+from app.api.routes import Served, Target
 from app.api.selection import Selection
 from app.api.streams import Streams
 from app.machinery.errors import ApiError
@@ -62,22 +62,24 @@ class Watching:
         self._representations = context.representations
         self._streams = streams
         self._deadlines = context.deadlines
+        self._told = context.told
 
     def asked(self, target: Target, request: Request) -> Asked:
         """Raises ApiError for what kube-apiserver refuses before it streams."""
-        media = negotiate(request.accept, watch=True)
+        media = negotiate(request.accept, watch=True, protobuf=target.served.in_protobuf)
         options = ListOptions.read(request.parameters, target.kind.resource, watch=True)
-        view = View(target.served, media, request.parameters.get("includeObject", ""))
+        view = shared_view(target.served, media, request.parameters.get("includeObject", ""))
         return Asked(request, view, Selection.of(target, options), options)
 
     async def stream(self, asked: Asked, receive: Receive, send: Send) -> None:
         """Answers 200 and streams until the end; whoever ends it, the answer is closed cleanly. Raises StoreError while
         nothing can be watched: a client that is answered 503 comes back with the revision that it has."""
         await self._objects.revision()
-        headers = stream_headers(asked.request, JSON)
+        type_ = asked.view.media.type
+        headers = stream_headers(asked.request, JSON if type_ == JSON else f"{type_};stream=watch")
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
-        stream = _Stream(self._objects, self._representations, self._deadlines, asked, send)
+        stream = _Stream(self._objects, self._representations, self._deadlines, asked, send, self._told)
         await self._streams.run(stream.run(), receive)
         if stream.cut_off:
             log.info("watch cut off: its client does not read", path=asked.request.path)
@@ -89,7 +91,13 @@ class _Stream:
     """One watch while it is open."""
 
     def __init__(
-        self, objects: Objects, representations: Representations, deadlines: Deadlines, asked: Asked, send: Send
+        self,
+        objects: Objects,
+        representations: Representations,
+        deadlines: Deadlines,
+        asked: Asked,
+        send: Send,
+        told: Callable[[Served, int], None],
     ) -> None:
         self._objects = objects
         self._representations = representations
@@ -97,6 +105,7 @@ class _Stream:
         self._asked = asked
         self._view = asked.view
         self._send = send
+        self._told = told
         self._ends = time.monotonic() + (asked.options.timeout_s or random.uniform(*LONGEST_S))
         self.cut_off = False
         """The client did not read what it was sent; nothing more can be told to it."""
@@ -108,9 +117,9 @@ class _Stream:
         try:
             await self._changes(await self._start())
         except ApiError as error:
-            await self._write([error_frame(error)])
+            await self._write([error_frame(error, self._view.media)])
         except StoreError as error:
-            await self._write([error_frame(errors.of_store(error))])
+            await self._write([error_frame(errors.of_store(error), self._view.media)])
         except TimeoutError:
             self.cut_off = True
 
@@ -187,9 +196,10 @@ class _Stream:
 
     async def _write(self, lines: Iterable[bytes]) -> None:
         """In pieces, each encoded when the one before is on its way. Raises TimeoutError for who does not read."""
-        for piece in _pieces(lines):
+        for piece, count in _pieces(lines):
             async with self._deadlines.within(SEND_S):
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            self._told(self._view.served, count)
 
 
 def moments(now: float, ends: float, *, bookmarks: bool) -> Iterator[tuple[float, bool]]:
@@ -205,17 +215,18 @@ def moments(now: float, ends: float, *, bookmarks: bool) -> Iterator[tuple[float
     yield ends, False
 
 
-def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Each with how many lines are in it."""
     gathered: list[bytes] = []
     size = 0
     for line in lines:
         gathered.append(line)
         size += len(line)
         if size > PIECE_BYTES:
-            yield b"".join(gathered)
+            yield b"".join(gathered), len(gathered)
             gathered, size = [], 0
     if gathered:
-        yield b"".join(gathered)
+        yield b"".join(gathered), len(gathered)
 
 
 def _shown(event: Event, seen: EventType) -> Stored:

@@ -97,7 +97,7 @@ class Writing:
         self._representations = context.representations
 
     async def create(self, target: Target, request: Request) -> Response:
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         type_ = body_type(request)
         raw = await request.body()
         options = WriteOptions.read(request.parameters, "CreateOptions")
@@ -193,13 +193,18 @@ class Writing:
             return
         namespace = room.name
         try:
-            stored = await self._objects.get(room)
+            found = await self._namespace(room)
         except NotFound as error:
             raise errors.no_namespace(namespace) from error
-        if stored.document["metadata"].get("deletionTimestamp"):
+        if found["metadata"].get("deletionTimestamp"):
             metadata = document.get("metadata")
             name = metadata.get("name", "") if isinstance(metadata, dict) else ""
             raise errors.terminating(target.kind, str(name), namespace)
+
+    async def _namespace(self, room: Key) -> Document:
+        """Raises NotFound."""
+        lookup = self._context.namespaces
+        return (await self._objects.get(room)).document if lookup is None else await lookup(room.name)
 
     async def _ensure_free(self, key: Key) -> None:
         if await self._exists(key):
@@ -216,7 +221,7 @@ class Writing:
 
     async def update(self, target: Target, request: Request) -> Response:
         _ensure_named(target)
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         raw = await request.body()
         options = WriteOptions.read(request.parameters, "UpdateOptions")
         body = decoded(target.kind, body_type(request), raw)
@@ -235,7 +240,7 @@ class Writing:
     async def patch(self, target: Target, request: Request) -> Response:
         type_ = _patch_type(target, request)
         _ensure_named(target)
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         body = await request.body()
         options = WriteOptions.read(request.parameters, "PatchOptions", apply=type_ == APPLY_PATCH)
         writer = self._writer(target, request, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -28,6 +29,9 @@ class HostConfig:
     """How often the processes share the hosts out."""
     unserved_s: float = 10.0
     """After how long a Node that no process serves is Unknown."""
+    path_problem: Callable[[str, str], str | None] | None = None
+    """Why a guest of that namespace may not use that path of its host, None where it may. Unset: images are not asked what
+    they are layered on."""
     cpu_ratio: float = 10.0
     """Virtual CPUs for each physical one."""
     takeover_s: float = 40.0

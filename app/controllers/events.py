@@ -12,6 +12,9 @@ from app.kinds import EVENT
 from app.machinery.objects import Document
 from app.store.base import AlreadyExists, Conflict, Key, NotFound, Store, Transaction
 
+ATTEMPTS = 3
+"""How often an Event by itself is recorded again when somebody else writes it at once, such as who tells a cluster of it."""
+
 EventKind = Literal["Normal", "Warning"]
 
 
@@ -37,11 +40,13 @@ class Recorder:
     async def record_alone(
         self, store: Store, involved: Document, reason: str, message: str, type: EventKind = "Normal"
     ) -> None:
-        """In a transaction of its own. If somebody else records the same at once, one count is lost: they are for people."""
-        try:
-            async with store.transaction() as tx:
-                await self.record(tx, involved, reason, message, type)
-        except (Conflict, AlreadyExists, NotFound):
+        """In a transaction of its own. If others keep writing the same, one count is lost: they are for people."""
+        for _ in range(ATTEMPTS):
+            try:
+                async with store.transaction() as tx:
+                    await self.record(tx, involved, reason, message, type)
+            except (Conflict, AlreadyExists, NotFound):
+                continue
             return
 
     def _first(self, key: Key, involved: Document, reason: str, message: str, type: EventKind) -> Document:

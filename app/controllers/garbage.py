@@ -53,7 +53,9 @@ class Garbage:
         self._objects = tools.store.objects
         self._config = config
         self._remover = Remover(tools, held)
-        self._loop = Loop("garbage", tools.store, (), self.reconcile, concurrency=8, clock=tools.clock)
+        self._loop = Loop(
+            "garbage", tools.store, (), self.reconcile, concurrency=8, clock=tools.clock, metrics=tools.loops
+        )
         self._dependents = Dependents(tools.store, self._loop.enqueue)
 
     async def run(self) -> None:

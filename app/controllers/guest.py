@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.controllers.documents import domain_uuid
 from app.controllers.placement.need import GuestCpu, HostNeeds
-from app.controllers.storage import local_disks, written_disks
+from app.controllers.storage import disks_of, local_disks, written_disks
 from app.hypervisor import domain_xml
 from app.hypervisor.base import Candidate, Inspection, Mark
 from app.hypervisor.domain_blockers import Blocker
@@ -107,7 +107,9 @@ def moving_needs(vm: Document, *, copying: bool) -> HostNeeds:
         cpu=_guest_cpu(cpu.mode, cpu.model, cpu.required, cpu.disabled),
         networks=frozenset(told.networks),
         interfaces=frozenset(told.interfaces),
-        shared_paths=tuple(sorted(disk.path for disk in told.disks if not (copying and disk.copyable))),
+        shared_paths=tuple(
+            sorted(disk.path for disk in told.disks if not disk.read_only and not (copying and disk.copyable))
+        ),
     )
 
 
@@ -168,5 +170,5 @@ def _requirements(read: DomainFacts) -> VMHostRequirements:
         else VMCpu(mode=cpu.mode, model=cpu.model, required=list(cpu.required), disabled=list(cpu.disabled)),
         networks=list(read.networks),
         interfaces=list(read.host_interfaces),
-        disks=list(written_disks(read.disks)),
+        disks=list(disks_of(read.disks)),
     )

@@ -48,12 +48,14 @@ class Leader:
         scheduler, namespaces = Scheduler(self._tools, held), Namespaces(self._tools, held, self._config)
         drains = Drains(self._tools, held)
         history = History(self._tools, held, self._config.kept)
-        clock = self._tools.clock
+        clock, told = self._tools.clock, self._tools.loops
         for loop in (
-            Loop("schedule", self._tools.store, scheduler.sources(), scheduler.reconcile, clock=clock),
-            Loop("namespaces", self._tools.store, namespaces.sources(), namespaces.reconcile, clock=clock),
-            Loop("drains", self._tools.store, drains.sources(), drains.reconcile, clock=clock),
-            Loop("history", self._tools.store, history.sources(), history.reconcile, clock=clock),
+            Loop("schedule", self._tools.store, scheduler.sources(), scheduler.reconcile, clock=clock, metrics=told),
+            Loop(
+                "namespaces", self._tools.store, namespaces.sources(), namespaces.reconcile, clock=clock, metrics=told
+            ),
+            Loop("drains", self._tools.store, drains.sources(), drains.reconcile, clock=clock, metrics=told),
+            Loop("history", self._tools.store, history.sources(), history.reconcile, clock=clock, metrics=told),
         ):
             tasks.create_task(loop.run())
         tasks.create_task(Garbage(self._tools, held, self._config).run())

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import structlog
 
+from app.controllers.metrics import LeaseMetrics, kind_of
 from app.hypervisor.base import Unreachable
 from app.store.base import Lease, LeaseLost, Leases, Unavailable
 
@@ -111,7 +112,16 @@ class LeaseKeeper:
     Several blocks may hold the same name: it is released when the last one ends.
     """
 
-    def __init__(self, leases: Leases, holder: str, ttl: timedelta, *, clock: Callable[[], float] = boottime) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        holder: str,
+        ttl: timedelta,
+        *,
+        clock: Callable[[], float] = boottime,
+        metrics: LeaseMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or LeaseMetrics()
         self._leases = leases
         self.holder = holder
         self._ttl = ttl
@@ -146,6 +156,7 @@ class LeaseKeeper:
                 if self._held:
                     await self._renew(list(self._held))
             except Unavailable as error:
+                self._metrics.unrenewed.add(())
                 log.warning("leases not renewed", holder=self.holder, error=str(error))
                 wait_s = self.renew_s / 5
 
@@ -195,6 +206,7 @@ class LeaseKeeper:
         if lease is None:
             if held is not None:
                 log.warning("lease lost", lease=name, holder=self.holder)
+                self._metrics.lost.add((kind_of(name),))
                 held._lost()
             return None
         # Lost and taken again within one renewal: the work that began under the former token must not go on under this one.

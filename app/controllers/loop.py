@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from app.controllers.metrics import LoopMetrics
 from app.controllers.outcome import Again, Outcome
 from app.controllers.queue import Backoff, Queue
 from app.store.base import (
@@ -63,8 +64,10 @@ class Loop:
         concurrency: int = 4,
         backoff: Backoff | None = None,
         clock: Clock = time.monotonic,
+        metrics: LoopMetrics | None = None,
     ) -> None:
         self._name = name
+        self._metrics = metrics or LoopMetrics()
         self._store = store
         self._sources = sources
         self._reconcile = reconcile
@@ -76,10 +79,15 @@ class Loop:
     def enqueue(self, key: Key, after_s: float = 0.0) -> None:
         """Look at that key, for a reason that the store does not tell, such as an event of a host."""
         self._queue.add(key, self._clock() + after_s)
+        self._metrics.adds.add((self._name,))
         self._changed.set()
 
     async def run(self) -> None:
         """Until cancelled; reconciles that are under way are cancelled with it."""
+        with self._metrics.queue(self._name, self._queue):
+            await self._turn()
+
+    async def _turn(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for source in self._sources:
                 tasks.create_task(self._follow(source))
@@ -91,11 +99,11 @@ class Loop:
     async def _next(self) -> Key:
         while True:
             self._changed.clear()
-            now = self._clock()
+            now, due = self._clock(), self._queue.next_due()
             key = self._queue.take(now)
             if key is not None:
+                self._metrics.waits.observe((self._name,), now - (now if due is None else due))
                 return key
-            due = self._queue.next_due()
             try:
                 async with asyncio.timeout(None if due is None else max(0.0, due - now)):
                     await self._changed.wait()
@@ -105,9 +113,11 @@ class Loop:
     async def _work(self, key: Key) -> None:
         """The one place of this side that catches everything: what a reconcile raises becomes a log line and a wait."""
         try:
-            outcome = await self._reconcile(key)
+            with self._metrics.work(self._name):
+                outcome = await self._reconcile(key)
         except Exception as error:  # noqa: BLE001  (this edge; the other is the API's)
             wait_s = self._queue.failed(key, self._clock())
+            self._metrics.retries.add((self._name,))
             self._tell(key, error, wait_s)
         else:
             self._queue.done(key, self._clock() + outcome.after_s if isinstance(outcome, Again) else None)

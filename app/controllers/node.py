@@ -72,7 +72,7 @@ class NodeAgent:
         self._told: dict[UUID, tuple[Revision, bool]] = {}
         """Of the VMs that ever were here: whether the newest version says that the guest is here, and may run."""
         whereabouts = Whereabouts(tools, hosts)
-        self._guests = NodeGuests(name, tools, held, self._link, inheritance, whereabouts.search)
+        self._guests = NodeGuests(name, tools, held, self._link, inheritance, whereabouts.search, config.path_problem)
         self._strangers = Strangers(name, tools, held, self._connection, whereabouts, self._beat_soon)
         self._key = Key(NODE.resource, "", name)
         self._beats = Loop(
@@ -82,6 +82,7 @@ class NodeAgent:
             self._beat,
             concurrency=1,
             clock=tools.clock,
+            metrics=tools.loops,
         )
         self._follows = Loop(
             "virtualmachine",
@@ -92,9 +93,10 @@ class NodeAgent:
             ],
             self._guests.reconcile,
             clock=tools.clock,
+            metrics=tools.loops,
         )
 
-        self._meets = Loop("domain", tools.store, (), self._meet, concurrency=2, clock=tools.clock)
+        self._meets = Loop("domain", tools.store, (), self._meet, concurrency=2, clock=tools.clock, metrics=tools.loops)
 
     async def run(self) -> None:
         """Until cancelled. The host's guests are not disturbed by its end."""

@@ -32,7 +32,7 @@ async def ensure_default_roles(store: Store) -> None:
     annotation says to leave them alone. Raises StoreError."""
     await _ensure(store, CLUSTER_ROLE, default_roles(), _with_rules)
     await _ensure(store, CLUSTER_ROLE_BINDING, default_bindings(), _with_subjects)
-    await Aggregation(store).settle()
+    await RoleAggregation(store).settle()
 
 
 async def _ensure(
@@ -79,7 +79,7 @@ def _with_labels(found: Document, wanted: Document) -> Document:
     return {**found["metadata"], "labels": labels}
 
 
-class Aggregation:
+class RoleAggregation:
     """Keeps the rules of ClusterRoles with an aggregationRule."""
 
     def __init__(self, store: Store) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from app.controllers.birth import Birth
 from app.controllers.events import Recorder
+from app.controllers.metrics import LoopMetrics
 from app.store.base import Store
 
 
@@ -19,6 +20,7 @@ class Tools:
     birth: Birth = field(default_factory=Birth)
     recorder: Recorder = field(default_factory=Recorder)
     clock: Callable[[], float] = time.monotonic
+    loops: LoopMetrics = field(default_factory=LoopMetrics)
 
     @property
     def store_id(self) -> str:

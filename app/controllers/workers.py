@@ -13,6 +13,7 @@ from app.controllers.migration.nursery import Nursery
 from app.controllers.migration.orders import boottime
 from app.controllers.migration.process import Factory
 from app.controllers.migration.supervise import Supervision, Tenure
+from app.controllers.migration.worker_metrics import WorkerMetrics
 from app.kinds import MIGRATION
 from app.machinery.objects import Document
 from app.store.base import Gone, Scope, Store, StoreError
@@ -26,7 +27,7 @@ class WorkerConfig:
 
     capacity: int = 10
     """Processes at once in this worker; the cluster's limit is another."""
-    poll_s: float = 1.0
+    poll_s: float = 0.5
     """How often runs are looked for when no change tells of one: those of workers that died."""
     tenure: Tenure = field(default_factory=Tenure)
 
@@ -42,6 +43,7 @@ class Workers:
         config: WorkerConfig = WorkerConfig(),
         *,
         birth: Birth = Birth(),  # noqa: B008  (frozen)
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._store = store
         self._identity = identity
@@ -50,6 +52,8 @@ class Workers:
         self._nursery = Nursery(factory)
         self._held: dict[UUID, Supervision] = {}
         self._wake = asyncio.Event()
+        self._metrics = metrics or WorkerMetrics()
+        self._metrics.follow(self._held.values, config.capacity)
 
     async def run(self) -> None:
         """Until cancelled; then every process is ended, its libvirt job goes on, and others may take over at once."""
@@ -78,8 +82,20 @@ class Workers:
             log.warning("no runs claimed", worker=self._identity, error=str(error))
             return {}
         for run in runs:
-            log.info("run claimed", run=str(run.id), migration=run.migration.name, token=run.token)
-        return {run.id: Supervision(self._store, self._nursery, run, asked_s, tenure, self._birth) for run in runs}
+            self._metrics.claimed.add(("true" if run.token > 1 else "false",))
+            log.info(
+                "run claimed",
+                run=str(run.id),
+                namespace=run.migration.namespace,
+                migration=run.migration.name,
+                migration_uid=str(run.migration_uid),
+                attempt=run.attempt,
+                token=run.token,
+            )
+        return {
+            run.id: Supervision(self._store, self._nursery, run, asked_s, tenure, self._birth, self._metrics)
+            for run in runs
+        }
 
     async def _keep(self, run_id: UUID, supervision: Supervision) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -400,6 +400,26 @@ class Hypervisor(Protocol):
 
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
         """Bytes that the guest sees of each disk that it writes to, by the disk's name there: vda."""
+
+    async def disk_usage(self, domain: UUID) -> Mapping[str, int]:
+        """Bytes that each disk that it writes to takes on a host that it is copied to; of one that is layered on others, at
+        most."""
+
+    async def find_file(self, path: str) -> int | None:
+        """Bytes in that file of the host; None where there is none."""
+
+    async def free_space(self, path: str) -> int | None:
+        """Bytes free in the file system of that file's folder; None where the folder is not there, or libvirt does not tell."""
+
+    def read_file(self, path: str) -> AsyncGenerator[bytes, None]:
+        """What is in that file, as it lies there, on a connection of its own. Raises Refused where there is none. Close it."""
+
+    async def write_file(self, path: str, size: int, content: AsyncIterator[bytes]) -> None:
+        """
+        A new file of so many bytes, its folder too where there is none, on a connection of its own. Raises Refused where a
+        file is there already, which is never touched; whatever `content` raises is raised here. Without success there is
+        no file, unless the host went away: then there may be one.
+        """
 
     async def make_disk(self, path: str, form: str, size: int) -> None:
         """An empty image in a new file, its folder too where there is none. Raises Refused where a file is there already, which

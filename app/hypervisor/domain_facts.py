@@ -34,6 +34,8 @@ class Disk:
     """raw, qcow2, …"""
     read_only: bool
     shareable: bool
+    layered: bool = False
+    """What it does not hold itself is in other files below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def _disk(disk: Element) -> Disk:
         format=driver.get("type", "raw") if driver is not None else "raw",
         read_only=disk.find("readonly") is not None or disk.get("device") == "cdrom",
         shareable=disk.find("shareable") is not None,
+        layered=disk.find("backingStore/source") is not None,
     )
 
 

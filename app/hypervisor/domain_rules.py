@@ -29,9 +29,34 @@ class Policy:
     disk_hosts: tuple[str, ...] = ()
     """Servers of network disks, `name` or `name:port`: the host connects to them with rights of its own."""
 
+    def within(self, namespace: str) -> Policy:
+        """
+        For a guest of that namespace. An entry `namespace:what` counts there alone, one without a namespace everywhere.
+        Servers of disks have ports, and count everywhere.
+        """
+        return Policy(
+            paths=_of_namespace(self.paths, namespace),
+            bridges=_of_namespace(self.bridges, namespace),
+            emulators=_of_namespace(self.emulators, namespace),
+            disk_hosts=self.disk_hosts,
+        )
+
+    def problem_of_path(self, path: str) -> str | None:
+        """Why that path of the host's may not be used; None where it may."""
+        return _path_problem(path, self)
+
+
+def _of_namespace(entries: tuple[str, ...], namespace: str) -> tuple[str, ...]:
+    split = [entry.partition(":") for entry in entries]
+    return tuple(rest if colon else name for name, colon, rest in split if not colon or name == namespace)
+
 
 MOST_IO_THREADS = 64
 """Each is a thread on the host that no request accounts for."""
+
+FORMATS = ("raw", "qcow2")
+"""Of images. Others may name further files in themselves (vmdk its extents), and a guest that once had one as a raw disk may
+have written it."""
 
 Check = Callable[[Element, Policy], Iterator[str]]
 """Says what is wrong with an element, its attributes and text."""
@@ -49,7 +74,9 @@ class Allowed:
     children: Mapping[str, Allowed] = field(default_factory=dict)
     check: Check = _any
     inert: bool = False
-    """Nothing below it can name anything of the host: not looked into."""
+    """Whatever is below it, libvirt does not act on it: not looked into."""
+    plain: bool = False
+    """Below it are words and numbers of the guest's own, of any name, and nothing that can be a path or address of the host's."""
 
 
 def judge(root: Element, policy: Policy, paths: Mapping[Element, str]) -> Iterator[FieldError]:
@@ -66,6 +93,9 @@ def _judge(element: Element, allowed: Allowed, policy: Policy, paths: Mapping[El
     path = paths[element]
     if allowed.inert:
         return
+    if allowed.plain:
+        yield from _judge_plain(element, paths)
+        return
     for name in sorted(set(element.keys()) - allowed.attributes):
         yield forbidden(path, f"attribute {_shown(name)} is not allowed")
     yield from (forbidden(path, problem) for problem in allowed.check(element, policy))
@@ -75,6 +105,20 @@ def _judge(element: Element, allowed: Allowed, policy: Policy, paths: Mapping[El
             yield forbidden(paths.get(child, path), f"element {_shown(child.tag)} is not allowed")
         else:
             yield from _judge(child, known, policy, paths)
+
+
+def _judge_plain(element: Element, paths: Mapping[Element, str]) -> Iterator[FieldError]:
+    for part in element.iter():
+        if part.tag.startswith("{"):
+            yield forbidden(paths.get(part, paths[element]), f"element {_shown(part.tag)} is not allowed")
+        for name, value in (*part.items(), ("its text", part.text or "")):
+            if name in _NAMES_OF_FILES or not _WORD.fullmatch(value.strip()):
+                yield forbidden(paths.get(part, paths[element]), f"{name} {_shown(value)} is not allowed here")
+
+
+_NAMES_OF_FILES = frozenset({"file", "path", "dev", "dir", "socket", "source", "rendernode", "binary"})
+_WORD = re.compile(r"[\w .,:+-]{0,256}")
+"""Of a CPU model, a timer, a PCI address, an ACPI index: `Intel(R)` is none, and no path is."""
 
 
 def _shown(name: str) -> str:
@@ -154,10 +198,23 @@ def _both(*checks: Check) -> Check:
     return check
 
 
+def _few(name: str) -> Check:
+    """That attribute is a number of threads."""
+
+    def check(element: Element, _policy: Policy) -> Iterator[str]:
+        if (text := element.get(name)) is not None and not _is_few(text):
+            yield f"{name} must be a number of threads up to {MOST_IO_THREADS}"
+
+    return check
+
+
 def _few_threads(element: Element, _policy: Policy) -> Iterator[str]:
-    text = (element.text or "").strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= MOST_IO_THREADS):
+    if not _is_few((element.text or "").strip()):
         yield f"must be a number of threads up to {MOST_IO_THREADS}"
+
+
+def _is_few(text: str) -> bool:
+    return bool(text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= MOST_IO_THREADS)
 
 
 def _emulator(element: Element, policy: Policy) -> Iterator[str]:
@@ -245,7 +302,8 @@ def _of(attributes: str = "", check: Check = _any, **children: Allowed) -> Allow
     return Allowed(_names(attributes), children, check)
 
 
-INERT = Allowed(inert=True)
+INERT = Allowed(plain=True)
+UNREAD = Allowed(inert=True)
 _PLAIN = _of()
 _PATH_TEXT = _of(check=_paths(text=True))
 _UNIT = _of("unit dumpCore")
@@ -275,7 +333,7 @@ _DISK_TYPES = ("file", "block", "network")
 
 def _backing_store(depth: int) -> Allowed:
     below = {"backingStore": _backing_store(depth - 1)} if depth else {}
-    children = {"format": _of("type", metadata_cache=INERT), "source": _DISK_SOURCE, **below}
+    children = {"format": _of("type", _values(type=FORMATS), metadata_cache=INERT), "source": _DISK_SOURCE, **below}
     return Allowed(_names("type index"), children, _values(type=_DISK_TYPES))
 
 
@@ -290,7 +348,7 @@ _DISK = _device(
             "detect_zeroes iothread queues queue_size packed ats iommu page_per_vq"
         ),
         {"metadata_cache": INERT},
-        _values(name=("qemu",)),
+        _values(name=("qemu",), type=FORMATS),
     ),
     auth=_DISK_SOURCE_CHILDREN["auth"],
     target=_of("dev bus tray removable rotation_rate"),
@@ -408,7 +466,7 @@ _DEVICES = _of(
     nvram=_device(),
     filesystem=_device(
         "type accessmode",
-        _both(_filesystem, _values(accessmode=("mapped", "squash"))),
+        _both(_filesystem, _values(accessmode=("mapped",))),
         source=_of("dir", _paths("dir")),
         target=_of("dir"),
         readonly=_PLAIN,
@@ -460,7 +518,7 @@ DOMAIN = _of(
     genid=_PLAIN,
     title=_PLAIN,
     description=_PLAIN,
-    metadata=INERT,
+    metadata=UNREAD,
     memory=_UNIT,
     currentMemory=_UNIT,
     maxMemory=_of("unit slots"),
@@ -473,9 +531,9 @@ DOMAIN = _of(
     memoryBacking=_of(
         hugepages=INERT,
         nosharepages=_PLAIN,
-        source=_of("type"),
+        source=_of("type", _values(type=("anonymous", "memfd"))),
         access=_of("mode"),
-        allocation=_of("mode threads"),
+        allocation=_of("mode threads", _few("threads")),
         discard=_PLAIN,
     ),
     resource=_of(partition=_of(check=_text("/machine"))),

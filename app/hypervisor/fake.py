@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -56,6 +56,7 @@ MIB = 1 << 20
 SCHEME = "fake://"
 _NAMESPACE = UUID("5b0f5a86-0a3c-4d3e-9d0e-0f5d6d5c0f6e")
 DISK = 64 * MIB
+CHUNK = 256 * 1024
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
 
 
@@ -118,6 +119,10 @@ class FakeHost:
     guests: dict[UUID, Guest] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
     """Disks, and how large they are. A guest whose disk is not here has one of DISK bytes all the same."""
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """What is in those of which it matters; zeros follow it, and fill the others."""
+    disk_free: int = 1 << 40
+    """Bytes free for further files."""
     faults: Faults = field(default_factory=Faults)
     connections: set[FakeHypervisor] = field(default_factory=set)
     told: Callable[[], None] = lambda: None
@@ -675,6 +680,38 @@ class FakeHypervisor:
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
         disks = _disks((await self._active(domain)).definition)
         return {target: self._host.files.get(path, DISK) for target, path in disks.items()}
+
+    async def disk_usage(self, domain: UUID) -> Mapping[str, int]:
+        return await self.disk_sizes(domain)
+
+    async def find_file(self, path: str) -> int | None:
+        await self._reach()
+        return self._host.files.get(path)
+
+    async def free_space(self, path: str) -> int | None:
+        await self._reach()
+        return self._host.disk_free
+
+    async def read_file(self, path: str) -> AsyncGenerator[bytes, None]:
+        await self._reach()
+        if path not in self._host.files:
+            raise Refused(f"Storage volume not found: no storage vol with matching name {path!r}")
+        content = self._host.contents.get(path, b"").ljust(self._host.files[path], b"\0")
+        for at in range(0, len(content), CHUNK):
+            await self._reach()
+            yield content[at : at + CHUNK]
+
+    async def write_file(self, path: str, size: int, content: AsyncIterator[bytes]) -> None:
+        await self.make_disk(path, "raw", size)
+        arrived, whole = [], False
+        try:
+            async for chunk in content:
+                await self._reach()
+                arrived.append(chunk)
+            self._host.contents[path], whole = b"".join(arrived), True
+        finally:
+            if not whole:
+                self._host.files.pop(path, None)
 
     async def make_disk(self, path: str, form: str, size: int) -> None:
         await self._reach()

@@ -34,6 +34,11 @@ class Lane:
         for _ in self._threads:
             self._work.put(None)
 
+    def wait(self) -> None:
+        """Until they have, after `end`. Blocks: for a thread of its own."""
+        for thread in self._threads:
+            thread.join()
+
     def _start(self) -> None:
         for number in range(self._size):
             thread = threading.Thread(target=_serve, args=(self._work,), name=f"{self._name}-{number}", daemon=True)

@@ -214,7 +214,7 @@ class VMCpu(Shape):
 
 
 class VMDisk(Shape):
-    """A disk that the guest writes to and that lies in a file or device of its host."""
+    """A disk of the guest's that lies in a file or device of its host."""
 
     target: str
     """As the guest sees it: vda."""
@@ -226,6 +226,8 @@ class VMDisk(Shape):
     """raw, qcow2, …"""
     copyable: bool | None = None
     """It can be copied to another host while the guest runs."""
+    read_only: bool | None = None
+    """The guest only reads it, such as a CD: it is brought to the target before the guest moves."""
 
 
 class VMMadeDisk(Shape):
@@ -257,7 +259,7 @@ class VMHostRequirements(Shape):
     interfaces: Annotated[list[str], ATOMIC] = Field(default_factory=list)
     """The bridges and interfaces of its host that it is attached to."""
     disks: Annotated[list[VMDisk], map_by("target")] = Field(default_factory=list)
-    """The disks that it writes to and that the target must reach too."""
+    """The disks that the target must reach too, or be given."""
 
 
 class VMStatus(Shape):

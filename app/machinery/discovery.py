@@ -22,13 +22,18 @@ STATUS_VERBS = ("get", "patch", "update")
 def served_group_versions(kinds: Kinds) -> list[GroupVersion]:
     """Every group version that some kind is served under, the core group first."""
     return sorted(
-        {served for kind in kinds for served in kind.served}, key=lambda served: (served.group, served.version)
+        {served for kind in kinds for served in kind.offered}, key=lambda served: (served.group, served.version)
     )
 
 
 def kinds_under(kinds: Kinds, group_version: GroupVersion) -> list[Kind[Any, Any]]:
     """The kinds of a group version, by their plural."""
-    return sorted((kind for kind in kinds if group_version in kind.served), key=lambda kind: kind.plural)
+    return sorted((kind for kind in kinds if group_version in kind.offered), key=lambda kind: kind.plural)
+
+
+def serves_core(kinds: Kinds) -> bool:
+    """Is the core group served? Not behind a cluster, which has its own."""
+    return any(not served.group for served in served_group_versions(kinds))
 
 
 def api_versions(server_address: str = "") -> Document:
@@ -102,7 +107,7 @@ def has_status(kind: Kind[Any, Any]) -> bool:
 
 
 def _named_groups(kinds: Kinds) -> list[str]:
-    return sorted({served.group for kind in kinds for served in kind.served if served.group})
+    return sorted({served.group for kind in kinds for served in kind.offered if served.group})
 
 
 def _versions(kinds: Kinds, group: str) -> list[GroupVersion]:

@@ -91,6 +91,8 @@ class Kind(Generic[SpecT, StatusT]):
     """The first is what is stored; under the others the same objects are served with another apiVersion and selfLink."""
     spec: type[SpecT]
     status: type[StatusT]
+    withheld: tuple[GroupVersion, ...] = ()
+    """Of those, the ones under which nobody reaches it: behind a cluster, what is the cluster's own."""
     body: type[BaseModel] | None = None
     """For kinds without spec and status (Event): every top-level field beside apiVersion, kind and metadata."""
     description: str = ""
@@ -130,6 +132,11 @@ class Kind(Generic[SpecT, StatusT]):
     @property
     def group_version(self) -> GroupVersion:
         return self.served[0]
+
+    @property
+    def offered(self) -> tuple[GroupVersion, ...]:
+        """Under which group versions clients reach it."""
+        return tuple(version for version in self.served if version not in self.withheld)
 
     @property
     def resource(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions
+from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions, serves_core
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
 from app.machinery.openapi_meta import (
@@ -40,9 +40,10 @@ def v3_index(kinds: Kinds) -> Document:
 
 
 def v3_documents(kinds: Kinds) -> dict[str, Document]:
-    """Every document of the index by its key: the path that it is about, without the leading slash."""
+    """Every document of the index by its key: the path that it is about, without the leading slash. Behind a cluster only
+    the group versions: the keys of an index go into the cluster's own, and `version` there is the cluster's."""
     versions = {version.path.lstrip("/"): v3(kinds, version) for version in served_group_versions(kinds)}
-    return roots(TITLE) | versions
+    return roots(TITLE) | versions if serves_core(kinds) else versions
 
 
 def v3(kinds: Kinds, group_version: GroupVersion) -> Document:
@@ -71,6 +72,8 @@ def v2(kinds: Kinds) -> Document:
         document = v3(kinds, group_version)
         paths |= {path: _v2_path(item) for path, item in document["paths"].items()}
         definitions |= {name: _v2_schema(schema) for name, schema in document["components"]["schemas"].items()}
+    if not serves_core(kinds):
+        definitions = _unclaimed(definitions, {version.group for version in served_group_versions(kinds)})
     return {
         "swagger": "2.0",
         "info": {"title": TITLE, "version": "v1alpha1"},
@@ -122,6 +125,20 @@ def _list_schema(kind: Kind[Any, Any], naming: Naming) -> Document:
 
 
 # v2
+
+
+def _unclaimed(definitions: Document, groups: set[str]) -> Document:
+    """Where somebody else's document is merged with ours, shared shapes such as Status stay without the kind that they are:
+    theirs has it, and a client that finds two of one kind refuses both."""
+    return {name: _unmarked(schema) if _is_claimed(schema, groups) else schema for name, schema in definitions.items()}
+
+
+def _is_claimed(schema: Document, groups: set[str]) -> bool:
+    return any(kind["group"] not in groups for kind in schema.get("x-kubernetes-group-version-kind", ()))
+
+
+def _unmarked(schema: Document) -> Document:
+    return {name: value for name, value in schema.items() if name != "x-kubernetes-group-version-kind"}
 
 
 def _v2_path(item: Document) -> Document:

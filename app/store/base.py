@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -313,6 +313,27 @@ class Transaction(Reader, Protocol):
         """Those that ended with another exit code than 0 so short a time ago, by the database's clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How the store is, for metrics."""
+
+    revision: Revision
+    log_entries: int
+    """Changes that the log still holds."""
+    log_bytes: int
+    log_oldest_s: float
+    """Age of the oldest of them."""
+    database_bytes: int
+    runs_waiting: int
+    runs_held: int
+    runs_lapsed: int
+    """Held under a lease that has lapsed: nobody has taken them over yet."""
+    leases_held: int
+    leases_lapsed: int
+    objects: Mapping[str, int]
+    """How many there are, by resource."""
+
+
 class Store(Protocol):
     """Everything that is kept. Opened and closed by wiring; both may be called twice."""
 
@@ -338,6 +359,9 @@ class Store(Protocol):
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    async def vitals(self) -> Vitals:
+        """Costs a few milliseconds, however much is stored. Raises Unavailable."""
 
     async def compact(self, *, older_than: timedelta, keep: int) -> int:
         """Drop log entries older than that but for the newest `keep`; how many went. Finished runs of migrations that

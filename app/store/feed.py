@@ -135,6 +135,15 @@ class Feed:
         """The database has not answered for longer than `patience_s`."""
         self._read_at = 0.0
 
+    @property
+    def lag(self) -> int:
+        """Revisions that PostgreSQL told of and that are not handed out yet."""
+        return max(0, self._heard - self.position)
+
+    @property
+    def watches(self) -> int:
+        return sum(map(len, self._watches.values()))
+
     async def open(self) -> None:
         """From here on nothing is missed. Raises Unavailable."""
         self.position = (await read_log(self._engine, EVERYTHING, 1 << 62, 1)).upto

@@ -16,7 +16,19 @@ from app.machinery.objects import Document
 from app.store import reading, schema, transaction
 from app.store.address import Limits, connect
 from app.store.attempts import Broken, driver_read, read, translated
-from app.store.base import Key, Listing, NotFound, Revision, Scope, Stored, StoreError, Transaction, Unavailable, Watch
+from app.store.base import (
+    Key,
+    Listing,
+    NotFound,
+    Revision,
+    Scope,
+    Stored,
+    StoreError,
+    Transaction,
+    Unavailable,
+    Vitals,
+    Watch,
+)
 from app.store.changes import Create, Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
 from app.store.creating import create_again, create_group, creates
@@ -26,9 +38,11 @@ from app.store.leases import PostgresLeases
 from app.store.line import Line
 from app.store.lists import Lists
 from app.store.logs import PostgresLogs
+from app.store.metrics import StoreMetrics
 from app.store.reading import Head
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
+from app.store.vitals import vitals
 from app.store.writing import TAKE_COUNTER, Group, write_group
 
 GROUP = 128
@@ -38,9 +52,10 @@ GROUP = 128
 class PostgresObjects:
     """The port's Objects."""
 
-    def __init__(self, engine: AsyncEngine, limits: Limits, feed: Feed) -> None:
+    def __init__(self, engine: AsyncEngine, limits: Limits, feed: Feed, metrics: StoreMetrics) -> None:
         self._engine = engine
         self._feed = feed
+        self._metrics = metrics
         self._writing = Line(engine, limits, limits.answer_s)
         self._reading = Line(engine, limits, limits.look_s)
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
@@ -85,10 +100,11 @@ class PostgresObjects:
             found = self._lists.at(asked, await self._heads.submit(scope))
             if found is not None:
                 return found
-        listing = await driver_read(
-            self._engine,
-            lambda execute: reading.listing(execute, scope, limit=limit, after=after, at=at, left=left),
-        )
+        with self._metrics.statement("list"):
+            listing = await driver_read(
+                self._engine,
+                lambda execute: reading.listing(execute, scope, limit=limit, after=after, at=at, left=left),
+            )
         self._lists.keep(asked, listing)
         return listing
 
@@ -115,7 +131,8 @@ class PostgresObjects:
             group = await self._writing.transaction(TAKE_COUNTER, lambda execute: create_again(execute, made))
             self._tell(group)
         if group is None:
-            group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
+            with self._metrics.statement("write"):
+                group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
             self._tell(group)
         return group.outcomes
 
@@ -134,17 +151,20 @@ class PostgresObjects:
             return None
         before = max(self._newest, self._feed.position)
         with self._feed.expecting(before + len(writes)):
-            group = await self._writing.at_once(lambda execute: create_group(execute, writes, before))
+            with self._metrics.statement("create"):
+                group = await self._writing.at_once(lambda execute: create_group(execute, writes, before))
             if group is not None:
                 self._tell(group)
         return group
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
-        found = await self._reading.read(lambda execute: reading.versions(execute, set(keys)))
+        with self._metrics.statement("get"):
+            found = await self._reading.read(lambda execute: reading.versions(execute, set(keys)))
         return [found.get(key) or NotFound(key.name) for key in keys]
 
     async def _look(self, scopes: Sequence[Scope]) -> Sequence[Head]:
-        return await self._looking.read(lambda execute: reading.heads(execute, scopes))
+        with self._metrics.statement("head"):
+            return await self._looking.read(lambda execute: reading.heads(execute, scopes))
 
 
 class PostgresStore:
@@ -158,15 +178,19 @@ class PostgresStore:
         open_s: float = 15,
         watch_queue: int = 4096,
         watch_queue_bytes: int = 16 << 20,
+        metrics: StoreMetrics | None = None,
     ) -> None:
+        metrics = metrics or StoreMetrics()
         self._limits = limits or Limits()
         self._engine = connect(url, self._limits)
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
-        self._feed = Feed(
+        self._feed = feed = Feed(
             self._engine, self._limits, forget=self._forget, queue=watch_queue, queue_bytes=watch_queue_bytes
         )
-        self._objects = PostgresObjects(self._engine, self._limits, self._feed)
+        metrics.follow(self._engine)
+        metrics.follow_feed(lambda: feed.position, lambda: feed.lag, lambda: feed.watches)
+        self._objects = PostgresObjects(self._engine, self._limits, self._feed, metrics)
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)
         self._logs = PostgresLogs(self._engine)
@@ -242,6 +266,9 @@ class PostgresStore:
 
     def _forget(self) -> None:
         self._objects.forget()
+
+    async def vitals(self) -> Vitals:
+        return await read(self._engine, vitals)
 
     async def compact(self, *, older_than: timedelta, keep: int) -> int:
         return await compact(self._engine, older_than, keep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.controllers.migration.plan import Copy
-from app.controllers.storage import copied_path, copies, is_declared_shared, written_disks
+from app.controllers.storage import copied_path, copies, disks_of, images, is_declared_shared, written_disks
 from app.controllers.virtualmachine.made import (
     made_on,
     obsolete_on,
@@ -47,6 +47,25 @@ def test_what_both_hosts_declare_shared_is_not_copied() -> None:
     found = copies(disks, ["/shared", "/half"], ["/shared"])
 
     assert [each.path for each in found] == ["/local/b", "/half/c"]
+
+
+def test_files_that_are_only_read_are_brought_and_devices_and_layers_are_left_to_libvirt() -> None:
+    read = replace(ON_HOST, device="cdrom", format="raw", read_only=True)
+    listed = [
+        ON_HOST,
+        read,
+        replace(read, target="vdb", path="/shared/cd"),
+        replace(read, target="vdc", layered=True),
+        replace(read, target="vdd", type="block", path="/dev/sr0"),
+        replace(read, target="vde", path=None),
+    ]
+
+    told = list(disks_of(listed))
+
+    assert [disk.target for disk in told if disk.read_only] == ["vda", "vdb", "vdc", "vdd"]
+    assert [disk.target for disk in images(told, ["/shared"], ["/shared"])] == ["vda"]
+    assert [disk.read_only for disk in copies(told, [], [])] == [None]
+    assert not is_declared_shared(told[1:], [], [])
 
 
 def test_libvirts_judgement_is_overruled_only_where_all_that_is_not_copied_is_declared() -> None:

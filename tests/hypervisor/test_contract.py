@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -742,6 +743,88 @@ async def test_a_disk_is_made_once_and_never_over_another(site: Site, target: Hy
     await target.remove_disk(path)
     await target.remove_disk(path)
     await target.make_disk(path, "raw", 8 * MIB)
+
+
+CONTENT = b"".join(number.to_bytes(4, "little") for number in range(300_000)) + b"end"
+"""Several chunks, none of them like another, and no whole number of sectors."""
+
+
+async def bytes_of(content: bytes, *, broken_off: bool = False) -> AsyncIterator[bytes]:
+    half = len(content) // 2
+    yield content[:half]
+    if broken_off:
+        raise Refused("called off")
+    yield content[half:]
+
+
+async def everything_in(host: Hypervisor, path: str) -> bytes:
+    return b"".join([chunk async for chunk in host.read_file(path)])
+
+
+async def test_a_file_is_written_and_read_byte_by_byte(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    here, there = site.disk(A, "cd.iso"), site.disk(B, "cd.iso")
+
+    await source.write_file(here, len(CONTENT), bytes_of(CONTENT))
+    await target.write_file(there, len(CONTENT), source.read_file(here))
+
+    assert await everything_in(target, there) == CONTENT
+    assert len(CONTENT) == await target.find_file(there)
+
+
+async def test_a_file_is_never_written_over_another(site: Site, target: Hypervisor) -> None:
+    path = site.disk(B, "cd.iso")
+    await target.write_file(path, len(CONTENT), bytes_of(CONTENT))
+
+    with pytest.raises(Refused):
+        await target.write_file(path, 4, bytes_of(b"mine"))
+
+    assert await everything_in(target, path) == CONTENT
+
+
+async def test_of_a_file_that_was_not_finished_nothing_is_left(site: Site, target: Hypervisor) -> None:
+    path = site.disk(B, "cd.iso")
+
+    with pytest.raises(Refused, match="called off"):
+        await target.write_file(path, len(CONTENT), bytes_of(CONTENT, broken_off=True))
+
+    assert await target.find_file(path) is None
+    await target.write_file(path, len(CONTENT), bytes_of(CONTENT))
+
+
+async def test_of_a_file_whose_writer_was_cancelled_nothing_is_left(site: Site, target: Hypervisor) -> None:
+    path, begun = site.disk(B, "cd.iso"), asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield CONTENT
+        begun.set()
+        await asyncio.Event().wait()
+
+    writing = asyncio.create_task(target.write_file(path, 64 * MIB, endless()))
+    await begun.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+
+    assert await target.find_file(path) is None
+
+
+async def test_a_file_that_is_not_there_is_not_found_and_not_read(site: Site, target: Hypervisor) -> None:
+    path = site.disk(B, "cd.iso")
+    assert await target.find_file(path) is None
+    await target.write_file(site.disk(B, "other.iso"), 4, bytes_of(b"here"))
+
+    assert await target.find_file(path) is None
+    with pytest.raises(Refused):
+        await everything_in(target, path)
+
+
+async def test_a_host_says_how_much_room_it_has(site: Site, target: Hypervisor) -> None:
+    path = site.disk(B, "new.img")
+    await target.make_disk(path, "raw", MIB)
+
+    free = await target.free_space(path)
+
+    assert free is not None and MIB < free < 1 << 60
 
 
 async def with_local_disk(site: Site, source: Hypervisor) -> UUID:

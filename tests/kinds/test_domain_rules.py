@@ -245,6 +245,250 @@ ATTACKS = [
     Attack("no machine", "<domain type='qemu'><memory>9</memory></domain>", "spec.domainXML.os.type"),
 ]
 
+ATTACKS += [
+    # Formats that name files of their own, and images that others wrote
+    *(
+        attack(
+            f"an image of format {form}",
+            disk(f"<driver name='qemu' type='{form}'/><source file='/images/a'/>"),
+            "disk[0].driver",
+        )
+        for form in ("vmdk", "vdi", "qed", "parallels", "luks", "dmg", "fat", "dir", "iso", "vpc", "auto")
+    ),
+    attack(
+        "a layer of another format",
+        disk(
+            "<source file='/images/a'/><backingStore type='file'><format type='vmdk'/><source file='/images/b'/></backingStore>"
+        ),
+        "disk[0].backingStore.format",
+    ),
+    attack("a slice", disk("<source file='/images/a'><slices/></source>"), "disk[0].source.slices"),
+    attack(
+        "a data file", disk("<source file='/images/a'><dataStore type='file'/></source>"), "disk[0].source.dataStore"
+    ),
+    attack(
+        "cookies",
+        disk("<source protocol='nbd'><host name='nbd'/><cookies/></source>", "network"),
+        "disk[0].source.cookies",
+    ),
+    attack(
+        "a key",
+        disk("<source protocol='nbd'><host name='nbd'/><identity keyfile='/k'/></source>", "network"),
+        "disk[0].source.identity",
+    ),
+    attack(
+        "known hosts",
+        disk("<source protocol='nbd'><host name='nbd'/><knownHosts path='/k'/></source>", "network"),
+        "disk[0].source.knownHosts",
+    ),
+    attack(
+        "a configuration of ceph",
+        disk("<source protocol='rbd' name='p/v'><host name='ceph:6789'/><config file='/etc/x'/></source>", "network"),
+        "disk[0].source.config",
+    ),
+    attack(
+        "a domain of a backend", disk("<source file='/images/a'/><backenddomain name='x'/>"), "disk[0].backenddomain"
+    ),
+    attack("throttling with others", disk("<source file='/images/a'/><throttlefilters/>"), "disk[0].throttlefilters"),
+    # Serial ports
+    *(
+        attack(f"a line of type {kind}", line(kind), "serial[0]")
+        for kind in ("nmdm", "spiceport", "telnet", "stdio", "udp", "")
+    ),
+    attack(
+        "a channel of another machine",
+        line("unix", "<source mode='bind' path='/images/../run/libvirt/x'/>", "channel"),
+        "channel[0]",
+    ),
+    # Networks
+    *(
+        attack(f"an interface of type {kind}", nic(kind), "interface[0]")
+        for kind in ("vdpa", "internal", "server", "client", "udp", "null", "vds", "")
+    ),
+    attack(
+        "a backend with a log",
+        nic("bridge", "<source bridge='br0'/><backend type='passt' logFile='/x'/>"),
+        "interface[0].backend",
+    ),
+    attack(
+        "forwarded ports", nic("bridge", "<source bridge='br0'/><portForward proto='tcp'/>"), "interface[0].portForward"
+    ),
+    attack(
+        "a script for going down",
+        nic("bridge", "<source bridge='br0'/><downscript path='/x'/>"),
+        "interface[0].downscript",
+    ),
+    attack(
+        "an interface's domain",
+        nic("bridge", "<source bridge='br0'/><backenddomain name='x'/>"),
+        "interface[0].backenddomain",
+    ),
+    # Consoles
+    *(
+        attack(f"graphics of type {kind}", f"<graphics type='{kind}'/>", "graphics[0]")
+        for kind in ("sdl", "rdp", "desktop", "egl-headless", "dbus")
+    ),
+    *(
+        attack(f"audio of type {kind}", f"<audio id='1' type='{kind}'/>", "audio[0]")
+        for kind in ("file", "oss", "alsa", "sdl", "jack", "pulseaudio", "pipewire", "coreaudio", "dbus")
+    ),
+    attack(
+        "an input on the host's sound card",
+        "<audio id='1' type='none'><input dev='/dev/dsp'/></audio>",
+        "audio[0].input",
+    ),
+    # Devices of the host
+    *(
+        attack(f"a device <{tag}>", f"<{tag}/>", f"{tag}[0]")
+        for tag in ("smartcard", "shmem", "memory", "crypto", "pstore", "lease", "hostdev", "bus")
+    ),
+    attack(
+        "a TPM of the host's",
+        "<tpm><backend type='external'><source type='unix' mode='connect' path='/x'/></backend></tpm>",
+        "tpm[0].backend",
+    ),
+    attack(
+        "a TPM with a secret",
+        "<tpm><backend type='emulator'><encryption secret='x'/></backend></tpm>",
+        "tpm[0].backend.encryption",
+    ),
+    attack(
+        "a TPM's state",
+        "<tpm><backend type='emulator'><source type='file' path='/x'/></backend></tpm>",
+        "tpm[0].backend.source",
+    ),
+    attack(
+        "a TPM's log", "<tpm><backend type='emulator' debug='9'><log file='/x'/></backend></tpm>", "tpm[0].backend.log"
+    ),
+    attack(
+        "an input passed through", "<input type='passthrough'><source evdev='/dev/input/event0'/></input>", "input[0]"
+    ),
+    attack("a socket of vhost-user input", "<input type='tablet'><source path='/x'/></input>", "input[0].source"),
+    attack(
+        "a folder where links are links",
+        "<filesystem accessmode='squash'><source dir='/images/d'/></filesystem>",
+        "filesystem[0]",
+    ),
+    attack(
+        "a virtiofs socket",
+        "<filesystem><driver type='virtiofs'/><source socket='/x'/></filesystem>",
+        "filesystem[0].driver",
+    ),
+    attack(
+        "a file system of a block device",
+        "<filesystem type='block'><source dev='/dev/sda'/></filesystem>",
+        "filesystem[0]",
+    ),
+    attack(
+        "a file system in a file", "<filesystem type='file'><source file='/images/f'/></filesystem>", "filesystem[0]"
+    ),
+    attack(
+        "a boot ROM of a disk controller",
+        "<controller type='scsi'><rom file='/etc/shadow'/></controller>",
+        "controller[0].rom",
+    ),
+    attack(
+        "a path in an address", disk("<source file='/images/a'/><address type='pci' file='/x'/>"), "disk[0].address"
+    ),
+    attack(
+        "a path in a limit",
+        disk("<source file='/images/a'/><iotune><group_name>/x</group_name></iotune>"),
+        "disk[0].iotune.group_name",
+    ),
+    # Firmware and boot
+    Attack(
+        "variables from elsewhere",
+        xml(machine="<type>hvm</type><nvram type='file'><source file='/etc/passwd'/></nvram>"),
+        "spec.domainXML.os.nvram.source",
+    ),
+    Attack("variables on a server", xml(machine="<type>hvm</type><nvram type='network'/>"), "spec.domainXML.os.nvram"),
+    Attack("a shim", xml(machine="<type>hvm</type><shim>/x</shim>"), "spec.domainXML.os.shim"),
+    Attack(
+        "a firmware's path",
+        xml(machine="<type>hvm</type><firmware><feature name='x' file='/x'/></firmware>"),
+        "spec.domainXML.os.firmware.feature",
+    ),
+    Attack(
+        "a table of another kind",
+        xml(machine="<type>hvm</type><acpi><table type='raw'>/images/../etc/x</table></acpi>"),
+        "spec.domainXML.os.acpi.table",
+    ),
+    # The whole domain
+    *(
+        Attack(f"an element <{tag}>", xml(within=f"<{tag}/>"), f"spec.domainXML.{tag}")
+        for tag in (
+            "bootloader",
+            "bootloader_args",
+            "launchSecurity",
+            "keywrap",
+            "seclabel",
+            "idmap",
+            "perf",
+            "blkiotune",
+            "throttlegroups",
+            "iothreadids",
+            "defaultiothread",
+            "fibrechannel",
+            "cachetune",
+            "backenddomain",
+        )
+    ),
+    Attack(
+        "cache of the host's",
+        xml(within="<cputune><cachetune vcpus='0'/></cputune>"),
+        "spec.domainXML.cputune.cachetune",
+    ),
+    Attack(
+        "an application's id",
+        xml(within="<resource><fibrechannel appid='x'/></resource>"),
+        "spec.domainXML.resource.fibrechannel",
+    ),
+    Attack(
+        "memory in files",
+        xml(within="<memoryBacking><source type='file'/></memoryBacking>"),
+        "spec.domainXML.memoryBacking.source",
+    ),
+    Attack(
+        "threads for memory",
+        xml(within="<memoryBacking><allocation threads='9999'/></memoryBacking>"),
+        "spec.domainXML.memoryBacking.allocation",
+    ),
+    Attack(
+        "a feature's file",
+        xml(within="<features><smm state='on' file='/x'/></features>"),
+        "spec.domainXML.features.smm",
+    ),
+    Attack(
+        "a clock's file",
+        xml(within="<clock offset='utc'><timer name='/dev/rtc'/></clock>"),
+        "spec.domainXML.clock.timer",
+    ),
+    Attack(
+        "a path in a feature's text",
+        xml(within="<features><hyperv><x>/etc/shadow</x></hyperv></features>"),
+        "spec.domainXML.features.hyperv.x",
+    ),
+    *(
+        Attack(f"QEMU's {what}", OWN_NS.replace(COMMANDLINE, f"<qemu:{what}/>"), f"spec.domainXML.{what}")
+        for what in ("override", "capabilities", "deprecation")
+    ),
+    Attack(
+        "QEMU's arguments in a harmless place",
+        xml(within="<features><q:arg xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/></features>"),
+        "spec.domainXML.features.arg",
+    ),
+    Attack(
+        "an inclusion",
+        xml(within="<xi:include xmlns:xi='http://www.w3.org/2001/XInclude' href='/etc/passwd'/>"),
+        "spec.domainXML.include",
+    ),
+    Attack(
+        "an inclusion among devices",
+        xml("<xi:include xmlns:xi='http://www.w3.org/2001/XInclude' href='/etc/passwd'/>"),
+        "spec.domainXML.devices.include[0]",
+    ),
+]
+
 ENTITY = "<!DOCTYPE d [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>"
 BOMB = "<!DOCTYPE d [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;'>]>"
 UNREADABLE = {
@@ -389,3 +633,23 @@ def test_no_spelling_of_a_path_leads_out_of_the_prefix(path: str) -> None:
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_reader(text: str) -> None:
     found({"domainXML": text})
+
+
+def test_an_entry_with_a_namespace_counts_there_alone() -> None:
+    policy = Policy(
+        paths=("/images", "blue:/blue", "red:/red"), bridges=("br0", "blue:br1"), emulators=("blue:/usr/bin/q",),
+        disk_hosts=("ceph:6789",),
+    )  # fmt: skip
+
+    assert policy.within("blue") == Policy(("/images", "/blue"), ("br0", "br1"), ("/usr/bin/q",), ("ceph:6789",))
+    assert policy.within("green") == Policy(("/images",), ("br0",), (), ("ceph:6789",))
+    assert policy.within("") == policy.within("green")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "found_at"), [("blue", []), ("red", ["spec.domainXML.devices.disk[0].source"])]
+)  # fmt: skip
+def test_a_guest_of_another_namespace_is_refused_its_path(namespace: str, found_at: list[str]) -> None:
+    policy = Policy(paths=("blue:/blue",)).within(namespace)
+
+    assert found({"domainXML": xml(disk("<source file='/blue/a'/>"))}, policy) == found_at

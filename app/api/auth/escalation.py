@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.auth.base import Authorizer
 from app.api.auth.roles import Roles
 from app.api.context import Written
 from app.machinery.access import MASTERS, Attributes, User, refused
@@ -22,7 +21,6 @@ class Escalation:
     """Judges the write of a role (`role`) and of a binding (`binding`)."""
 
     roles: Roles
-    authorizer: Authorizer
 
     async def role(self, write: Written) -> None:
         """Raises 403 for rules that the writer does not hold, unless they may `escalate` the role."""
@@ -52,7 +50,7 @@ class Escalation:
             return True
         namespace = write.new["metadata"].get("namespace", "")
         asked = Attributes(verb, GROUP, "v1", plural, "", name, namespace)
-        return (await self.authorizer.authorize(write.user, asked)).allowed
+        return (await self.roles.authorize(write.user, asked)).allowed
 
     def _lacking(self, write: Written, rules: Iterable[Rule]) -> list[Rule]:
         namespace = write.new["metadata"].get("namespace", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 from uuid import UUID
@@ -18,14 +18,14 @@ from app.controllers.migration.plan import Copy, Place, Plan
 from app.controllers.migration.tuning import changed_plan, planned
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
-from app.controllers.storage import copied_path, copies, is_declared_shared
+from app.controllers.storage import copied_path, copies, images, is_declared_shared
 from app.controllers.virtualmachine.made import made_on, with_made_disks, with_moved_disks, with_obsolete
 from app.controllers.virtualmachine.report import on_node, pod_reported, with_phase
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL, MigrationState, MigrationStatus
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
-from app.kinds.virtualmachine import VMHostRequirements
+from app.kinds.virtualmachine import VMDisk, VMHostRequirements
 from app.machinery.objects import Document
 from app.store.base import Key, Run, Scope, Transaction
 
@@ -87,19 +87,21 @@ class Committer:
         """The files that nobody needs any more, if Drover made them; those of others stay, and are named."""
         runs = await tx.runs_of(UUID(migration["metadata"]["uid"]))
         last = max(runs, key=lambda run: run.attempt, default=None)
-        copies = Plan.read(last.plan).copies if last is not None else ()
-        if last is None or not copies:
+        if last is None or not (planned := _planned(last)):
             return vm
-        if not moved or last.result.get("disksCopied") is False:
-            return with_obsolete(vm, end.target, {copy.target_path for copy in copies})
-        if last.result.get("disksCopied") is None:
+        used = _used(last, planned) if moved else ()
+        if used is None:
             return vm
-        left = {copy.source_path for copy in copies}
-        kept = sorted(left - made_on(vm, end.source))
+        vm = with_obsolete(vm, end.target, {copy.target_path for copy in planned if copy not in used})
+        if not used:
+            return vm
+        left = {copy.source_path for copy in used}
+        written = {copy.source_path for copy in Plan.read(last.plan).copies if copy in used}
+        kept = sorted(written - made_on(vm, end.source))
         if kept:
             told = f"{', '.join(kept)} on {end.source}: the guest has left it, and Drover did not make it, so it stays"
             await self.recorder.record(tx, vm, "DiskLeftBehind", told)
-        return with_obsolete(with_moved_disks(vm, copies), end.source, left)
+        return with_obsolete(with_moved_disks(vm, used), end.source, left)
 
     async def _end_pod(self, tx: Transaction, migration: Document, end: Withdraw) -> None:
         """No process will ever run in it."""
@@ -148,7 +150,7 @@ class Committer:
             )
         )
         status = status.model_copy(update={"migration_state": _state(status, scene, plan)})
-        vm = with_made_disks(with_phase(guest.vm, VMPhase.MIGRATING), effect.target, plan.copies)
+        vm = with_made_disks(with_phase(guest.vm, VMPhase.MIGRATING), effect.target, (*plan.copies, *plan.images))
         vm["status"]["migrationNodeName"] = effect.target
         return status, vm
 
@@ -182,7 +184,8 @@ class Committer:
             tls=options.encrypts(source["metadata"].get("annotations") or {}, annotations),
             tls_name=_certified_name(annotations),
             unsafe=_is_declared_shared(guest.vm, source, target),
-            copies=_copies(guest.vm, source, target, uid, attempt) if options.copies else (),
+            copies=_named(copies, guest.vm, source, target, uid, attempt) if options.copies else (),
+            images=_named(images, guest.vm, source, target, uid, attempt) if options.copies else (),
             disks_uri=_disks_uri(annotations.get(names.MIGRATION_URI), uid),
             store=self.store_id,
             migration_uid=uid,
@@ -250,7 +253,15 @@ def _is_declared_shared(vm: Document, source: Document, target: Document) -> boo
     return is_declared_shared(told.disks, *prefixes)
 
 
-def _copies(vm: Document, source: Document, target: Document, uid: str, attempt: int) -> tuple[Copy, ...]:
+def _named(
+    chosen: Callable[[Iterable[VMDisk], Sequence[str], Sequence[str]], Iterable[VMDisk]],
+    vm: Document,
+    source: Document,
+    target: Document,
+    uid: str,
+    attempt: int,
+) -> tuple[Copy, ...]:
+    """Those disks, and the new files of this attempt for them."""
     told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
     prefixes = [shared_paths(node["metadata"].get("annotations") or {}) for node in (source, target)]
     return tuple(
@@ -260,8 +271,28 @@ def _copies(vm: Document, source: Document, target: Document, uid: str, attempt:
             source_path=disk.path,
             target_path=copied_path(disk.path, uid, attempt),
         )
-        for disk in copies(told.disks, *prefixes)
+        for disk in chosen(told.disks, *prefixes)
     )
+
+
+def to_be_brought(vm: Document, source: Document, target: Document) -> tuple[VMDisk, ...]:
+    """All of the guest's disks that the target would be given."""
+    told = VMHostRequirements.read((vm.get("status") or {}).get("hostRequirements") or {})
+    prefixes = [shared_paths(node["metadata"].get("annotations") or {}) for node in (source, target)]
+    return (*copies(told.disks, *prefixes), *images(told.disks, *prefixes))
+
+
+def _planned(run: Run) -> tuple[Copy, ...]:
+    plan = Plan.read(run.plan)
+    return (*plan.copies, *plan.images)
+
+
+def _used(run: Run, planned: tuple[Copy, ...]) -> tuple[Copy, ...] | None:
+    """Those whose new files the guest uses; None where nobody could say. A process of an older release told only whether."""
+    told = run.result.get("disksCopied")
+    if isinstance(told, bool):
+        return planned if told else ()
+    return None if told is None else tuple(copy for copy in planned if copy.disk in told)
 
 
 def _disks_uri(declared: str | None, uid: str) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from app.controllers.migration.images import brought
 from app.controllers.migration.move import Move
 from app.hypervisor import domain_xml
 from app.hypervisor.base import Destination, Refused, Unsafe
@@ -16,8 +17,11 @@ _MIB = 2**20
 
 
 async def with_disks(move: Move, to: Destination, send: Send) -> None:
-    """libvirt is asked first whether the hosts share the disks that nobody declared shared: it knows network file systems,
-    and refuses before anything moves. Raises HypervisorError, and LeaseLapsed."""
+    """Images that are only read are brought first. libvirt is asked whether the hosts share the disks that nobody declared
+    shared: it knows network file systems, and refuses before anything moves. Raises HypervisorError, and LeaseLapsed."""
+    images = await brought(move)
+    if images:
+        to = replace(to, domain_xml=await _definition(move, images))
     if not move.plan.copies:
         return await send(to)
     try:
@@ -25,16 +29,17 @@ async def with_disks(move: Move, to: Destination, send: Send) -> None:
     except Unsafe:
         move.say("the hosts do not share the guest's disks: they are copied")
     await _make(move)
-    return await send(await _with_copies(move, to))
+    return await send(await _with_copies(move, to, images))
 
 
-async def were_copied(move: Move) -> bool | None:
-    """Whether the guest on the target uses the new files; None where there is nothing to ask. Raises HypervisorError."""
-    if not move.plan.copies:
+async def copied(move: Move) -> list[str] | None:
+    """Disks for which the guest on the target uses the new files; None where there is nothing to ask. Raises HypervisorError."""
+    planned = (*move.plan.copies, *move.plan.images)
+    if not planned:
         return None
     xml = await move.target.ask(lambda host: host.definition(move.plan.domain))
     paths = {disk.path for disk in domain_xml.read(xml).disks}
-    return any(copy.target_path in paths for copy in move.plan.copies)
+    return [each.disk for each in planned if each.target_path in paths]
 
 
 async def _make(move: Move) -> None:
@@ -54,13 +59,16 @@ async def _make(move: Move) -> None:
         move.say(f"{copy.disk}: {size / _MIB:.0f} MiB of {copy.source_path} go to {copy.target_path} ({copy.format})")
 
 
-async def _with_copies(move: Move, to: Destination) -> Destination:
-    """The guest's definition as the target should have it, which names the new files."""
-    plan = move.plan
-    xml = await move.source.ask(lambda host: host.definition(plan.domain))
+async def _with_copies(move: Move, to: Destination, images: Mapping[str, str]) -> Destination:
+    copies = {copy.disk: copy.target_path for copy in move.plan.copies}
+    there = await _definition(move, {**images, **copies})
+    return replace(to, domain_xml=there, disks=tuple(copies), disks_uri=move.plan.disks_uri)
+
+
+async def _definition(move: Move, disks: Mapping[str, str]) -> str:
+    """The guest's, as the target should have it: it names the new files."""
+    xml = await move.source.ask(lambda host: host.definition(move.plan.domain))
     try:
-        there = domain_xml.for_target(xml, disks={copy.disk: copy.target_path for copy in plan.copies})
+        return domain_xml.for_target(xml, disks=disks)
     except BadXml as error:
         raise Refused(f"the guest's definition {error}") from error
-    disks = tuple(copy.disk for copy in plan.copies)
-    return replace(to, domain_xml=there, disks=disks, disks_uri=plan.disks_uri)

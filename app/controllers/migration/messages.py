@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from app.controllers.migration.steps import Step
 from app.kinds.migration import Mode
 from app.machinery.objects import Document, Wire
 
@@ -37,6 +38,13 @@ class Alive(Wire):
     """Process → worker: its loop turns."""
 
     kind: Literal["alive"] = "alive"
+
+
+class Reached(Wire):
+    """Process → worker: that step has begun."""
+
+    kind: Literal["reached"] = "reached"
+    step: Step
 
 
 class Sampled(Wire):
@@ -92,7 +100,7 @@ class Ended(Wire):
 
 
 Order = Renewed | Cancel | Retuned
-Report = Alive | Sampled | Started | Steered | Arrived | Holding | Ended
+Report = Alive | Reached | Sampled | Started | Steered | Arrived | Holding | Ended
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

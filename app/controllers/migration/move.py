@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode
 from app.controllers.migration.job import Job
-from app.controllers.migration.messages import Arrived, Holding
+from app.controllers.migration.messages import Arrived, Holding, Reached
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark
 from app.machinery.objects import Document, Wire
 
@@ -75,6 +76,7 @@ class Move:
             store=plan.store, vm=plan.vm, migration=plan.migration_uid, attempt=plan.attempt, adopted=plan.adopted
         )
         """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
+        self._reached: set[Step] = set()
         self.held = ""
         """Why nobody can say where the guest is."""
 
@@ -88,8 +90,15 @@ class Move:
         source, target = await asyncio.gather(self.source.look(self.plan.domain), self.target.look(self.plan.domain))
         return source, target
 
+    def reach(self, step: Step) -> None:
+        """Told once."""
+        if step not in self._reached:
+            self._reached.add(step)
+            self.tell(Reached(step=step))
+
     def arrive(self) -> None:
         """The guest runs on the target: said once."""
+        self.reach(Step.ARRIVED)
         if not self.arrived:
             self.arrived = stamp()
             self.say(f"the guest runs on {self.target.node}")

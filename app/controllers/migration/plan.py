@@ -64,6 +64,8 @@ class Plan(Wire):
     """What may be changed on the way, as it would be without the Migration's own wishes."""
     unsafe: bool = False
     copies: tuple[Copy, ...] = ()
+    images: tuple[Copy, ...] = ()
+    """Disks that are only read: brought to the target beforehand, unless it has the same file."""
     disks_uri: str | None = None
     """Where the target listens for them; None lets libvirt choose."""
     tls: bool = False

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.move import Move, Outcome
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import Busy, Domain, HypervisorError, Job, Mark, State, Unreachable
 
 _LIVING = (State.RUNNING, State.PAUSED)
@@ -13,6 +14,7 @@ _LIVING = (State.RUNNING, State.PAUSED)
 
 async def prepare(move: Move) -> Outcome | None:
     """None when the copy may begin; else nothing was begun, and the outcome says why."""
+    move.reach(Step.PREPARING)
     return await _judge_source(move) or await _clear_target(move) or await _mark(move)
 
 
@@ -70,6 +72,7 @@ async def _mark(move: Move) -> Outcome | None:
         await move.source.ask(lambda host: host.mark(domain, move.mark))
         if seen.autostart:
             await _take_off_autostart(move)
+        move.reach(Step.MARKED)
     except Busy as error:
         return _failed(
             move, ExitCode.BUSY, f"libvirt on {move.source.node} is busy with the guest: {error.text}", error

@@ -18,12 +18,14 @@ from app.controllers.hosts import Hosts
 from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Clock, Loop, Source
+from app.controllers.metrics import LoopMetrics
 from app.controllers.migration.avoid import Breaker
-from app.controllers.migration.commit import Committer
+from app.controllers.migration.commit import Committer, to_be_brought
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.decide import HELD, decide
 from app.controllers.migration.effects import Conclude, Decision, StartRun, Tell
 from app.controllers.migration.exit_codes import MEANINGS, known
+from app.controllers.migration.metrics import MigrationMetrics
 from app.controllers.migration.observe import Scene, guest_of, is_waiting, no_doubts, observe, status_of, vm_name
 from app.controllers.migration.options import DEFAULTS
 from app.controllers.migration.plan import Plan
@@ -86,8 +88,12 @@ class MigrationController:
         *,
         birth: Birth | None = None,
         clock: Clock = time.monotonic,
+        metrics: MigrationMetrics | None = None,
+        loops: LoopMetrics | None = None,
     ) -> None:
         """Without `hypervisors` no host is asked whether it would take a guest."""
+        self._metrics = metrics or MigrationMetrics()
+        self._loops = loops or LoopMetrics()
         self._store = store
         self._keeper = keeper
         self._config = config or MigrationConfig()
@@ -107,11 +113,16 @@ class MigrationController:
     async def _lead(self) -> None:
         try:
             async with self._keeper.hold(LEADS) as held:
-                reconciler = Reconciler(self._store, held, self._config, self._birth, self._vetting)
-                sources, clock = reconciler.sources(), self._clock
-                await Loop("migration", self._store, sources, reconciler.reconcile, clock=clock).run()
+                self._metrics.leads(True)
+                reconciler = Reconciler(
+                    self._store, held, self._config, self._birth, self._vetting, metrics=self._metrics
+                )
+                sources, clock, loops = reconciler.sources(), self._clock, self._loops
+                await Loop("migration", self._store, sources, reconciler.reconcile, clock=clock, metrics=loops).run()
         except LeaseLost:
             log.warning("no longer reconciling migrations", holder=self._keeper.holder)
+        finally:
+            self._metrics.leads(False)
 
 
 class Reconciler:
@@ -124,7 +135,10 @@ class Reconciler:
         config: MigrationConfig,
         birth: Birth | None = None,
         vetting: Vetting | None = None,
+        *,
+        metrics: MigrationMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or MigrationMetrics()
         self._store = store
         self._held = held
         self._config = config
@@ -164,6 +178,7 @@ class Reconciler:
             document = (await self._store.objects.get(key)).document
         except NotFound:
             self._unfinished.pop(key, None)
+            self._metrics.forget(key)
             return await self._abandoned(key)
         status = status_of(document)
         if status.phase in FINAL:
@@ -208,8 +223,20 @@ class Reconciler:
         if any(isinstance(effect, Tell) and effect.reason == HELD for effect in decision.effects):
             self._held_told[key] = scene.seen.now
         if decision.status.phase is not scene.seen.status.phase:
-            log.info("migration", namespace=key.namespace, name=key.name, phase=decision.status.phase.value)
+            self._moved_on(scene, decision)
         return decision.again
+
+    def _moved_on(self, scene: Scene, decision: Decision) -> None:
+        metadata, state = scene.migration["metadata"], decision.status.migration_state
+        self._metrics.moved_on(scene.migration, scene.seen.status.phase, decision.status.dump())
+        log.info(
+            "migration",
+            namespace=metadata["namespace"],
+            migration=metadata["name"],
+            migration_uid=metadata["uid"],
+            attempt=None if state is None else state.attempt,
+            phase=decision.status.phase.value,
+        )
 
     async def _question(self, tx: Transaction, scene: Scene, decision: Decision) -> Question | None:
         """Only a node that is about to be used is asked about, and not again at once."""
@@ -219,7 +246,10 @@ class Reconciler:
         if self._vetting.vouches(str(scene.guest.domain), target):
             return None
         node = (await tx.get(Key(NODE.resource, "", target))).document
-        return Question(guest.candidate(scene.guest.vm, scene.need.host), node)
+        origin = (await tx.get(Key(NODE.resource, "", scene.guest.node))).document
+        copies = scene.options is not None and scene.options.copies
+        disks = to_be_brought(scene.guest.vm, origin, node) if copies else ()
+        return Question(guest.candidate(scene.guest.vm, scene.need.host), node, origin, disks)
 
     async def _release(self, migration: Document) -> Outcome:
         """The targets' pods that stayed because their hosts were away go when those hosts have answered for a while: an
@@ -291,6 +321,7 @@ class Reconciler:
         tx.fence_lease(self._held.name, self._held.token)
 
     def _noted(self, migration: Stored) -> Iterable[Key]:
+        self._metrics.note(migration)
         if is_over(migration.document):
             # A slot is free, or a reservation: whoever waits may go on.
             self._unfinished.pop(migration.key, None)

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import assert_never
 
-from app.controllers.migration.copies import were_copied
+from app.controllers.migration.copies import copied as copied_disks
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.location import Action, Facts, Ruling, Verdict, location
@@ -170,10 +170,10 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
     )
 
 
-async def _disks_copied(move: Move) -> bool | None:
+async def _disks_copied(move: Move) -> list[str] | None:
     """None where nobody can say: then no file is taken for left behind."""
     try:
-        return await were_copied(move)
+        return await copied_disks(move)
     except HypervisorError as error:
         move.say(f"{move.target.node} does not say which files the guest uses: {error.text}")
         return None

@@ -12,12 +12,15 @@ from app.controllers.birth import Birth
 from app.controllers.migration.exit_codes import known
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
-from app.controllers.migration.messages import Alive, Cancel, Ended, Renewed, Retuned
+from app.controllers.migration.messages import Alive, Cancel, Ended, Reached, Renewed, Retuned, Sampled
 from app.controllers.migration.nursery import Child, Nursery
 from app.controllers.migration.orders import Bounds, boottime
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.steps import Step
+from app.controllers.migration.worker_metrics import WorkerMetrics
 from app.controllers.queue import Backoff
 from app.machinery.objects import Document
+from app.meter import Labels
 from app.store.base import LeaseLost, Run, Store, Unavailable
 
 log = structlog.get_logger()
@@ -30,8 +33,9 @@ UNSEEN = 137
 class Tenure:
     """How long a run is held, and what may be done with it."""
 
-    lease: timedelta = timedelta(seconds=15)
-    """How long a silent worker keeps its runs; renewed at a third of it."""
+    lease: timedelta = timedelta(seconds=8)
+    """How long a silent worker keeps its runs: who takes over is to follow within ten seconds. Renewed at a quarter of it, so
+    that a verb has what it needs nearly always."""
     settle_s: float = 40.0
     """After the former lease ended: until then a host may still obey a call of a worker that froze."""
     silence_s: float = 30.0
@@ -43,7 +47,7 @@ class Tenure:
 
     @property
     def renew_s(self) -> float:
-        return self.lease_s / 3
+        return self.lease_s / 4
 
     @property
     def margin_s(self) -> float:
@@ -55,7 +59,22 @@ class Supervision:
     """Holds one run. `asked_s` is the CLOCK_BOOTTIME from before the call that claimed it: the lease is counted from there,
     and what must be waited for from now."""
 
-    def __init__(self, store: Store, nursery: Nursery, run: Run, asked_s: float, tenure: Tenure, birth: Birth) -> None:
+    def __init__(
+        self,
+        store: Store,
+        nursery: Nursery,
+        run: Run,
+        asked_s: float,
+        tenure: Tenure,
+        birth: Birth,
+        metrics: WorkerMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or WorkerMetrics()
+        self._log = log.bind(
+            run=str(run.id), migration=run.migration.name, migration_uid=str(run.migration_uid), attempt=run.attempt
+        )
+        self.sampled: Sampled | None = None
+        """The last that its process said of the copy."""
         self._store = store
         self._nursery = nursery
         self._run = run
@@ -72,6 +91,12 @@ class Supervision:
     def run_id(self) -> str:
         return str(self._run.id)
 
+    @property
+    def labels(self) -> Labels:
+        """node, namespace and name of the guest, for metrics."""
+        namespace, _, name = str(self._run.plan.get("vm", "")).partition("/")
+        return self._run.source, namespace, name
+
     def nudge(self) -> None:
         """Renew now: the run may have been cancelled."""
         self._nudge.set()
@@ -86,6 +111,7 @@ class Supervision:
             raise
 
     async def _hold(self) -> None:
+        self._step(Step.CLAIMED)
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._renew()), tasks.create_task(self._ledger.write())]
@@ -93,10 +119,11 @@ class Supervision:
                 for helper in helpers:
                     helper.cancel()
         except* LeaseLost:
-            log.warning("run lost", run=self.run_id)
+            self._metrics.ended.add(("LEASE_LOST",))
+            self._log.warning("run lost")
         except* OSError as errors:
             # No room for a process here: the lease lapses, and a worker that has room takes over.
-            log.error("migration process not started", run=self.run_id, error=str(errors.exceptions[0]))
+            self._log.error("migration process not started", error=str(errors.exceptions[0]))
 
     async def _until_known(self) -> None:
         fresh, before = self._run.token == 1, None if self._run.token == 1 else UNSEEN
@@ -107,10 +134,13 @@ class Supervision:
                 raise LeaseLost(self.run_id)
             code = known(status)
             if code is not None:
-                log.info("run finished", run=self.run_id, exit_code=int(code), outcome=code.name)
+                self._log.info("run finished", exit_code=int(code), outcome=code.name)
+                self._step(Step.FINISHED)
                 await self._ledger.finished(code, self._result)
+                self._metrics.ended.add((code.name,))
                 return
-            log.warning("migration process ended without an outcome", run=self.run_id, status=status)
+            self._metrics.unknown.add(())
+            self._log.warning("migration process ended without an outcome", status=status)
             fresh, before, failures = False, status, failures + 1
             await asyncio.sleep(backoff.after(failures))
 
@@ -137,7 +167,7 @@ class Supervision:
                 async with asyncio.timeout(self._tenure.silence_s):
                     report = await child.report()
             except TimeoutError:
-                log.warning("migration process hangs", run=self.run_id, pid=child.pid)
+                self._log.warning("migration process hangs", pid=child.pid)
                 child.kill()
                 return
             match report:
@@ -145,10 +175,27 @@ class Supervision:
                     return
                 case Alive():
                     pass
+                case Reached():
+                    self._step(report.step)
                 case Ended():
                     self._result = report.result
                 case _:
+                    if isinstance(report, Sampled):
+                        self.sampled = report
                     self._ledger.note(report)
+
+    def _step(self, step: Step) -> None:
+        """Where it is, for whoever looks into the log."""
+        run = self._run
+        self._log.info(
+            "migration step",
+            step=step.value,
+            namespace=run.migration.namespace,
+            token=run.token,
+            source=run.source,
+            target=run.target,
+            pid=None if self._child is None else self._child.pid,
+        )
 
     async def _print(self, child: Child) -> None:
         while (line := await child.line()) is not None:
@@ -203,7 +250,7 @@ class Supervision:
                 past = timedelta(seconds=min(left_s, self._tenure.settle_s) - self._tenure.settle_s)
                 await self._store.runs.extend(self._run.id, self._run.token, past)
         except (LeaseLost, Unavailable, TimeoutError) as error:
-            log.warning("run not handed over; its lease will lapse", run=self.run_id, error=str(error))
+            self._log.warning("run not handed over; its lease will lapse", error=str(error))
 
 
 def _tuning(run: Run) -> Retuned:

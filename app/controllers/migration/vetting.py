@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.controllers.hosts import Hosts
-from app.hypervisor.base import Candidate, DomainExists, HypervisorError, Incompatible, Unreachable
+from app.hypervisor.base import Candidate, DomainExists, Hypervisor, HypervisorError, Incompatible, Unreachable
 from app.kinds import NODE
+from app.kinds.virtualmachine import VMDisk
 from app.machinery.objects import Document
 
 NAME_TAKEN = "node(s) already have a domain of that name"
@@ -20,6 +23,8 @@ GOOD_S = 5.0
 BAD_S = 60.0
 """How long a no stands: by then a name may be free, or a CPU another."""
 SILENT_S = 10.0
+SPARE = 64 * 2**20
+"""Bytes that stay free beside the guest's disks: for what the guest writes meanwhile, and for the file system's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,10 @@ class Question:
 
     guest: Candidate
     node: Document
+    origin: Document | None = None
+    """The node that it leaves."""
+    disks: tuple[VMDisk, ...] = ()
+    """Those that the node would be given, unless it has them."""
 
     @property
     def subject(self) -> tuple[str, str]:
@@ -73,7 +82,10 @@ class Vetting:
     async def _answer(self, question: Question) -> tuple[str, float]:
         try:
             async with asyncio.timeout(self._deadline_s):
-                await (await self._hosts.of(NODE.read(question.node))).judge(question.guest)
+                host = await self._hosts.of(NODE.read(question.node))
+                await host.judge(question.guest)
+                if crowded := await self._crowded(question, host):
+                    return crowded, BAD_S
         except Incompatible as error:
             return f"node(s) can't give the guest its CPU ({error.text})", BAD_S
         except DomainExists:
@@ -83,3 +95,34 @@ class Vetting:
         except HypervisorError as error:
             return f"node(s) could not judge the guest ({error.text})", SILENT_S
         return "", GOOD_S
+
+    async def _crowded(self, question: Question, host: Hypervisor) -> str:
+        """Where the host has too little room for the disks; empty where it has enough, or does not tell."""
+        if not question.disks or question.origin is None:
+            return ""
+        try:
+            sizes = await _sizes(await self._hosts.of(NODE.read(question.origin)), question)
+        except HypervisorError:
+            return ""  # what is wrong with the origin speaks against no target
+        wanted: Counter[str] = Counter()
+        for disk in question.disks:
+            # One that is there already is shared, as libvirt may know, or the same: or it is copied after all.
+            if await host.find_file(disk.path) is None:
+                wanted[posixpath.dirname(disk.path)] += sizes.get(disk.target, 0)
+        for folder, size in wanted.items():
+            free = await host.free_space(f"{folder}/")
+            if free is not None and free < size + SPARE:
+                return f"node(s) have no room for {_gib(size)} of the guest's disks in {folder} ({_gib(free)} free)"
+        return ""
+
+
+async def _sizes(origin: Hypervisor, question: Question) -> Mapping[str, int]:
+    sizes = dict(await origin.disk_usage(question.guest.uuid))
+    for disk in question.disks:
+        if disk.read_only:
+            sizes[disk.target] = await origin.find_file(disk.path) or 0
+    return sizes
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import assert_never
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from app.controllers.virtualmachine.decide import (
     is_ours,
     may_be_elsewhere,
 )
+from app.controllers.virtualmachine.images import check_layers
 from app.controllers.virtualmachine.made import obsolete_on, without
 from app.controllers.virtualmachine.removal import forget
 from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition, without_condition
@@ -121,6 +123,8 @@ class NodeGuests:
     inheritance: Inheritance = Inheritance()
     search: Search = nowhere
     """Asks the other hosts for a guest that is not here any more."""
+    path_problem: Callable[[str, str], str | None] | None = None
+    """Why a guest of that namespace may not use that path here."""
 
     async def reconcile(self, key: Key) -> Outcome:
         host = self.link.host
@@ -384,6 +388,9 @@ class NodeGuests:
     async def _start(self, observed: _Observed, host: Hypervisor) -> Outcome:
         try:
             definition = guest.definition(self.tools.store_id, observed.vm)
+            if self.path_problem is not None:
+                judge = partial(self.path_problem, observed.vm["metadata"]["namespace"])
+                await check_layers(host, guest.facts(observed.vm), judge)
             with self.held.call():
                 await host.define_and_start(definition)
         except Incompatible as error:

@@ -121,12 +121,18 @@ def listen(
     )
 
 
-def hang_up_meanwhile(connection: libvirt.virConnect, events: tuple[int, ...] = ()) -> None:
+def hang_up_meanwhile(connection: libvirt.virConnect, *lanes: Lane, events: tuple[int, ...] = ()) -> None:
     """On a frozen host it blocks, and nobody waits for it."""
-    threading.Thread(target=_hang_up, args=(connection, events), name="hang-up", daemon=True).start()
+    threading.Thread(target=_hang_up, args=(connection, lanes, events), name="hang-up", daemon=True).start()
 
 
-def _hang_up(connection: libvirt.virConnect, events: tuple[int, ...]) -> None:
+def _hang_up(connection: libvirt.virConnect, lanes: tuple[Lane, ...], events: tuple[int, ...]) -> None:
+    """
+    Only when no call is under way any more, at the latest when keepalive has ended them all: libvirt's binding takes no
+    share of the connection for a call, so that one which is closed meanwhile is used after it was freed.
+    """
+    for lane in lanes:
+        lane.wait()
     with contextlib.suppress(libvirt.libvirtError):  # it is broken already
         connection.unregisterCloseCallback()
     for number in events:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
@@ -46,7 +47,15 @@ from app.hypervisor.libvirt_driver.connection import (
 from app.hypervisor.libvirt_driver.host import capabilities_of, judge, read_host
 from app.hypervisor.libvirt_driver.looking import definition_of, inspect, list_domains, look, probe
 from app.hypervisor.libvirt_driver.moving import apply_steer, completed_of, migrate, progress_of, recover
-from app.hypervisor.libvirt_driver.storage import disk_sizes, make_disk, remove_disk
+from app.hypervisor.libvirt_driver.storage import (
+    disk_sizes,
+    disk_usage,
+    find_file,
+    free_space,
+    make_disk,
+    remove_disk,
+)
+from app.hypervisor.libvirt_driver.streams import Stream, Transfer, download, finished, received, sent, upload
 from app.hypervisor.libvirt_driver.verbs import (
     define_and_start,
     destroy,
@@ -58,6 +67,7 @@ from app.hypervisor.libvirt_driver.verbs import (
     undefine,
     write_mark,
 )
+from app.hypervisor.metrics import CallMetrics
 from app.hypervisor.subscription import Subscriptions, disconnected
 from app.hypervisor.threads import Lane
 
@@ -77,6 +87,12 @@ class Deadlines:
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
 
 
+def _verb(call: Call[T]) -> str:
+    """What a call is named in metrics: its function's name, of which there are as many as this folder has."""
+    named = call.func if isinstance(call, partial) else call
+    return str(getattr(named, "__name__", "call")).strip("_")
+
+
 def connect_factory() -> Hypervisors:
     """For the migration process: named by its path, so that it can be handed to another interpreter."""
     return LibvirtHypervisors()
@@ -85,13 +101,16 @@ def connect_factory() -> Hypervisors:
 class LibvirtHypervisors:
     """Opens connections to libvirtd; each is one host seen by one holder."""
 
-    def __init__(self, deadlines: Deadlines | None = None) -> None:
+    def __init__(self, deadlines: Deadlines | None = None, metrics: CallMetrics | None = None) -> None:
         self._deadlines = deadlines or Deadlines()
+        self._metrics = metrics or CallMetrics()
         self._opened: set[LibvirtHypervisor] = set()
 
     async def connect(self, uri: str) -> Hypervisor:
         """Raises Unreachable, with libvirt's text, within its deadline."""
-        opened = LibvirtHypervisor(uri, await dial(uri, self._deadlines.connect_s), self._deadlines)
+        with self._metrics.call("connect", uri):
+            connection = await dial(uri, self._deadlines.connect_s)
+        opened = LibvirtHypervisor(uri, connection, self._deadlines, self._metrics)
         self._opened = {one for one in self._opened if one.connected} | {opened}
         await opened.listen()
         return opened
@@ -112,7 +131,10 @@ class LibvirtHypervisor:
     migration has a connection of its own.
     """
 
-    def __init__(self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines) -> None:
+    def __init__(
+        self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines, metrics: CallMetrics | None = None
+    ) -> None:
+        self._metrics = metrics or CallMetrics()
         self._uri = uri
         self._connection = connection
         self._deadlines = deadlines
@@ -159,6 +181,27 @@ class LibvirtHypervisor:
 
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
         return await self._ask(self._patient, partial(disk_sizes, domain))
+
+    async def disk_usage(self, domain: UUID) -> Mapping[str, int]:
+        return await self._ask(self._patient, partial(disk_usage, domain))
+
+    async def find_file(self, path: str) -> int | None:
+        return await self._ask(self._work, partial(find_file, path))
+
+    async def free_space(self, path: str) -> int | None:
+        return await self._ask(self._work, partial(free_space, path))
+
+    async def read_file(self, path: str) -> AsyncGenerator[bytes, None]:
+        async with self._transfer(partial(download, path)) as transfer:
+            while chunk := await transfer.step(received):
+                yield chunk
+            await transfer.step(finished)
+
+    async def write_file(self, path: str, size: int, content: AsyncIterator[bytes]) -> None:
+        async with self._transfer(partial(upload, path, size)) as transfer:
+            async for chunk in content:
+                await transfer.step(partial(sent, chunk))
+            await transfer.step(finished)
 
     async def make_disk(self, path: str, form: str, size: int) -> None:
         await self._ask(self._work, partial(make_disk, path, form, size))
@@ -208,9 +251,22 @@ class LibvirtHypervisor:
         try:
             await lane.run(partial(translated, call, connection, ERRORS))
         finally:
-            # A call that still blocks in its thread keeps its share of the connection, and the job goes on.
-            hang_up_meanwhile(connection)
+            # A call that still blocks in its thread keeps the connection, and the job goes on.
             lane.end()
+            hang_up_meanwhile(connection, lane)
+
+    @asynccontextmanager
+    async def _transfer(self, begin: Call[Stream]) -> AsyncIterator[Transfer]:
+        """On a connection of its own, so that a host that is slow with a file answers everything else."""
+        if self._broken is not None:
+            raise Unreachable(self._broken)
+        connection = await dial(self._uri, self._deadlines.connect_s)
+        transfer = Transfer(self._uri, connection, self._deadlines.read_s)
+        try:
+            await transfer.begin(begin)
+            yield transfer
+        finally:
+            await transfer.end()
 
     async def progress(self, domain: UUID) -> Progress | None:
         return await self._ask(self._patient, partial(progress_of, domain))
@@ -234,13 +290,14 @@ class LibvirtHypervisor:
         deadline_s = self._deadlines.work_s if lane is self._work else self._deadlines.read_s
         if self._broken is not None:
             raise Unreachable(self._broken)
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await lane.run(partial(translated, call, self._connection, errors))
-        except TimeoutError:
-            text = f"{self._uri} did not answer within {deadline_s:g} s"
-            self._break(text)
-            raise Unreachable(text) from None
+        with self._metrics.call(_verb(call), self._uri):
+            try:
+                async with asyncio.timeout(deadline_s):
+                    return await lane.run(partial(translated, call, self._connection, errors))
+            except TimeoutError:
+                text = f"{self._uri} did not answer within {deadline_s:g} s"
+                self._break(text)
+                raise Unreachable(text) from None
 
     async def _with_jobs(self, seen: list[Domain]) -> list[Domain]:
         """Jobs and marks need a free worker in libvirtd. Without one every active domain counts as busy."""
@@ -270,6 +327,7 @@ class LibvirtHypervisor:
             return
         self._broken = text
         self._subscriptions.tell(disconnected(time.time()))
-        for lane in (self._prompt, self._patient, self._work):
+        lanes = (self._prompt, self._patient, self._work)
+        for lane in lanes:
             lane.end()
-        hang_up_meanwhile(self._connection, self._events)
+        hang_up_meanwhile(self._connection, *lanes, events=self._events)

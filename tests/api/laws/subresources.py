@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.api.builders import KV, PODS
-from tests.api.laws.row import NO_METHOD, Row, absent, bad, invalid, refused
+from tests.api.laws.row import NO_METHOD, PROTOBUF, Row, absent, bad, invalid, refused
 
 LOG = f"{PODS}/pod0/log"
 SSAR = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -35,7 +35,6 @@ ASKS_TO_GET = b"\x12\x07\x0a\x05\x12\x03get"
 """A review's spec with resourceAttributes of that verb."""
 
 NO: dict[str, Any] = refused(405, "MethodNotAllowed", NO_METHOD)
-PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 ROWS = [
     # Logs

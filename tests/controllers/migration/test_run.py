@@ -11,11 +11,12 @@ import pytest
 
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.job import Job
-from app.controllers.migration.messages import Arrived, Holding, Renewed, Retuned, Sampled, Started, Steered
+from app.controllers.migration.messages import Arrived, Holding, Reached, Renewed, Retuned, Sampled, Started, Steered
 from app.controllers.migration.move import Outcome
 from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
 from app.controllers.migration.plan import Copy, Place, Plan
 from app.controllers.migration.run import run_migration
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import Destination, Mark, Reason, State
 from app.hypervisor.base import Job as HostJob
 from app.hypervisor.fake import MIB, FakeCloud, FakeHypervisors
@@ -119,7 +120,11 @@ async def test_a_guest_moves_and_the_process_says_how(scene: Scene) -> None:
 
     assert outcome.code is ExitCode.MOVED
     assert scene.runs_on() == ["node1"]
-    assert [type(report) for report in scene.told if not isinstance(report, Sampled)] == [Started, Arrived]
+    said = [report for report in scene.told if not isinstance(report, Sampled)]
+    assert [type(report) for report in said if not isinstance(report, Reached)] == [Started, Arrived]
+    assert [report.step for report in said if isinstance(report, Reached)] == [
+        Step.PREPARING, Step.MARKED, Step.CALLED, Step.COPYING, Step.SWITCHING, Step.ARRIVED, Step.SETTLING, Step.KNOWN,
+    ]  # fmt: skip
     assert sum(isinstance(report, Sampled) for report in scene.told) >= 2
     assert outcome.result["downtimeMs"] > 0
 
@@ -563,7 +568,7 @@ async def test_a_disk_that_the_hosts_do_not_share_is_made_and_copied(scene: Scen
 
     outcome = await scene.process()
 
-    assert (outcome.code, outcome.result["disksCopied"]) == (ExitCode.MOVED, True)
+    assert (outcome.code, outcome.result["disksCopied"]) == (ExitCode.MOVED, ["vda"])
     assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 3 * MIB}
     assert "/i/a.5c2b0000" in scene.cloud["node1"].guests[scene.guest].definition
     assert scene.cloud["node0"].files == {"/i/a": 3 * MIB}
@@ -588,3 +593,48 @@ async def test_who_takes_over_makes_anew_what_the_same_attempt_had_made(scene: S
 
     assert (outcome.code, scene.runs_on()) == (ExitCode.MOVED, ["node1"])
     assert scene.cloud["node1"].files == {"/i/a.5c2b0000": 3 * MIB}
+
+
+CD = Copy(disk="sda", format="raw", source_path="/i/cd", target_path="/i/cd.5c2b0000")
+
+
+async def with_cd(scene: Scene) -> None:
+    source = scene.cloud["node0"]
+    definition = source.guests[scene.guest].definition
+    disk = "<disk type='file' device='cdrom'><source file='/i/cd'/><target dev='sda'/><readonly/></disk>"
+    source.guests[scene.guest].definition = definition.replace("</domain>", f"<devices>{disk}</devices></domain>")
+    source.files["/i/cd"], source.contents["/i/cd"] = 5, b"hello"
+    scene.plan = scene.plan.model_copy(update={"images": (CD,)})
+
+
+async def test_a_cd_that_the_target_lacks_is_brought_and_used(scene: Scene) -> None:
+    await with_cd(scene)
+
+    outcome = await scene.process()
+
+    assert (outcome.code, outcome.result["disksCopied"]) == (ExitCode.MOVED, ["sda"])
+    assert scene.cloud["node1"].contents == {"/i/cd.5c2b0000": b"hello"}
+    assert "/i/cd.5c2b0000" in scene.cloud["node1"].guests[scene.guest].definition
+
+
+@pytest.mark.parametrize(("there", "brought"), [(b"hello", []), (b"other", ["sda"]), (b"hello!", ["sda"])])
+async def test_a_file_of_that_path_is_used_only_where_it_has_the_same_bytes(
+    scene: Scene, there: bytes, brought: list[str]
+) -> None:
+    await with_cd(scene)
+    scene.cloud["node1"].files["/i/cd"], scene.cloud["node1"].contents["/i/cd"] = len(there), there
+
+    outcome = await scene.process()
+
+    assert (outcome.code, outcome.result["disksCopied"]) == (ExitCode.MOVED, brought)
+    assert scene.cloud["node1"].contents["/i/cd"] == there
+
+
+async def test_a_file_of_the_new_name_stops_the_move_before_it_begins(scene: Scene) -> None:
+    await with_cd(scene)
+    scene.cloud["node1"].files["/i/cd.5c2b0000"] = 7
+
+    outcome = await scene.process()
+
+    assert (outcome.code, scene.runs_on()) == (ExitCode.FAILED, ["node0"])
+    assert scene.cloud["node1"].files == {"/i/cd.5c2b0000": 7}

@@ -10,10 +10,11 @@ import pytest
 from app.controllers.hosts import Hosts
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.reconcile import MigrationConfig, Reconciler
-from app.controllers.migration.vetting import BAD_S, GOOD_S, NAME_TAKEN, SILENT, Question, Vetting
+from app.controllers.migration.vetting import BAD_S, GOOD_S, NAME_TAKEN, SILENT, SPARE, Question, Vetting
 from app.hypervisor.base import Candidate
 from app.hypervisor.fake import EPYC, FakeCloud, FakeHypervisors
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors
+from app.kinds.virtualmachine import VMDisk
 from app.lab.hosts import LabHosts
 from app.machinery.objects import Document
 from app.store.base import Store
@@ -128,6 +129,37 @@ async def test_a_yes_stands_for_seconds(cloud: FakeCloud) -> None:
     assert not vetted.vouches(str(guest.uuid), "node2")
     clock.now += GOOD_S + 1
     assert not vetted.vouches(str(guest.uuid), "node1")
+
+
+DISK = VMDisk(target="vda", type="file", path="/i/a", format="raw", copyable=True)
+CD = VMDisk(target="sda", type="file", path="/i/cd", format="raw", copyable=True, read_only=True)
+
+
+async def doubts(cloud: FakeCloud, *, free: int, has: tuple[str, ...] = ()) -> dict[str, str]:
+    """What is held against node1, with so much room, for a guest on node0 with 1 GiB of disk and 1 GiB of CD."""
+    uuid = uuid4()
+    vetted, guest = vetting(cloud, Watched()), Candidate(uuid, f"guest-{uuid}")
+    cloud["node0"].files = {"/i/a": 2**30, "/i/cd": 2**30}
+    cloud["node1"].files, cloud["node1"].disk_free = dict.fromkeys(has, 2**30), free
+    disks = "<disk type='file'><source file='/i/a'/><target dev='vda'/></disk>"
+    await (await FakeHypervisors(cloud).connect("fake://node0")).define_and_start(
+        f"<domain type='qemu'><name>{guest.name}</name><uuid>{guest.uuid}</uuid><memory>1024</memory>"
+        f"<devices>{disks}</devices></domain>"
+    )
+    await vetted.ask(Question(guest, node_document("node1"), node_document("node0"), (DISK, CD)))
+    return dict(vetted.doubts(str(guest.uuid)))
+
+
+async def test_a_host_without_room_for_the_disks_is_a_no(cloud: FakeCloud) -> None:
+    assert await doubts(cloud, free=2**31 + SPARE) == {}
+    assert await doubts(cloud, free=2**31 + SPARE - 1) == {
+        "node1": "node(s) have no room for 2.0 GiB of the guest's disks in /i (2.1 GiB free)"
+    }
+
+
+async def test_what_is_there_already_needs_no_room(cloud: FakeCloud) -> None:
+    assert await doubts(cloud, free=2**30 + SPARE, has=("/i/cd",)) == {}
+    assert await doubts(cloud, free=0, has=("/i/a", "/i/cd")) == {}
 
 
 @pytest.mark.libvirt
