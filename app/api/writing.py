@@ -159,7 +159,7 @@ class Writing:
             namespace=target.namespace or "",
             now=context.now(),
             uid=context.uid(),
-            suffix=context.suffix(),
+            suffix="" if _is_named(document) else context.suffix(),
             raw=raw,
             fits=fits,
         )
@@ -389,6 +389,11 @@ def _strangers(target: Target, body: Decoded, options: WriteOptions) -> list[str
     if found and options.validation is Validation.STRICT:
         raise strict_error(target.kind.name, target.served.group_version, found)
     return found
+
+
+def _is_named(document: Document) -> bool:
+    metadata = document.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("name"))
 
 
 def _ensure_named(target: Target) -> None:

@@ -34,6 +34,7 @@ from app.store.compaction import compact
 from app.store.creating import create_again, create_group, creates
 from app.store.feed import Feed
 from app.store.grouping import Grouping
+from app.store.herald import Herald
 from app.store.leases import PostgresLeases
 from app.store.line import Line
 from app.store.lists import Lists
@@ -62,6 +63,7 @@ class PostgresObjects:
         self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
         self._looking = Line(engine, limits, limits.look_s)
         self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP)
+        self._herald = Herald(engine, limits)
         self._lists = Lists()
         self._newest: Revision = 0
         """As of the last write here; others may have written since."""
@@ -69,7 +71,9 @@ class PostgresObjects:
     @property
     def parts(self) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
         """What has to run for as long as the store is open."""
-        return {"writes": self._writes.run, "reads": self._reads.run, "heads": self._heads.run}
+        return {
+            "writes": self._writes.run, "reads": self._reads.run, "heads": self._heads.run, "herald": self._herald.run,
+        }  # fmt: skip
 
     def open(self) -> None:
         self._writes.open()
@@ -82,6 +86,7 @@ class PostgresObjects:
         self._heads.close()
         for line in (self._writing, self._reading, self._looking):
             line.drop()
+        self._herald.close()
 
     async def get(self, key: Key) -> Stored:
         return await self._reads.submit(key)
@@ -144,17 +149,18 @@ class PostgresObjects:
     def _tell(self, group: Group) -> None:
         self._newest = group.before + len(group.changes)
         self._feed.offer(group.before, group.changes)
+        if group.changes:
+            self._herald.tell(self._newest)
 
     async def _created(self, writes: Sequence[Create]) -> Group | None:
         """In one statement, if nobody has written since what is known here; None, and nothing done, otherwise."""
         if not writes:
             return None
         before = max(self._newest, self._feed.position)
-        with self._feed.expecting(before + len(writes)):
-            with self._metrics.statement("create"):
-                group = await self._writing.at_once(lambda execute: create_group(execute, writes, before))
-            if group is not None:
-                self._tell(group)
+        with self._metrics.statement("create"):
+            group = await self._writing.at_once(lambda execute: create_group(execute, writes, before))
+        if group is not None:
+            self._tell(group)
         return group
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:

@@ -27,7 +27,7 @@ from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored,
 from app.store.changes import Judge, Write, creation, deletion, keys_of, replacement
 from app.store.driver import through_engine
 from app.store.reading import versions
-from app.store.writing import apply, take_counter
+from app.store.writing import apply, take_counter, tell
 
 Step = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -118,6 +118,7 @@ class PendingTransaction:
             if isinstance(outcome, StoreError):
                 raise outcome
         await apply(execute, judge)
+        await tell(execute, judge)
 
     async def _read(self, work: Work[AnswerT]) -> AnswerT:
         if self._own is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from app.controllers.migration.steps import Step
-from app.kinds.migration import Mode
+from app.kinds.migration import Mode, Word
 from app.machinery.objects import Document, Wire
 
 
@@ -32,6 +32,18 @@ class Retuned(Wire):
     bandwidth: int | None = None
     """Bytes per second; None is no cap."""
     max_downtime_ms: int
+
+
+class Told(Wire):
+    """Worker → process: what the operator says, as it is now. Sent while the guest is held."""
+
+    kind: Literal["told"] = "told"
+    resolve: Word | None = None
+    """Where the guest is."""
+    off: tuple[str, ...] = ()
+    """Nodes whose hosts are off and fenced, of those that the process asks."""
+    arrived: bool = False
+    """The guest was seen running on the target, perhaps by a process before this one."""
 
 
 class Alive(Wire):
@@ -90,6 +102,8 @@ class Holding(Wire):
 
     kind: Literal["holding"] = "holding"
     message: str
+    refused: str = ""
+    """The evidence against the operator's word, where there is both."""
 
 
 class Ended(Wire):
@@ -99,7 +113,7 @@ class Ended(Wire):
     result: Document
 
 
-Order = Renewed | Cancel | Retuned
+Order = Renewed | Cancel | Retuned | Told
 Report = Alive | Reached | Sampled | Started | Steered | Arrived | Holding | Ended
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])

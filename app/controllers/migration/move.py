@@ -79,6 +79,10 @@ class Move:
         self._reached: set[Step] = set()
         self.held = ""
         """Why nobody can say where the guest is."""
+        self.resolved = ""
+        """What was done because the operator said so."""
+        self.refused = ""
+        """What speaks against the operator's word about that."""
 
     def is_marked(self, seen: Domain) -> bool:
         """Whether that copy was touched by this attempt."""
@@ -111,12 +115,15 @@ class Move:
             self.say(f"given up: {why}")
             self.abandoned.set()
 
-    def hold(self, why: str) -> None:
-        """Nobody can say where the guest is; an empty reason ends it. Said when it changes."""
-        if why != self.held:
-            self.held = why
+    def hold(self, why: str, refused: str = "") -> None:
+        """Nobody can say where the guest is; an empty reason ends it. Said when it changes, with what speaks against the
+        operator's word."""
+        if (why, refused) != (self.held, self.refused):
+            self.held, self.refused = why, refused
             self.say(f"holding: {why}" if why else "holding no longer")
-            self.tell(Holding(message=why))
+            if refused:
+                self.say(f"the operator's word is refused: {refused}")
+            self.tell(Holding(message=why, refused=refused))
 
     def ended(self, code: ExitCode, message: str = "", **learned: object) -> Outcome:
         """The outcome with that code, with what libvirt said if it said anything."""

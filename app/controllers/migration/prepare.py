@@ -7,8 +7,9 @@ from dataclasses import replace
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.move import Move, Outcome
 from app.controllers.migration.steps import Step
-from app.hypervisor.base import Busy, Domain, HypervisorError, Job, Mark, State, Unreachable
+from app.hypervisor.base import Busy, Domain, HypervisorError, Job, Mark, Reason, State, Unreachable
 
+_LEFT = "resume it by hand if it has run nowhere else since"
 _LIVING = (State.RUNNING, State.PAUSED)
 
 
@@ -27,6 +28,8 @@ async def _judge_source(move: Move) -> Outcome | None:
         return move.ended(ExitCode.GUEST_STOPPED, f"the guest is {seen.state} on {move.source.node} ({seen.reason})")
     if seen.mark is not None and seen.mark.store not in ("", move.plan.store):
         return move.ended(ExitCode.FAILED, f"the guest bears the mark of another Drover ({seen.mark.store})")
+    if (seen.state, seen.reason) == (State.PAUSED, Reason.MIGRATION) and seen.job is Job.NONE:
+        return move.ended(ExitCode.FAILED, f"an earlier move left the guest paused on {move.source.node}: {_LEFT}")
     if seen.job is not Job.NONE:
         return move.ended(ExitCode.BUSY, f"libvirt on {move.source.node} has another job for the guest")
     return None

@@ -12,11 +12,21 @@ from app.controllers.birth import Birth
 from app.controllers.migration.exit_codes import known
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
-from app.controllers.migration.messages import Alive, Cancel, Ended, Reached, Renewed, Retuned, Sampled
+from app.controllers.migration.messages import (
+    Alive,
+    Cancel,
+    Ended,
+    Holding,
+    Reached,
+    Renewed,
+    Retuned,
+    Sampled,
+)
 from app.controllers.migration.nursery import Child, Nursery
 from app.controllers.migration.orders import Bounds, boottime
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.steps import Step
+from app.controllers.migration.told import told_of
 from app.controllers.migration.worker_metrics import WorkerMetrics
 from app.controllers.queue import Backoff
 from app.machinery.objects import Document
@@ -85,6 +95,7 @@ class Supervision:
         self._nudge = asyncio.Event()
         self._child: Child | None = None
         self._lost = False
+        self._holds = False
         self._result: Document = {}
 
     @property
@@ -179,6 +190,10 @@ class Supervision:
                     self._step(report.step)
                 case Ended():
                     self._result = report.result
+                case Holding():
+                    self._holds = bool(report.message)
+                    self._ledger.note(report)
+                    self._nudge.set()
                 case _:
                     if isinstance(report, Sampled):
                         self.sampled = report
@@ -224,6 +239,19 @@ class Supervision:
                 self._child.send(_tuning(self._run))
                 if self._run.cancelled:
                     self._child.send(Cancel())
+            if self._holds:
+                await self._tell()
+
+    async def _tell(self) -> None:
+        """What the operator says: asked for only where nobody else can tell."""
+        try:
+            async with asyncio.timeout(self._tenure.renew_s):
+                told = await told_of(self._store.objects, self._run)
+        except (Unavailable, TimeoutError) as error:
+            log.warning("operator not asked", run=self.run_id, error=str(error))
+            return
+        if self._child is not None:
+            self._child.send(told)
 
     async def _nudged(self, wait_s: float) -> None:
         try:
