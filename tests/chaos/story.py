@@ -164,6 +164,7 @@ class Story:
         """What must hold at every moment."""
         wrong = [*stood.sights.bugs, *(one for guest in stood.guests.values() for one in guest.broken)]
         wrong += [one for watcher in self._watchers for one in watcher.faults]
+        wrong += [f"{part.name} ended by itself" for part in stood.parts if not part.lives and not part.busy]
         holders = stood.hosts.holders()
         for guest in stood.guests.values():
             found = holders.get(guest.uuid, [])
