@@ -21,7 +21,7 @@ from app.api.auth.anonymous import is_loopback
 from app.kubeconfig import KubeconfigError, Way, read_kubeconfig
 from app.server import first, listen, listening, settle, stop_signals, url_of
 from app.settings import Settings
-from app.telemetry import configure_logging
+from app.telemetry import configure_logging, discreet
 from app.tls import TlsError, administrator_of, authority_of, tls_of, way_of, write_certificate
 from app.wiring import Misconfigured, Service, openapi_documents, running
 
@@ -78,7 +78,7 @@ def main() -> int:
 
 def refuse(message: str) -> NoReturn:
     """One line, exit status 2."""
-    print(f"drover: {message}", file=sys.stderr)
+    print(f"drover: {discreet(message)}", file=sys.stderr)
     raise typer.Exit(2)
 
 

@@ -162,6 +162,10 @@ def database_url(settings: Settings) -> str | None:
 def _postgresql(url: str, variable: str) -> str:
     if not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
         raise Misconfigured(f"{variable} must begin with postgresql:// (Drover keeps its state in PostgreSQL only)")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise Misconfigured(f"{variable} is no URL: {error}") from None
     return url.replace("postgres://", "postgresql://", 1)
 
 

@@ -60,9 +60,9 @@ class PostgresObjects:
         self._writing = Line(engine, limits, limits.answer_s)
         self._reading = Line(engine, limits, limits.look_s)
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
-        self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP)
+        self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP, alone=True)
         self._looking = Line(engine, limits, limits.look_s)
-        self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP)
+        self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP, alone=True)
         self._herald = Herald(engine, limits)
         self._lists = Lists()
         self._newest: Revision = 0
@@ -76,6 +76,8 @@ class PostgresObjects:
         }  # fmt: skip
 
     def open(self) -> None:
+        for line in (self._writing, self._reading, self._looking):
+            line.open()
         self._writes.open()
         self._reads.open()
         self._heads.open()
@@ -85,7 +87,7 @@ class PostgresObjects:
         self._reads.close()
         self._heads.close()
         for line in (self._writing, self._reading, self._looking):
-            line.drop()
+            line.close()
         self._herald.close()
 
     async def get(self, key: Key) -> Stored:
