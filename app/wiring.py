@@ -25,6 +25,8 @@ from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kind
 from app.api.application import Api, create_api
 from app.api.auth.gate import Gate
 from app.api.exposition import Exposition
+from app.api.fairness.gate import Bounds
+from app.api.fairness.queue import Size
 from app.api.health import Check
 from app.controllers.config import HostConfig, Kept
 from app.controllers.delegated.namespaces import NamespaceMirror
@@ -240,6 +242,7 @@ def _api_behind(
         checks=_checks(store),
         exposition=exposition,
         gate=behind.gate,
+        bounds=_bounds(settings),
         namespaces=mirror.look,
     )
 
@@ -255,6 +258,16 @@ def _api(store: PostgresStore, settings: Settings, gate: Gate, exposition: Expos
         checks=_checks(store),
         exposition=exposition,
         gate=gate,
+        bounds=_bounds(settings),
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        Size(seats=settings.seats, share=settings.seats_share),
+        wait_s=settings.request_wait_s,
+        lasting=settings.watches,
+        lasting_of_user=settings.watches_of_user,
     )
 
 
@@ -313,7 +326,7 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
-    tenure = WorkerConfig(tenure=Tenure(lease=lease))
+    tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
     workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,

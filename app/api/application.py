@@ -17,6 +17,7 @@ from app.api.context import Context, DeleteGuard, NamespaceLookup, Preview, Subr
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.exposition import Exposition
+from app.api.fairness.gate import Bounds, Fairness
 from app.api.health import Check, routes
 from app.api.metrics import Metrics
 from app.api.representation import Representations
@@ -64,11 +65,12 @@ def create_api(
     exposition: Exposition | None = None,
     gate: Gate | None = None,
     namespaces: NamespaceLookup | None = None,
+    bounds: Bounds | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
     `checks` decide /readyz; what else the process measures is told by the same `exposition`. The `gate` judges every request;
     without one everybody is the administrator: for who has asked already. `namespaces` are looked up where they are kept, if
-    that is not here."""
+    that is not here. `bounds` say how much is given to whom."""
     exposition = exposition or Exposition()
     metrics = Metrics(exposition.registry)
     streams = Streams()
@@ -84,6 +86,7 @@ def create_api(
             documents_of(tuple(kinds)),
             metrics,
             context.deadlines,
+            Fairness(bounds, exposition.registry),
             process,
         )
 

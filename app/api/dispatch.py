@@ -10,6 +10,8 @@ from app.api import errors, responses, reviews
 from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
+from app.api.fairness.gate import Fairness, Sizes
+from app.api.fairness.queue import Ticket
 from app.api.metrics import LASTING, Asked, Metrics, asked
 from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
 from app.api.requests import ClientGone, Request, flag
@@ -34,8 +36,11 @@ class Dispatch:
         documents: Documents,
         metrics: Metrics,
         deadlines: Deadlines,
+        fairness: Fairness,
         process: ASGIApp,
     ) -> None:
+        self._fairness = fairness
+        self._sizes = Sizes()
         self._gate = gate
         self._process = process
         self._deadlines = deadlines
@@ -58,19 +63,20 @@ class Dispatch:
         try:
             try:
                 async with self._deadlines.within(request.deadline_s):
-                    answer = await self._answer_of(target, request)
+                    answer = await self._answer_of(target, told, exchange)
             except ApiError as error:
                 answer = of_error(error, request.accept)
             if isinstance(answer, Response):
                 await exchange.send(answer)
             elif told.verb in LASTING:
-                with self._metrics.lasting(told):
+                with self._metrics.lasting(told), self._fairness.lasting(request.user):
                     await answer.run(request.receive, exchange.sending)
             else:
                 await answer.run(request.receive, exchange.sending)
         except ClientGone:
             exchange.code = 499
         finally:
+            self._fairness.leave(exchange.ticket)
             self._metrics.ended(told)
             self._metrics.answered(told, exchange.code, time.perf_counter() - started)
 
@@ -85,11 +91,16 @@ class Dispatch:
             verb = "log"
         return asked(verb, target, dry_run=bool(request.parameters) and "dryRun" in request.parameters)
 
-    async def _answer_of(self, target: Target | None, request: Request) -> Answer:
+    async def _answer_of(self, target: Target | None, told: Asked, exchange: _Exchange) -> Answer:
+        request = exchange.request
         await self._gate.identify(request)
         await self._gate.admit(request, target)
         if request.path[1:].partition("/")[0] in PROCESS:
             return Lasting(lambda receive, send: self._process(request.scope, receive, send))
+        if target is not None and told.verb == "list":
+            return await self._list(target, exchange)
+        if told.verb not in LASTING:
+            exchange.ticket = await self._fairness.enter(request.user, 1)
         if target is not None:
             return await self._resources.answer(target, request)
         path = request.path if request.path == "/" else request.path.rstrip("/")
@@ -107,6 +118,23 @@ class Dispatch:
             ensure_routable(request.accept, ACCEPTED)
         return found(request)
 
+    async def _list(self, target: Target, exchange: _Exchange) -> Answer:
+        """As many seats as the last one of its kind was large."""
+        request = exchange.request
+        like = _list_of(target, request)
+        exchange.ticket = await self._fairness.enter(request.user, self._sizes.seats(like))
+        answer = await self._resources.answer(target, request)
+        if isinstance(answer, Response):
+            whole = "labelSelector" not in request.parameters and "fieldSelector" not in request.parameters
+            self._sizes.note(like, len(answer.body), whole=whole)
+        return answer
+
+
+def _list_of(target: Target, request: Request) -> tuple[object, ...]:
+    """Lists that cost about the same: what a selector leaves out is read all the same."""
+    limit = request.parameters.get("limit", "")[:9]
+    return target.served, target.namespace, int(limit).bit_length() if limit.isdecimal() else 0
+
 
 def _is_routed(path: str) -> bool:
     """kube-apiserver serves /api and what is below by its router; what else describes the API takes every method."""
@@ -119,6 +147,8 @@ class _Exchange:
     def __init__(self, request: Request, send: Send) -> None:
         self.request = request
         self.code = 0
+        self.ticket: Ticket | None = None
+        """Its seat; None for what needs none."""
         self._send = send
 
     async def sending(self, message: Message) -> None:
