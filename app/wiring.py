@@ -30,6 +30,7 @@ from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
 from app.api.health import Check
+from app.api.requestlog import Told
 from app.controllers.config import HostConfig, Kept
 from app.controllers.delegated.namespaces import NamespaceMirror
 from app.controllers.eviction import Evictions
@@ -265,6 +266,7 @@ def _api_behind(
         exposition=exposition,
         gate=behind.gate,
         bounds=_bounds(settings),
+        logged=Told(settings.log_requests),
         namespaces=mirror.look,
     )
 
@@ -283,6 +285,7 @@ def _api(store: PostgresStore, settings: Settings, escalation: Escalation, gate:
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
         | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
         bounds=_bounds(settings),
+        logged=Told(settings.log_requests),
     )
 
 
