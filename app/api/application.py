@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
+from app.api.audit import Audit
 from app.api.auth.gate import Gate, open_gate
 from app.api.context import (
     Context,
@@ -75,6 +76,7 @@ def create_api(
     suffix: Callable[[], str] = random_suffix,
     exposition: Exposition | None = None,
     gate: Gate | None = None,
+    audit: Audit | None = None,
     namespaces: NamespaceLookup | None = None,
     bounds: Bounds | None = None,
     logged: Told = Told.FAILED,
@@ -114,6 +116,7 @@ def create_api(
             Fairness(bounds, exposition.registry),
             RequestLog(logged),
             process,
+            audit or Audit(),
         )
 
     api = Api(dispatch, streams)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import errors, responses
+from app.api.audit import Audit
 from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
@@ -41,11 +43,13 @@ class Dispatch:
         fairness: Fairness,
         requests: RequestLog,
         process: ASGIApp,
+        audit: Audit,
     ) -> None:
         self._fairness = fairness
         self._requests = requests
         self._sizes = Sizes()
         self._gate = gate
+        self._audit = audit
         self._reviews = Reviews(gate)
         self._process = process
         self._deadlines = deadlines
@@ -56,7 +60,7 @@ class Dispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, receive)
-        exchange = _Exchange(request, send)
+        exchange, received = _Exchange(request, send), datetime.now(UTC)
         started = time.perf_counter()
         target = self._routes.find(request.path)
         told = self._told(target, request)
@@ -68,6 +72,7 @@ class Dispatch:
             self._metrics.ended(told)
             self._metrics.answered(told, exchange.code, took_s)
             self._requests.answered(request, exchange.code, took_s, lasts=told.verb in LASTING)
+        self._audit.answered(request, exchange.code, exchange.answer, received)
 
     async def _answer(self, target: Target | None, told: Asked, exchange: _Exchange) -> None:
         request = exchange.request
@@ -154,6 +159,8 @@ class _Exchange:
     def __init__(self, request: Request, send: Send) -> None:
         self.request = request
         self.code = 0
+        self.answer: Response | None = None
+        """What was answered, where that was whole."""
         self.ticket: Ticket | None = None
         """Its seat; None for what needs none."""
         self._send = send
@@ -164,7 +171,7 @@ class _Exchange:
         await self._send(message)
 
     async def send(self, response: Response) -> None:
-        self.code = response.code
+        self.code, self.answer = response.code, response
         await responses.send(self.request, response, self._send)
 
     async def refuse(self, error: ApiError) -> None:
