@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -18,6 +18,15 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 Labels = tuple[str, ...]
 Spell = Callable[[KeyT], Labels]
 """What a key is in labels: asked only when the metrics are read."""
+
+
+class Declared(NamedTuple):
+    """What a metric promises: its name as it is told, its help and its labels."""
+
+    name: str
+    help: str
+    labels: Labels
+
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """For what ordinarily takes milliseconds."""
@@ -29,7 +38,7 @@ class Counts(Collector, Generic[KeyT]):
     def __init__(
         self, registry: CollectorRegistry, name: str, help_: str, labels: Sequence[str], spell: Spell[KeyT]
     ) -> None:
-        self._told = name, help_, tuple(labels)
+        self.declared = Declared(name, help_, tuple(labels))
         self._spell = spell
         self._values: dict[KeyT, float] = {}
         self._told_from_the_start = not labels
@@ -41,11 +50,11 @@ class Counts(Collector, Generic[KeyT]):
         values[key] = values.get(key, 0.0) + amount
 
     def describe(self) -> Iterable[CounterMetricFamily]:
-        name, help_, labels = self._told
+        name, help_, labels = self.declared
         return [CounterMetricFamily(name, help_, labels=labels)]
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        name, help_, labels = self._told
+        name, help_, labels = self.declared
         family = CounterMetricFamily(name, help_, labels=labels)
         if self._told_from_the_start and not self._values:
             family.add_metric((), 0)
@@ -76,7 +85,7 @@ class Times(Collector, Generic[KeyT]):
         spell: Spell[KeyT],
         bounds: Sequence[float] = SECONDS,
     ) -> None:
-        self._told = name, help_, tuple(labels)
+        self.declared = Declared(name, help_, tuple(labels))
         self._spell = spell
         self._bounds = tuple(bounds)
         self._spreads: dict[KeyT, _Spread] = {}
@@ -90,11 +99,11 @@ class Times(Collector, Generic[KeyT]):
         spread.sum += value
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
-        name, help_, labels = self._told
+        name, help_, labels = self.declared
         return [HistogramMetricFamily(name, help_, labels=labels)]
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        name, help_, labels = self._told
+        name, help_, labels = self.declared
         family = HistogramMetricFamily(name, help_, labels=labels)
         for key, spread in self._spreads.items():
             family.add_metric(self._spell(key), self._buckets(spread), spread.sum)
@@ -128,17 +137,17 @@ class Levels(Collector):
         *,
         counted: bool = False,
     ) -> None:
-        self._told = name, help_, tuple(labels)
+        self.declared = Declared(name, help_, tuple(labels))
         self._family = CounterMetricFamily if counted else GaugeMetricFamily
         self._ask = ask
         registry.register(self)
 
     def describe(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
-        name, help_, labels = self._told
+        name, help_, labels = self.declared
         return [self._family(name, help_, labels=labels)]
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        name, help_, labels = self._told
+        name, help_, labels = self.declared
         family = self._family(name, help_, labels=labels)
         for values, level in self._ask():
             family.add_metric(values, level)

@@ -19,8 +19,8 @@ from app.store.metrics import StoreMetrics
 class Meters:
     """One of each room's."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         Levels(

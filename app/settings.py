@@ -65,6 +65,16 @@ class Settings(BaseSettings):
     it changes."""
     requestheader_allowed_names: tuple[str, ...] = ()
     """Common names of front proxies' certificates. Empty: whatever that authority signed."""
+    seats: Annotated[int, Field(ge=10)] = 400
+    """How much is answered at once: a get takes one, a list one for each 4 KiB. kube-apiserver's --max-requests-inflight."""
+    seats_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """What one user may hold of the seats, so that somebody else always finds one."""
+    request_wait_s: Annotated[float, Field(gt=0)] = 15
+    """How long a request waits for a seat before it is answered 429; a quarter of its minute, as kube-apiserver has it."""
+    watches: Annotated[int, Field(ge=1)] = 10_000
+    """Watches and followed logs that one process serves: each takes about 0.1 MB."""
+    watches_of_user: Annotated[int, Field(ge=1)] = 2_500
+    """Of one user, administrators too."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
@@ -109,12 +119,22 @@ class Settings(BaseSettings):
     cpu_allocation_ratio: Annotated[float, Field(gt=0)] = 10
     """Virtual CPUs per physical one in a Node's allocatable."""
     lease_s: Annotated[float, Field(ge=9)] = 15
-    """How long a silent worker keeps its runs and hosts. Renewed at a third of it; a verb that
+    """How long a silent worker keeps its hosts. Renewed at a third of it; a verb that
     starts or ends a guest wants 5 s of it left, so less than 9 would block them."""
+    run_lease_s: Annotated[float, Field(ge=8)] = 8
+    """How long a silent worker keeps its migrations: another follows them within ten seconds of its death. Renewed at a quarter
+    of it; a verb wants 5 s of it left."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 5
     """How often each host is asked whether it is well; Ready is told within three of them."""
     log_retention_s: Annotated[float, Field(ge=60)] = 600
     """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
+    history_retention_s: Annotated[float, Field(ge=60)] = 90 * 86_400
+    """How long `drover history` tells of a Migration, whatever became of its object: a quarter."""
+    audit_log: str | None = None
+    """A file to which every write is appended as an Event of audit.k8s.io/v1, one JSON line each; `-` is standard output.
+    Unset: none, since nobody reads what nobody asked for."""
+    audit_reads: bool = False
+    """Audit reads too. Off: they are many, and change nothing."""
     allowed_paths: tuple[str, ...] = ()
     """Prefixes of host paths that domains may use (disks, kernels, serial files); `namespace:/prefix` counts for guests of that
     namespace alone. Empty: none."""

@@ -183,7 +183,10 @@ class Run:
         names = [f"finished-{number:07d}" for number in range(1, 1000, 50)]
         kinds: dict[str, Callable[[Subject], Measured]] = {
             "get": lambda subject: self._get(subject, names, clients),
-            "page of 500": lambda subject: self._rate(subject, reads(pages[subject.title][500]), clients),
+            "first page of 500": lambda subject: self._rate(
+                subject, reads([f"{subject.collection}?limit={million.PAGE}"]), clients
+            ),
+            "further page of 500": lambda subject: self._rate(subject, reads(pages[subject.title][500]), clients),
             "page of 50": lambda subject: self._rate(subject, reads(pages[subject.title][50]), clients),
             "create": lambda subject: self._create(subject, clients),
         }

@@ -47,7 +47,7 @@ class Deleting:
         self._representations = context.representations
 
     async def delete(self, target: Target, request: Request) -> Response:
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         options = await self._options(request)
         try:
             deleted = await self._delete(target, options)
@@ -60,7 +60,7 @@ class Deleting:
 
     async def delete_collection(self, target: Target, request: Request) -> Response:
         """Every object that the selectors mean, as it was. The first refusal ends it, as in Kubernetes."""
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         listed = ListOptions.read(request.parameters, target.kind.resource, watch=False)
         Selection.of(target, listed)
         options = await self._options(request)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import errors, responses, reviews
+from app.api import errors, responses
+from app.api.audit import Audit
 from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
+from app.api.fairness.gate import Fairness, Sizes
+from app.api.fairness.queue import Ticket
 from app.api.metrics import LASTING, Asked, Metrics, asked
-from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
+from app.api.negotiation import ACCEPTED, ensure_routable
 from app.api.requests import ClientGone, Request, flag
 from app.api.resources import Answer, Lasting, Resources
-from app.api.responses import Response, of_document, of_error
+from app.api.responses import Response, of_error
+from app.api.reviews import Reviews
 from app.api.routes import Routes, Target
 from app.api.writing import APPLY_PATCH
 from app.machinery.errors import ApiError
@@ -34,9 +39,15 @@ class Dispatch:
         documents: Documents,
         metrics: Metrics,
         deadlines: Deadlines,
+        fairness: Fairness,
         process: ASGIApp,
+        audit: Audit,
     ) -> None:
+        self._fairness = fairness
+        self._sizes = Sizes()
         self._gate = gate
+        self._audit = audit
+        self._reviews = Reviews(gate)
         self._process = process
         self._deadlines = deadlines
         self._routes = routes
@@ -46,8 +57,9 @@ class Dispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, receive)
-        exchange = _Exchange(request, send)
+        exchange, received = _Exchange(request, send), datetime.now(UTC)
         await errors.answering(lambda: self._answer(exchange), exchange.refuse)
+        self._audit.answered(request, exchange.code, exchange.answer, received)
 
     async def _answer(self, exchange: _Exchange) -> None:
         request = exchange.request
@@ -58,19 +70,20 @@ class Dispatch:
         try:
             try:
                 async with self._deadlines.within(request.deadline_s):
-                    answer = await self._answer_of(target, request)
+                    answer = await self._answer_of(target, told, exchange)
             except ApiError as error:
                 answer = of_error(error, request.accept)
             if isinstance(answer, Response):
                 await exchange.send(answer)
             elif told.verb in LASTING:
-                with self._metrics.lasting(told):
+                with self._metrics.lasting(told), self._fairness.lasting(request.user):
                     await answer.run(request.receive, exchange.sending)
             else:
                 await answer.run(request.receive, exchange.sending)
         except ClientGone:
             exchange.code = 499
         finally:
+            self._fairness.leave(exchange.ticket)
             self._metrics.ended(told)
             self._metrics.answered(told, exchange.code, time.perf_counter() - started)
 
@@ -85,19 +98,22 @@ class Dispatch:
             verb = "log"
         return asked(verb, target, dry_run=bool(request.parameters) and "dryRun" in request.parameters)
 
-    async def _answer_of(self, target: Target | None, request: Request) -> Answer:
+    async def _answer_of(self, target: Target | None, told: Asked, exchange: _Exchange) -> Answer:
+        request = exchange.request
         await self._gate.identify(request)
         await self._gate.admit(request, target)
         if request.path[1:].partition("/")[0] in PROCESS:
             return Lasting(lambda receive, send: self._process(request.scope, receive, send))
+        if target is not None and told.verb == "list":
+            return await self._list(target, exchange)
+        if told.verb not in LASTING:
+            exchange.ticket = await self._fairness.enter(request.user, 1)
         if target is not None:
             return await self._resources.answer(target, request)
         path = request.path if request.path == "/" else request.path.rstrip("/")
-        if self._documents.alone and reviews.is_review(path):
-            if request.method != "POST":
-                raise errors.method_not_allowed()
-            media = negotiate(request.accept, shapes=False)
-            return of_document(reviews.review(path, request.user, await reviews.asked(request)), 201, media=media)
+        review = self._reviews.find(path) if self._documents.alone else None
+        if review is not None:
+            return await review(request)
         found = self._documents.find(path)
         if found is None:
             raise self._routes.missing(path)
@@ -106,6 +122,23 @@ class Dispatch:
                 raise errors.method_not_allowed()
             ensure_routable(request.accept, ACCEPTED)
         return found(request)
+
+    async def _list(self, target: Target, exchange: _Exchange) -> Answer:
+        """As many seats as the last one of its kind was large."""
+        request = exchange.request
+        like = _list_of(target, request)
+        exchange.ticket = await self._fairness.enter(request.user, self._sizes.seats(like))
+        answer = await self._resources.answer(target, request)
+        if isinstance(answer, Response):
+            whole = "labelSelector" not in request.parameters and "fieldSelector" not in request.parameters
+            self._sizes.note(like, len(answer.body), whole=whole)
+        return answer
+
+
+def _list_of(target: Target, request: Request) -> tuple[object, ...]:
+    """Lists that cost about the same: what a selector leaves out is read all the same."""
+    limit = request.parameters.get("limit", "")[:9]
+    return target.served, target.namespace, int(limit).bit_length() if limit.isdecimal() else 0
 
 
 def _is_routed(path: str) -> bool:
@@ -119,6 +152,10 @@ class _Exchange:
     def __init__(self, request: Request, send: Send) -> None:
         self.request = request
         self.code = 0
+        self.answer: Response | None = None
+        """What was answered, where that was whole."""
+        self.ticket: Ticket | None = None
+        """Its seat; None for what needs none."""
         self._send = send
 
     async def sending(self, message: Message) -> None:
@@ -127,7 +164,7 @@ class _Exchange:
         await self._send(message)
 
     async def send(self, response: Response) -> None:
-        self.code = response.code
+        self.code, self.answer = response.code, response
         await responses.send(self.request, response, self._send)
 
     async def refuse(self, error: ApiError) -> None:

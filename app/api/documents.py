@@ -96,7 +96,7 @@ class Documents:
         body = self._plain[path]
         if path == "/api":
             body = orjson.dumps(discovery.api_versions(request.header(b"host")))
-        return in_form(Response(body), negotiate(request.accept, shapes=False))
+        return in_form(Response(body), negotiate(request.accept, shapes=False, protobuf=True))
 
     def _index_of_v3(self, request: Request) -> Response:
         """As text, which is what kube-apiserver says of it."""

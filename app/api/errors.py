@@ -62,6 +62,18 @@ class Unjudged(ApiError):
         super().__init__(500, "InternalError", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
+class TooMany(ApiError):
+    """429 for who asks for more than there is: kube-apiserver says so in plain text."""
+
+    def __init__(self) -> None:
+        text = "Too many requests, please try again later."
+        super().__init__(429, "TooManyRequests", text, {"retryAfterSeconds": 1}, {"Retry-After": "1"})
+
+
+def too_many() -> ApiError:
+    return TooMany()
+
+
 def no_such_resource() -> ApiError:
     """404 below the path of a group version that is compiled into kube-apiserver."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})

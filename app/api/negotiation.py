@@ -13,7 +13,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 
 ACCEPTED = (JSON, YAML, PROTOBUF)
-"""What a 406 lists. kube-apiserver lists protobuf for custom resources too, which it cannot send as such either."""
+"""What a 406 lists. kube-apiserver lists protobuf for custom resources too, which it cannot send as such."""
 ACCEPTED_WATCH = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 
 
@@ -76,34 +76,36 @@ def ensure_routable(accept: str, produced: tuple[str, ...]) -> None:
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str, *, watch: bool = False, shapes: bool = True) -> Media:
+def negotiate(accept: str, *, watch: bool = False, shapes: bool = True, protobuf: bool = False) -> Media:
     """The first alternative that can be served. Raises 406 when there is none.
 
-    Without `shapes` there is no other form than the object's own."""
-    media = _first(clauses(accept), shapes=shapes) if accept else Media()
+    Without `shapes` there is no other form than the object's own. With `protobuf` that can be sent so; without, metadata
+    alone still can."""
+    media = _first(clauses(accept), shapes=shapes, protobuf=protobuf) if accept else Media()
     if media is None:
         raise not_acceptable(ACCEPTED)
-    if watch and media.type != JSON:
+    if watch and media.type == YAML:
         raise not_acceptable(ACCEPTED_WATCH)
     return media
 
 
-def _first(alternatives: list[Clause], *, shapes: bool) -> Media | None:
-    return next((media for clause in alternatives if (media := _served(clause, shapes=shapes)) is not None), None)
+def _first(alternatives: list[Clause], *, shapes: bool, protobuf: bool) -> Media | None:
+    served = (_served(clause, shapes=shapes, protobuf=protobuf) for clause in alternatives)
+    return next((media for media in served if media is not None), None)
 
 
-def _served(clause: Clause, *, shapes: bool) -> Media | None:
+def _served(clause: Clause, *, shapes: bool, protobuf: bool) -> Media | None:
     type_ = JSON if clause.type in ("*/*", "application/*") else clause.type
     said = clause.parameters
-    if type_ not in (JSON, YAML) or said.get("sv", "") not in (("", "v1") if shapes else ("",)):
+    if type_ not in (JSON, YAML, PROTOBUF) or said.get("sv", "") not in (("", "v1") if shapes else ("",)):
         return None
-    if said.get("stream", "") not in (("", "watch") if type_ == JSON else ("",)):
+    if said.get("stream", "") not in (("", "watch") if type_ != YAML else ("",)):
         return None
     pretty = said.get("pretty") == "1"
     if not said.keys() & {"as", "g", "v"}:
-        return Media(type_, pretty=pretty)
+        return Media(type_, pretty=pretty) if protobuf or type_ != PROTOBUF else None
     shape, version = said.get("as", ""), said.get("v", "")
-    known = shape in (Shape.TABLE, Shape.PARTIAL, Shape.PARTIAL_LIST)
+    known = shape in (Shape.PARTIAL, Shape.PARTIAL_LIST) or (shape == Shape.TABLE and type_ != PROTOBUF)
     if not shapes or not known or said.get("g") != "meta.k8s.io" or version not in ("v1", "v1beta1"):
         return None
     return Media(type_, Shape(shape), version, pretty)

@@ -34,7 +34,7 @@ class Reading:
 
     async def get(self, target: Target, request: Request) -> Response:
         """The object; its status subresource is the whole object too."""
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         if request.parameters:
             await reached(self._objects, revision_of_get(request.parameters))
         stored = await self.stored(target)
@@ -50,7 +50,7 @@ class Reading:
             raise errors.not_found(target.kind, target.name) from error
 
     async def collection(self, target: Target, request: Request) -> Response:
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         options = ListOptions.read(request.parameters, target.kind.resource, watch=False)
         page = await self.page(target, options)
         return self._representations.many(View(target.served, media, request.parameters.get("includeObject", "")), page)

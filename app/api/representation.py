@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -17,6 +18,8 @@ from app.machinery.discovery import has_status
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import served_as
 from app.machinery.objects import Document
+from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
+from app.machinery.protobuf import to_frame
 from app.machinery.table import partial, partial_list, table
 from app.store.base import EventType, Stored
 
@@ -54,13 +57,19 @@ class Memo:
         return self._bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """How a request wants objects: what a watch's frames are shared by."""
+    """How a request wants objects."""
 
     served: Served
     media: Media
     include_object: str = ""
+
+
+@lru_cache(maxsize=256)
+def shared_view(served: Served, media: Media, include_object: str) -> View:
+    """One and the same for all who want the same: what a watch's frames are shared by, without a comparison."""
+    return View(served, media, include_object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +160,17 @@ class Representations:
         )
 
     def live_frame(self, view: View, type_: EventType, stored: Stored) -> bytes:
-        """A watch's line for a change that has just happened: encoded once for all who watch alike."""
-        key = (view, type_, stored.key, stored.revision)
+        """A watch's line for a change that has just happened: encoded once for all who watch alike, whose view is shared.
+        A revision is one change, which looks the same to all to whom it is of the same type."""
+        key = (view, type_, stored.revision)
         return self._frames.get(key, lambda: self.frame(view, type_, stored))
 
     def frame(self, view: View, type_: EventType, stored: Stored, *, headers: bool = False) -> bytes:
         """A watch's line. A Table's columns are told with `headers`: by the first line of a watch only."""
+        if view.media.type == PROTOBUF:
+            document = self.document(view.served, stored)
+            partly = view.media.shape is not Shape.OBJECT
+            return to_frame(type_, partial(document, version=view.media.version) if partly else document)
         return b'{"type":"%b","object":%b}\n' % (type_.encode(), self._framed(view, stored, headers))
 
     def _framed(self, view: View, stored: Stored, headers: bool) -> bytes:
@@ -183,11 +197,15 @@ class Representations:
                 shown = bare | ({"spec": {}, "status": {}} if served.kind.typed and has_status(served.kind) else {})
             case _:
                 shown = partial(bare, version=view.media.version)
+        if view.media.type == PROTOBUF:
+            return to_frame("BOOKMARK", shown)
         return orjson.dumps({"type": "BOOKMARK", "object": shown}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def error_frame(error: ApiError) -> bytes:
+def error_frame(error: ApiError, media: Media) -> bytes:
     """The last line of a watch that cannot go on."""
+    if media.type == PROTOBUF:
+        return to_frame("ERROR", error.status())
     return orjson.dumps({"type": "ERROR", "object": error.status()}, option=orjson.OPT_APPEND_NEWLINE)
 
 

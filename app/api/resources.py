@@ -69,7 +69,7 @@ class Resources:
     async def answer(self, target: Target, request: Request) -> Answer:
         """Raises ApiError, StoreError."""
         handler = self._handler(target, request.method)
-        if target.kind.typed and target.served.native:
+        if target.served.in_protobuf:
             self._ensure_routable(target, request)
         return await handler(target, request)
 
@@ -157,7 +157,7 @@ class Resources:
         handler = self._context.handlers.get((target.kind.name, declared.name))
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{target.kind.plural}/{declared.name} is not served here", {})
-        media = negotiate(request.accept)
+        media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         body = await request.body()
         type_ = request.content_type or JSON
         if body and type_ not in ACCEPTED:

@@ -26,6 +26,11 @@ class Served:
         """Served as it is stored."""
         return self.group_version == self.kind.group_version
 
+    @property
+    def in_protobuf(self) -> bool:
+        """Compiled into kube-apiserver, which sends such objects as protobuf to who asks for that."""
+        return self.kind.typed and self.native
+
     def link(self, namespace: str, name: str = "") -> str:
         """The path of an object, or of a list: its selfLink."""
         return self_link(self.kind, self.group_version, namespace, name)

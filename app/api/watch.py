@@ -17,7 +17,7 @@ from app.api.deadlines import Deadlines
 from app.api.negotiation import JSON, Shape, negotiate
 from app.api.options import ListOptions
 from app.api.reading import reached
-from app.api.representation import Representations, View, at_revision, error_frame
+from app.api.representation import Representations, View, at_revision, error_frame, shared_view
 from app.api.requests import Request
 from app.api.responses import stream_headers
 from app.api.routes import Served, Target
@@ -66,16 +66,17 @@ class Watching:
 
     def asked(self, target: Target, request: Request) -> Asked:
         """Raises ApiError for what kube-apiserver refuses before it streams."""
-        media = negotiate(request.accept, watch=True)
+        media = negotiate(request.accept, watch=True, protobuf=target.served.in_protobuf)
         options = ListOptions.read(request.parameters, target.kind.resource, watch=True)
-        view = View(target.served, media, request.parameters.get("includeObject", ""))
+        view = shared_view(target.served, media, request.parameters.get("includeObject", ""))
         return Asked(request, view, Selection.of(target, options), options)
 
     async def stream(self, asked: Asked, receive: Receive, send: Send) -> None:
         """Answers 200 and streams until the end; whoever ends it, the answer is closed cleanly. Raises StoreError while
         nothing can be watched: a client that is answered 503 comes back with the revision that it has."""
         await self._objects.revision()
-        headers = stream_headers(asked.request, JSON)
+        type_ = asked.view.media.type
+        headers = stream_headers(asked.request, JSON if type_ == JSON else f"{type_};stream=watch")
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         stream = _Stream(self._objects, self._representations, self._deadlines, asked, send, self._told)
@@ -116,9 +117,9 @@ class _Stream:
         try:
             await self._changes(await self._start())
         except ApiError as error:
-            await self._write([error_frame(error)])
+            await self._write([error_frame(error, self._view.media)])
         except StoreError as error:
-            await self._write([error_frame(errors.of_store(error))])
+            await self._write([error_frame(errors.of_store(error), self._view.media)])
         except TimeoutError:
             self.cut_off = True
 

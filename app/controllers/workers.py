@@ -14,7 +14,7 @@ from app.controllers.migration.orders import boottime
 from app.controllers.migration.process import Factory
 from app.controllers.migration.supervise import Supervision, Tenure
 from app.controllers.migration.worker_metrics import WorkerMetrics
-from app.kinds import MIGRATION
+from app.kinds import MIGRATION, names
 from app.machinery.objects import Document
 from app.store.base import Gone, Scope, Store, StoreError
 
@@ -27,7 +27,7 @@ class WorkerConfig:
 
     capacity: int = 10
     """Processes at once in this worker; the cluster's limit is another."""
-    poll_s: float = 1.0
+    poll_s: float = 0.5
     """How often runs are looked for when no change tells of one: those of workers that died."""
     tenure: Tenure = field(default_factory=Tenure)
 
@@ -128,8 +128,9 @@ class Workers:
             supervision.nudge()
 
 
-def _concerns(migration: Document) -> tuple[object, object, object]:
+def _concerns(migration: Document) -> tuple[object, ...]:
     """What a worker wants to hear of; its own writes of progress are not that."""
     status = migration.get("status") or {}
     state = status.get("migrationState") or {}
-    return status.get("phase"), state.get("abortRequested"), state.get("migrationConfiguration")
+    word = ((migration.get("metadata") or {}).get("annotations") or {}).get(names.RESOLVE)
+    return status.get("phase"), state.get("abortRequested"), state.get("migrationConfiguration"), word

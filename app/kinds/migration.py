@@ -62,8 +62,11 @@ class ConditionType(StrEnum):
     """True between two attempts: the last one failed, as the reason says, and another follows on a freshly chosen node. Its
     slot and its reservation are given back meanwhile. False once that other attempt has begun."""
     HELD = "Held"
-    """True while nobody can know where the guest is because a host does not answer. Bring that host back: nothing is
-    started, resumed or ended before."""
+    """True while nobody can know where the guest is because a host does not answer. Bring that host back, or declare it to be
+    off (taint node.kubernetes.io/out-of-service:NoExecute), or say where the guest is (annotation kubevirt.io/resolve=source,
+    target or lost): nothing is started, resumed or ended before."""
+    RESOLVED = "Resolved"
+    """False while the operator's word about a held guest is refused, because a host says otherwise."""
 
 
 class Reason(StrEnum):
@@ -115,8 +118,23 @@ class Reason(StrEnum):
     """A host that must be asked where the guest is does not answer. Nothing is done until it does."""
     LOST = "Lost"
     """Neither host knows the guest any more: it ended, and nobody saw how."""
+    NODE_LOST = "NodeLost"
+    """The guest was lost with its host, which the operator declared to be off (node.kubernetes.io/out-of-service)."""
+    AGAINST_EVIDENCE = "AgainstEvidence"
+    """A host says otherwise than the operator's word (kubevirt.io/resolve); the message says which, and what."""
     MOVED = "Moved"
     """The guest runs on the target."""
+
+
+class Word(StrEnum):
+    """Where the operator says that the guest is, in the annotation kubevirt.io/resolve."""
+
+    SOURCE = "source"
+    """On its source, and it never ran on the target: one that was paused for the switch-over is resumed."""
+    TARGET = "target"
+    """On the target: a paused copy on the source is ended."""
+    LOST = "lost"
+    """Nowhere: halves of it that a broken post-copy left are ended."""
 
 
 class FailureClass(StrEnum):
@@ -203,7 +221,7 @@ class MigrationCondition(DescribedCondition):
     """One observation about a Migration."""
 
     type: ConditionType
-    """Scheduled, Succeeded, Failed, Retrying or Held."""
+    """Scheduled, Succeeded, Failed, Retrying, Held or Resolved."""
 
 
 class PhaseTransition(Shape):
@@ -368,6 +386,7 @@ def _reason(document: Document) -> str | None:
     said = {condition.get("type"): condition for condition in conditions}
     for type_, status in (
         (ConditionType.FAILED, "True"),
+        (ConditionType.RESOLVED, "False"),
         (ConditionType.HELD, "True"),
         (ConditionType.RETRYING, "True"),
         (ConditionType.SCHEDULED, "False"),
@@ -389,6 +408,7 @@ _IMMUTABLE = (
 
 
 def _check_create(document: Document) -> Iterator[FieldError]:
+    yield from _word_problems({}, document)
     yield from label_problems("spec.nodeSelector", _dig(document, "spec", "nodeSelector"))
     yield from option_problems("spec.options", _dig(document, "spec", "options") or {})
 
@@ -400,6 +420,7 @@ def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
             help_ = "field is immutable: delete this Migration and create another"
             yield invalid(f"spec.{field}", after.get(field), help_)
     yield from _option_problems(before.get("options") or {}, after.get("options") or {})
+    yield from _word_problems(old, new)
     yield from _cancel_problems(old, bool(before.get("cancel")), bool(after.get("cancel")), after.get("cancel"))
 
 
@@ -412,6 +433,25 @@ def _option_problems(before: Document, after: Document) -> Iterator[FieldError]:
         )
     if before != after:
         yield from option_problems("spec.options", after)
+
+
+def _word_problems(old: Document, new: Document) -> Iterator[FieldError]:
+    """Said before there is a hold it would decide one that nobody has seen yet."""
+    path = ("metadata", "annotations", names.RESOLVE)
+    given = _dig(new, *path)
+    if given is None or given == _dig(old, *path):
+        return
+    where = f"metadata.annotations[{names.RESOLVE}]"
+    if given not in set(Word):
+        yield invalid(where, given, "must be source, target or lost: where the operator says that the guest is")
+    elif not is_held(old):
+        yield forbidden(where, "the Migration is not held (condition Held): there is nothing to resolve")
+
+
+def is_held(migration: Document) -> bool:
+    """Nobody knows where its guest is."""
+    conditions = _dig(migration, "status", "conditions") or []
+    return any(c.get("type") == ConditionType.HELD and c.get("status") == "True" for c in conditions)
 
 
 def _cancel_problems(old: Document, before: bool, after: bool, given: Any) -> Iterator[FieldError]:

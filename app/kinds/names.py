@@ -27,6 +27,10 @@ EVACUATION = "kubevirt.io/evacuationMigration"
 EVACUATION_FAILURES = "kubevirt.io/evacuation-failures"
 """On Migrations that were made to empty a node: how many had failed in a row before it."""
 
+RESOLVE = "kubevirt.io/resolve"
+"""On a Migration that is held, set by the operator: `source`, `target` or `lost` says where its guest is. Refused while a host
+says otherwise; gone when the hold is over."""
+
 # Labels of Kubernetes' own, on Nodes.
 HOSTNAME = "kubernetes.io/hostname"
 """The Node's name, whatever the host calls itself."""

@@ -145,6 +145,23 @@ def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata:
         raise Undecodable(kind, group_version, why)
 
 
+def told(kind: AnyKind, document: Document) -> Document:
+    """What a document says: to a kind that is compiled into kube-apiserver, a null says nothing. Of metadata's own nulls
+    `metadata_of` knows more."""
+    if not kind.typed:
+        return document
+    said = {name: _without_nulls(value) for name, value in document.items() if name != "metadata" and value is not None}
+    return {**said, "metadata": document["metadata"]} if document.get("metadata") is not None else said
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+
+
 def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
     """Of a kind that is compiled into kube-apiserver: are the types right? Raises Undecodable for the first that is not."""
     schema = schema_of(kind)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from app.machinery.decoding import ensure_identity, ensure_types, metadata_of
+from app.machinery.decoding import ensure_identity, ensure_types, metadata_of, told
 from app.machinery.errors import (
     ApiError,
     FieldError,
@@ -59,7 +59,7 @@ def ensure_decodable(
 ) -> None:
     """Is it of the kind, with fields of the right types, in the request's namespace? Raises ApiError."""
     ensure_identity(kind, group_version, document, raw, patched=patched)
-    ensure_types(kind, group_version, document)
+    ensure_types(kind, group_version, told(kind, document))
     _ensure_namespace(kind, metadata_of(kind, group_version, document), namespace)
 
 
@@ -79,6 +79,7 @@ def prepare_create(
     came in, for messages; `fits` says that it is known to fit the kind's schema, and need not be looked through again.
     Raises ApiError."""
     ensure_identity(kind, group_version, document, raw)
+    document = told(kind, document)
     if not fits:
         ensure_types(kind, group_version, document)
     metadata = metadata_of(kind, group_version, document, fits=fits)
@@ -122,6 +123,7 @@ def prepare_update(
     what they wait for is done. An empty list, or a patch, takes them off. Raises ApiError.
     """
     ensure_identity(kind, group_version, new, patched=patched)
+    new = told(kind, new)
     ensure_types(kind, group_version, new)
     metadata, before = metadata_of(kind, group_version, new), old["metadata"]
     _ensure_same_object(kind, before, metadata, patched=patched)

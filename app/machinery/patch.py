@@ -11,6 +11,7 @@ from app.machinery.documents import is_too_deep
 from app.machinery.errors import ApiError, bad_request
 from app.machinery.go_json import cannot_unmarshal
 from app.machinery.objects import Document
+from app.machinery.printed import plain
 from app.machinery.schema import Schema
 
 MOST_OPERATIONS = 10_000
@@ -280,7 +281,8 @@ def _merged_by_key(before: list[Any], patch: list[Any], key: str, schema: Docume
     merged = list(before)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
+            # kube-apiserver has no better word for this one.
+            raise ApiError(500, "", f"map: {plain(item)} does not contain declared merge key: {key}")
         at = next((index for index, old in enumerate(merged) if _identity(old, key) == item[key]), None)
         if item.get("$patch") == "delete":
             merged = [old for old in merged if _identity(old, key) != item[key]]

@@ -1,35 +1,199 @@
-"""The little protobuf that kubectl sends without a fallback: an envelope around a Namespace or DeleteOptions."""
+"""Kubernetes' protobuf: an envelope around a message. Some clients send nothing else, and some ask for it first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Container, Iterator
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+import orjson
 
 from app.machinery.errors import ApiError, bad_request
 from app.machinery.objects import Document
+from app.machinery.protobuf_messages import MESSAGES, READ, Field, Message, Scalar
 
 MAGIC = b"k8s\x00"
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 
 Wire = tuple[int, int | bytes]
 """A field's number and its value: an integer for a varint, bytes for what has a length."""
-Read = Callable[[int | bytes], Any]
+
+_TYPE: Message = {"apiVersion": Field(1, Scalar.TEXT), "kind": Field(2, Scalar.TEXT)}
+_VARINT, _LENGTH = 0, 2
+
+
+# Written
+
+
+def has_message(document: Document) -> bool:
+    """Whether it is of a kind that can be sent so."""
+    return document.get("kind") in MESSAGES
+
+
+def to_protobuf(document: Document) -> bytes:
+    """The document in the envelope. Raises KeyError for a kind that has no message here."""
+    type_meta = _written({name: document.get(name, "") for name in _TYPE}, _TYPE)
+    raw = _written(document, MESSAGES[document["kind"]])
+    return MAGIC + _of_length(1, type_meta) + _of_length(2, raw) + _of_length(3, b"") + _of_length(4, b"")
+
+
+def to_frame(type_: str, document: Document) -> bytes:
+    """A watch's event: its length, and a message with the document in its envelope."""
+    event = _of_length(1, type_.encode()) + _of_length(2, _of_length(1, to_protobuf(document)))
+    return len(event).to_bytes(4, "big") + event
+
+
+def _written(document: Document, message: Message) -> bytes:
+    parts = [_field(message[name], value) for name, value in document.items() if name in message and value is not None]
+    return b"".join(parts)
+
+
+def _field(field: Field, value: Any) -> bytes:
+    if field.repeated:
+        return b"".join(_one(field.number, field.of, item) for item in value)
+    if field.map:
+        entries = ((_one(1, Scalar.TEXT, key) + _one(2, field.of, item)) for key, item in sorted(value.items()))
+        return b"".join(_of_length(field.number, entry) for entry in entries)
+    return _one(field.number, field.of, value)
+
+
+def _one(number: int, of: Scalar | str, value: Any) -> bytes:
+    if isinstance(of, str):
+        return _of_length(number, _written(value, MESSAGES[of]))
+    match of:
+        case Scalar.TEXT:
+            return _of_length(number, value.encode())
+        case Scalar.INTEGER | Scalar.BOOLEAN | Scalar.OPTIONAL_INTEGER | Scalar.OPTIONAL_BOOLEAN:
+            return _number(number << 3 | _VARINT) + _number(int(value))
+        case Scalar.TIME | Scalar.MOMENT:
+            return _of_length(number, _time(value))
+        case Scalar.QUANTITY:
+            return _of_length(number, _of_length(1, str(value).encode()))
+        case Scalar.DOCUMENT:
+            return _of_length(number, _of_length(1, orjson.dumps(value)))
+        case Scalar.TEXTS:
+            return _of_length(number, b"".join(_of_length(1, text.encode()) for text in value))
+        case unhandled:
+            assert_never(unhandled)
+
+
+def _time(text: str) -> bytes:
+    moment = datetime.fromisoformat(text)
+    whole = moment.replace(microsecond=0)
+    parts = _number(1 << 3 | _VARINT) + _number(int(whole.timestamp()))
+    return parts + _number(2 << 3 | _VARINT) + _number(moment.microsecond * 1000)
+
+
+def _of_length(number: int, raw: bytes) -> bytes:
+    return _number(number << 3 | _LENGTH) + _number(len(raw)) + raw
+
+
+def _number(value: int) -> bytes:
+    """A varint; of a negative number the 64 bits of its complement."""
+    value &= (1 << 64) - 1
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
+
+
+# Read
 
 
 def parse_protobuf(body: bytes) -> Document:
-    """The document in the envelope. Raises ApiError: 400 for what cannot be read, 415 for other kinds."""
+    """The document of a request's body. Raises ApiError: 400 for what cannot be read, 415 for other kinds."""
+    return of_protobuf(body, READ)
+
+
+def of_protobuf(body: bytes, kinds: Container[str] = MESSAGES) -> Document:
+    """The document in the envelope. Raises ApiError: 400 for what cannot be read, 415 for what is none of the kinds."""
     if not body.startswith(MAGIC):
         raise bad_request("the body of the request is not in Kubernetes' protobuf envelope")
-    envelope = _message(body[len(MAGIC) :], {1: ("type", _type_meta), 2: ("raw", _bytes)})
-    type_meta = envelope.get("type", {})
-    fields = _KINDS.get(type_meta.get("kind", ""))
-    if fields is None:
+    raw, type_meta = b"", Document()
+    for number, value in _fields(body[len(MAGIC) :]):
+        if number == 1:
+            type_meta = _read(_bytes(value), _TYPE)
+        elif number == 2:
+            raw = _bytes(value)
+    kind = type_meta.get("kind", "")
+    if kind not in kinds:
         raise ApiError(
             415,
             "UnsupportedMediaType",
-            f"{type_meta.get('kind', 'this')} is not read as protobuf here; send application/json or application/yaml",
+            f"{kind or 'this'} is not read as protobuf here; send application/json or application/yaml",
         )
-    return {**type_meta, **_message(envelope.get("raw", b""), fields)}
+    return {**type_meta, **_read(raw, MESSAGES[kind])}
+
+
+def _read(data: bytes, message: Message) -> Document:
+    """The known fields by name. What a client of JSON would leave out is left out: empty texts, noughts."""
+    names = {field.number: (name, field) for name, field in message.items()}
+    document: Document = {}
+    for number, raw in _fields(data):
+        if number not in names:
+            continue
+        name, field = names[number]
+        if field.map:
+            entry = _read(_bytes(raw), {"key": Field(1, Scalar.TEXT), "value": Field(2, field.of)})
+            document.setdefault(name, {})[entry.get("key", "")] = entry.get("value", "")
+            continue
+        value = _value(raw, field.of)
+        if field.repeated:
+            document.setdefault(name, []).append(value)
+        elif value not in ("", {}, None):
+            document[name] = value
+    return document
+
+
+def _value(raw: int | bytes, of: Scalar | str) -> Any:
+    if isinstance(of, str):
+        return _read(_bytes(raw), MESSAGES[of])
+    match of:
+        case Scalar.TEXT:
+            return _text(raw)
+        case Scalar.INTEGER:
+            return _integer(raw) or None
+        case Scalar.BOOLEAN:
+            return _integer(raw) != 0 or None
+        case Scalar.OPTIONAL_INTEGER:
+            return _integer(raw)
+        case Scalar.OPTIONAL_BOOLEAN:
+            return _integer(raw) != 0
+        case Scalar.TIME | Scalar.MOMENT:
+            return _moment(_bytes(raw), exact=of is Scalar.MOMENT)
+        case Scalar.QUANTITY:
+            return _only_text(raw)
+        case Scalar.DOCUMENT:
+            return _document(_only_text(raw))
+        case Scalar.TEXTS:
+            return [_text(value) for number, value in _fields(_bytes(raw)) if number == 1]
+        case unhandled:
+            assert_never(unhandled)
+
+
+def _moment(data: bytes, *, exact: bool) -> str | None:
+    parts = dict(_fields(data))
+    if not parts:
+        return None
+    seconds, nanos = _integer(parts.get(1, 0)), _integer(parts.get(2, 0))
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000, tzinfo=None)
+    except (ValueError, OverflowError, OSError):
+        raise _malformed() from None
+    return moment.isoformat(timespec="microseconds" if exact else "seconds") + "Z"
+
+
+def _only_text(raw: int | bytes) -> str:
+    return next((_text(value) for number, value in _fields(_bytes(raw)) if number == 1), "")
+
+
+def _document(text: str) -> Any:
+    try:
+        return orjson.loads(text) if text else None
+    except orjson.JSONDecodeError:
+        raise _malformed() from None
 
 
 def _fields(data: bytes) -> Iterator[Wire]:
@@ -70,26 +234,6 @@ def _malformed() -> ApiError:
     return bad_request("proto: cannot parse invalid wire-format data")
 
 
-Fields = dict[int, tuple[str, Read]]
-
-
-def _message(data: int | bytes, fields: Fields) -> Document:
-    """The known fields by name; a repeated one is a list, a map entry goes into its map. Unset texts are left out."""
-    document: Document = {}
-    for number, raw in _fields(_bytes(data)):
-        if number not in fields:
-            continue
-        name, read = fields[number]
-        value = read(raw)
-        if name.endswith("[]"):
-            document.setdefault(name.removesuffix("[]"), []).append(value)
-        elif name.endswith("{}"):
-            document.setdefault(name.removesuffix("{}"), {}).update({value.get("key", ""): value.get("value", "")})
-        elif value not in ("", {}):
-            document[name] = value
-    return document
-
-
 def _bytes(raw: int | bytes) -> bytes:
     if isinstance(raw, int):
         raise _malformed()
@@ -107,50 +251,3 @@ def _integer(raw: int | bytes) -> int:
     if isinstance(raw, bytes):
         raise _malformed()
     return raw - (1 << 64) if raw >= 1 << 63 else raw
-
-
-def _boolean(raw: int | bytes) -> bool:
-    return _integer(raw) != 0
-
-
-def _nested(fields: Fields) -> Read:
-    return lambda raw: _message(raw, fields)
-
-
-_type_meta = _nested({1: ("apiVersion", _text), 2: ("kind", _text)})
-_entry = _nested({1: ("key", _text), 2: ("value", _text)})
-_owner = _nested(
-    {
-        5: ("apiVersion", _text),
-        1: ("kind", _text),
-        3: ("name", _text),
-        4: ("uid", _text),
-        6: ("controller", _boolean),
-        7: ("blockOwnerDeletion", _boolean),
-    }
-)
-_metadata = _nested(
-    {
-        1: ("name", _text),
-        2: ("generateName", _text),
-        3: ("namespace", _text),
-        5: ("uid", _text),
-        6: ("resourceVersion", _text),
-        11: ("labels{}", _entry),
-        12: ("annotations{}", _entry),
-        13: ("ownerReferences[]", _owner),
-        14: ("finalizers[]", _text),
-    }
-)
-_preconditions = _nested({1: ("uid", _text), 2: ("resourceVersion", _text)})
-
-_KINDS: dict[str, Fields] = {
-    "Namespace": {1: ("metadata", _metadata), 2: ("spec", _nested({1: ("finalizers[]", _text)}))},
-    "DeleteOptions": {
-        1: ("gracePeriodSeconds", _integer),
-        2: ("preconditions", _preconditions),
-        3: ("orphanDependents", _boolean),
-        4: ("propagationPolicy", _text),
-        5: ("dryRun[]", _text),
-    },
-}

@@ -10,7 +10,7 @@ from app.store.base import EventType, Revision, Stored
 from app.store.changes import Change, Create, Judge, Outcome, Write, is_storable, keys_of
 from app.store.driver import Execute
 from app.store.reading import key_columns, versions_and_revision
-from app.store.writing import CHANNEL, Group, apply
+from app.store.writing import Group, apply
 
 # Whoever writes objects moves the counter. If it stands where it was expected, then nobody has written since, also while
 # this waited for its lock, and what the statement sees is the newest: no key of these is there, and every room is there
@@ -47,7 +47,7 @@ WITH moved AS (
         unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[]),
                CAST(:revisions AS bigint[]), CAST(:bodies AS bytea[])) AS o(resource, namespace, name, revision, body)
 )
-SELECT pg_notify('{CHANNEL}', CAST(moved.revision AS text)) FROM moved
+SELECT revision FROM moved
 """)
 
 

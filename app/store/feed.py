@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
@@ -128,8 +128,6 @@ class Feed:
         """Every change up to here has been handed to the watches."""
         self._heard: Revision = 0
         """What PostgreSQL said last."""
-        self._expected: Revision = 0
-        """What a write of this process is about to reach."""
         self.closed = True
         self.lost = False
         """The database has not answered for longer than `patience_s`."""
@@ -195,23 +193,14 @@ class Feed:
 
     def offer(self, before: Revision, changes: Sequence[Change]) -> None:
         """What this process has just committed needs no reading, where nothing lies between it and what was handed out.
-        Elsewhere the log tells it in its turn."""
-        if self.closed or before != self.position:
+        Elsewhere the log tells it in its turn, which is now."""
+        if self.closed:
+            return
+        if before != self.position:
+            self._woken.set()
             return
         for change in changes:
             self._hand_out(Event(change.type, change.stored.revision, change.stored, change.previous))
-
-    @contextmanager
-    def expecting(self, revision: Revision) -> Iterator[None]:
-        """Around a write that this process will offer: PostgreSQL's word of it may come before its answer does, and
-        nobody need read the log for that. If it was somebody else's word, the log is read afterwards."""
-        self._expected = revision
-        try:
-            yield
-        finally:
-            self._expected = 0
-            if self._heard > self.position:
-                self._woken.set()
 
     async def _follow(self) -> None:
         while True:
@@ -296,9 +285,9 @@ class Feed:
                 await asyncio.sleep(self._poll_s)
 
     def _wake(self, _connection: object, _pid: object, _channel: object, newest: object) -> None:
-        """A writer's word that there is more than before; our own is known already, or will be in a moment."""
+        """A writer's word that there is more than before; what this process wrote itself is known already."""
         self._heard = int(str(newest))
-        if self._heard > max(self.position, self._expected):
+        if self._heard > self.position:
             self._woken.set()
 
 

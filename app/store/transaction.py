@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
-from app.store import leases, reading, runs
+from app.store import history, leases, reading, runs
 from app.store.attempts import (
     UNREACHABLE,
     AnswerT,
@@ -23,11 +23,11 @@ from app.store.attempts import (
     renew,
     translated,
 )
-from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
+from app.store.base import Key, Listing, NotFound, Past, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, keys_of, replacement
 from app.store.driver import through_engine
 from app.store.reading import versions
-from app.store.writing import apply, take_counter
+from app.store.writing import apply, take_counter, tell
 
 Step = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -95,6 +95,9 @@ class PendingTransaction:
     def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
         self._steps.append(lambda connection: runs.finish(connection, run, token, exit_code, result))
 
+    def remember(self, past: Past) -> None:
+        self._steps.append(lambda connection: history.remember(connection, past))
+
     def fence_run(self, run: UUID, token: int) -> None:
         self._fences.append(lambda connection: runs.fence(connection, run, token))
 
@@ -118,6 +121,7 @@ class PendingTransaction:
             if isinstance(outcome, StoreError):
                 raise outcome
         await apply(execute, judge)
+        await tell(execute, judge)
 
     async def _read(self, work: Work[AnswerT]) -> AnswerT:
         if self._own is None:

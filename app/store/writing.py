@@ -19,7 +19,7 @@ TAKE_COUNTER = "SELECT revision FROM counter FOR NO KEY UPDATE"
 TAKEN = text(TAKE_COUNTER)
 
 # The parts of one statement see the tables as they were before it, so none disturbs another: an object is either put or gone.
-APPLY = text(f"""
+APPLY = text("""
 WITH put AS (
     INSERT INTO objects (resource, namespace, name, uid, revision, body)
     SELECT * FROM unnest(CAST(:put_resources AS text[]), CAST(:put_namespaces AS text[]), CAST(:put_names AS text[]),
@@ -43,8 +43,9 @@ WITH put AS (
 ), counted AS (
     UPDATE counter SET revision = :revision
 )
-SELECT pg_notify('{CHANNEL}', CAST(:revision AS text))
+SELECT 1
 """)
+TELL = text(f"SELECT pg_notify('{CHANNEL}', CAST(CAST(:revision AS bigint) AS text))")
 
 
 async def take_counter(execute: Execute) -> Revision:
@@ -73,7 +74,7 @@ async def write_group(execute: Execute, writes: Sequence[Write]) -> Group:
 
 
 async def apply(execute: Execute, judge: Judge) -> None:
-    """Objects, log, counter and wake-up, in one round trip."""
+    """Objects, log and counter, in one round trip."""
     if not judge.changes:
         return
     last = last_of_each(judge.changes)
@@ -91,6 +92,12 @@ async def apply(execute: Execute, judge: Judge) -> None:
             "revision": judge.revision,
         },
     )
+
+
+async def tell(execute: Execute, judge: Judge) -> None:
+    """Wakes every feed at the commit."""
+    if judge.changes:
+        await execute(TELL, {"revision": judge.revision})
 
 
 def _log_entries(changes: Sequence[Change]) -> dict[str, object]:

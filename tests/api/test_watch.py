@@ -14,6 +14,7 @@ import pytest
 from app.api.application import Api, create_api
 from app.api.watch import moments
 from app.kinds import ALL
+from app.machinery.protobuf import of_protobuf
 from app.store.base import Store
 from app.store.postgres import PostgresStore
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, labelled, machine, migration, node
@@ -261,3 +262,36 @@ async def test_ending_the_streams_closes_watches_cleanly(remote: httpx.AsyncClie
         nothing = await late.rest()
 
     assert (rest, nothing) == ([], [])
+
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+@pytest.mark.parametrize("path, accept, kind", [
+    (NODES, PROTOBUF, "Node"),
+    (MACHINES, f"{PROTOBUF};as=PartialObjectMetadata;v=v1;g=meta.k8s.io", "PartialObjectMetadata"),
+])  # fmt: skip
+async def test_a_watch_in_protobuf_is_told_in_frames(
+    remote: httpx.AsyncClient, path: str, accept: str, kind: str
+) -> None:
+    await remote.post(path, json=node("it") if kind == "Node" else machine("it"))
+    query = {"watch": "1", "timeoutSeconds": "3", "allowWatchBookmarks": "true"}
+
+    answer = await remote.get(path, params=query, headers={"accept": accept})
+
+    assert answer.headers["content-type"] == f"{PROTOBUF};stream=watch"
+    first, told = framed(answer.content), []
+    for event in first:
+        document = of_protobuf(event.partition(b"k8s\0")[1] + event.partition(b"k8s\0")[2])
+        told.append((document["kind"], document["metadata"].get("name"), document["metadata"]["resourceVersion"] != ""))
+    assert told == [(kind, "it", True), (kind, None, True)]
+
+
+def framed(content: bytes) -> list[bytes]:
+    """The frames, each of which says how long it is."""
+    frames = []
+    while content:
+        length = int.from_bytes(content[:4])
+        frames.append(content[4 : 4 + length])
+        content = content[4 + length :]
+    return frames

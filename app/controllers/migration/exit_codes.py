@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     LOST = 72
     NOT_CONVERGING = 73
     TRANSFER_STUCK = 74
+    NODE_LOST = 75
     NOT_STARTED = 78
     """Of no process: no worker took the run."""
 
@@ -109,6 +110,12 @@ MEANINGS: dict[ExitCode, Meaning] = {
         Where.SOURCE,
         "nothing was sent any more",
         "see what holds up the network between the two hosts",
+    ),
+    ExitCode.NODE_LOST: Meaning(
+        Reason.NODE_LOST,
+        Where.NOWHERE,
+        "the guest was lost with its host, which was declared to be off",
+        "create the VirtualMachine again where its disks are reached",
     ),
     ExitCode.NOT_STARTED: Meaning(
         Reason.NO_WORKER,

@@ -10,6 +10,7 @@ from app.controllers.migration.end import End
 from app.controllers.migration.messages import Sampled
 from app.controllers.migration.move import Move
 from app.controllers.migration.steering import Steering
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import (
     Abort,
     Change,
@@ -64,6 +65,8 @@ async def _sample(move: Move) -> None:
         if sample is None or not sample.total:
             continue
         wait_s, move.copying = SAMPLE_S, move.copying or sample.processed > 0
+        if move.copying:
+            move.reach(Step.COPYING)
         if loop.time() - told_at >= TELL_S:
             told_at = loop.time()
             move.tell(_report(sample))
@@ -126,6 +129,7 @@ def _note(move: Move, end: End, event: Lifecycle) -> None:
     move.changed.set()
     match event.change:
         case Change.SUSPENDED if end is move.source:
+            move.reach(Step.SWITCHING)
             move.say(f"the guest is stopped on {end.node} for the switch-over")
         case Change.RESUMED if end is move.target:
             move.arrive()

@@ -20,7 +20,7 @@ from app.controllers.migration.plan import Plan
 from app.controllers.migration.progress import shown
 from app.controllers.pods import MIGRATION_CONTAINER
 from app.controllers.virtualmachine.report import on_node
-from app.kinds import POD, VIRTUAL_MACHINE
+from app.kinds import POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL, ConditionType, MigrationCondition, Reason
 from app.machinery.objects import Document
 from app.store.base import AlreadyExists, Conflict, Key, NotFound, Run, Store, Transaction, Unavailable
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 PROGRESS_S = 0.4
 """Between writes of progress: well within the second that is promised."""
 RETRY_S = 0.5
+
+_OF_HOLDS = frozenset({ConditionType.HELD, ConditionType.RESOLVED})
 
 Writing = Callable[[Transaction], Awaitable[None]]
 
@@ -153,6 +155,9 @@ class Ledger:
                 tx.replace(self._run.migration, changed)
             if heard.started is not None:
                 await self._record_start(tx, migration, vm)
+            if heard.holding is not None and heard.holding.refused not in ("", _refused(migration)):
+                text = f"{_word(migration)} is refused: {heard.holding.refused}"
+                await self._recorder.record(tx, migration, "ResolveRefused", text, "Warning")
         if heard.arrived is not None and vm is not None:
             moved = on_node(vm, self._plan.target.node)
             if moved != vm:
@@ -216,22 +221,50 @@ def _heard(migration: Document, heard: _Unwritten, now: str) -> Document:
     if heard.arrived is not None:
         status.setdefault("migrationState", {})["targetNodeDomainReadyTimestamp"] = heard.arrived.at
     if heard.holding is not None:
-        others = [c for c in status.get("conditions") or [] if c.get("type") != ConditionType.HELD]
-        status["conditions"] = [*others, *_held(heard.holding, now)]
+        kept = [c for c in status.get("conditions") or [] if c.get("type") not in _OF_HOLDS]
+        status["conditions"] = [*kept, *_held(migration, heard.holding, now)]
+        if not heard.holding.message:
+            # What was said of this hold must not decide another one.
+            (changed["metadata"].get("annotations") or {}).pop(names.RESOLVE, None)
     return changed
 
 
-def _held(holding: Holding, now: str) -> list[Document]:
+def _held(migration: Document, holding: Holding, now: str) -> list[Document]:
     if not holding.message:
         return []
-    condition = MigrationCondition(
-        type=ConditionType.HELD,
-        status="True",
-        reason=Reason.HOST_UNREACHABLE,
-        message=holding.message,
-        last_transition_time=now,
-    )
-    return [condition.dump()]
+    since = next((c.get("lastTransitionTime") for c in _conditions(migration) if c["type"] == ConditionType.HELD), now)
+    told = [
+        MigrationCondition(
+            type=ConditionType.HELD,
+            status="True",
+            reason=Reason.HOST_UNREACHABLE,
+            message=holding.message,
+            last_transition_time=since,
+        )
+    ]
+    if holding.refused:
+        told.append(
+            MigrationCondition(
+                type=ConditionType.RESOLVED,
+                status="False",
+                reason=Reason.AGAINST_EVIDENCE,
+                message=holding.refused,
+                last_transition_time=now,
+            )
+        )
+    return [condition.dump() for condition in told]
+
+
+def _refused(migration: Document) -> str:
+    return next((str(c.get("message")) for c in _conditions(migration) if c["type"] == ConditionType.RESOLVED), "")
+
+
+def _word(migration: Document) -> str:
+    return f"{names.RESOLVE}={(migration['metadata'].get('annotations') or {}).get(names.RESOLVE, '')}"
+
+
+def _conditions(migration: Document) -> list[Document]:
+    return (migration.get("status") or {}).get("conditions") or []
 
 
 def _container(status: Document) -> Document:

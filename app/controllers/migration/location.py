@@ -49,127 +49,76 @@ so that nobody may act but an operator. "Surely nowhere else": PERSIST_DEST was 
 | SHUTOFF/DESTROYED             | ABSENT; SHUTOFF, not ours               | ENDED_ON_SOURCE                                      |
 | off                           | ABSENT; SHUTOFF, not ours               | LOST                                                 |
 
+A host that does not answer and was declared to be off has rows of its own, in `fenced`. Where the verdict is HOLD, SPLIT or
+BROKEN the operator's word decides, in `word`, unless a host says otherwise.
+
 A wait is never for ever: its caller gives it a deadline and then holds. After every action both hosts are asked again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import assert_never
 
-from app.hypervisor.base import Domain, Job, Reason, State
+from app.controllers.migration.evidence import (
+    ENDED_BY_ITSELF,
+    HELD,
+    OFF,
+    ORPHAN,
+    POST_COPY,
+    RUNS,
+    Action,
+    Facts,
+    Row,
+    Ruling,
+    Verdict,
+    has_job,
+    hold,
+    is_marked,
+    never_ran,
+    reason_of,
+    split,
+    was_brought,
+)
+from app.controllers.migration.fenced import fenced
+from app.controllers.migration.word import by_word
+from app.hypervisor.base import Domain, Reason, State
 
-
-class Verdict(StrEnum):
-    """Where the guest is, as far as two hosts can tell."""
-
-    IN_PROGRESS = "in-progress"
-    """libvirt still works on it; or one host is too busy to say."""
-    SWITCHOVER = "switchover"
-    """The source is paused and the target takes over: a matter of seconds, in which both may look alive."""
-    POST_COPY = "post-copy"
-    """The guest runs on the target and still fetches memory: nothing may end the source."""
-    BROKEN = "broken"
-    """Post-copy broke: neither host alone has the whole guest. It is recovered; the source is never resumed or ended."""
-    ON_SOURCE = "on-source"
-    """Failed, never started or cancelled. The guest is where it was."""
-    ON_TARGET = "on-target"
-    """Succeeded."""
-    ENDED_ON_SOURCE = "ended-on-source"
-    """The guest ended by itself before it moved."""
-    ENDED_ON_TARGET = "ended-on-target"
-    """Succeeded: it moved, and ended there."""
-    ORPHAN_INCOMING = "orphan-incoming"
-    """A copy that never ran was left on the target; when it is gone, ask again."""
-    RESUME_SOURCE = "resume-source"
-    """The move broke after the source was paused, and the target has nothing: the source's copy is the guest."""
-    HOLD = "hold"
-    """Nobody can know. Ask again later; only an operator or a returning host can settle it."""
-    LOST = "lost"
-    """Neither host has it: ask all others by UUID before saying so."""
-    SPLIT = "split"
-    """Both copies run or have run: alarm. Ending either is for a human."""
-
-
-class Action(StrEnum):
-    """What must happen before both hosts are asked again."""
-
-    NONE = "none"
-    WAIT = "wait"
-    DESTROY_TARGET = "destroy-target"
-    """Of a copy that does not run: `destroy(…, unless_running=True)`."""
-    DESTROY_SOURCE = "destroy-source"
-    """Of a copy that does not run: `destroy(…, unless_running=True)`."""
-    RESUME_SOURCE = "resume-source"
-    RECOVER = "recover"
-    """Go on with the post-copy that broke; again, if that fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the hosts cannot tell of this migration. The defaults are the careful ones."""
-
-    migration: str
-    """Its UID, as written in the guest's mark."""
-    persist_dest: bool = False
-    """The call was made with PERSIST_DEST: a guest that arrived and ended left a definition behind."""
-    nowhere_else: bool = False
-    """Every other host was asked and none knows the UUID."""
-    target_before: bool = False
-    """The target had a definition of that UUID before the call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """A verdict, what to do about it, and why, for people."""
-
-    verdict: Verdict
-    action: Action
-    why: str
-    target_free: bool = False
-    """The target answered and holds no active copy: its reservation may go if the guest is not there."""
-
-
-RUNS = frozenset({State.RUNNING, State.SHUTTING_DOWN})
-OFF = frozenset({State.ABSENT, State.SHUTOFF})
-_NEVER_RAN = frozenset({Reason.MIGRATION, Reason.STARTING_UP})
-_POST_COPY = frozenset({Reason.POSTCOPY, Reason.POSTCOPY_FAILED})
-_ENDED_BY_ITSELF = frozenset({Reason.SHUTDOWN, Reason.CRASHED, Reason.FAILED})
 _BROKEN = "post-copy broke: it must be recovered, and the source never resumed"
 
 
 def location(source: Domain | None, target: Domain | None, facts: Facts) -> Ruling:
     """None is a host that does not answer."""
-    verdict, action, why = _rule(source, target, facts)
-    return Ruling(verdict, action, why, target_free=target is not None and target.state in OFF)
+    declared = fenced(source, target, facts)
+    row, refused, told = declared or _rule(source, target, facts), "", declared is not None
+    if row[0] in HELD and facts.word is not None:
+        match by_word(facts.word, source, target, facts):
+            case str(evidence):
+                refused = evidence
+            case decided:
+                row, told = decided, True
+    verdict, action, why = row
+    free = target is not None and target.state in OFF
+    return Ruling(verdict, action, why, target_free=free, refused=refused, told=told)
 
 
-_Row = tuple[Verdict, Action, str]
-
-_WAIT_JOB: _Row = (Verdict.IN_PROGRESS, Action.WAIT, "libvirt still works on the guest")
-_WAIT_SWITCHOVER: _Row = (Verdict.SWITCHOVER, Action.WAIT, "the source is paused and the target takes over")
-_WAIT_POST_COPY: _Row = (Verdict.POST_COPY, Action.WAIT, "the guest runs on the target and still fetches memory")
-_ON_TARGET: _Row = (Verdict.ON_TARGET, Action.NONE, "the guest runs on the target")
-_ON_SOURCE: _Row = (Verdict.ON_SOURCE, Action.NONE, "the guest runs on the source and nothing moves it")
-_ENDED_ON_SOURCE: _Row = (Verdict.ENDED_ON_SOURCE, Action.NONE, "the guest ended on the source")
-_LOST: _Row = (Verdict.LOST, Action.NONE, "neither host has the guest")
-_ORPHAN: _Row = (
-    Verdict.ORPHAN_INCOMING,
-    Action.DESTROY_TARGET,
-    "a copy that never ran was left on the target",
-)
+_WAIT_JOB: Row = (Verdict.IN_PROGRESS, Action.WAIT, "libvirt still works on the guest")
+_WAIT_SWITCHOVER: Row = (Verdict.SWITCHOVER, Action.WAIT, "the source is paused and the target takes over")
+_WAIT_POST_COPY: Row = (Verdict.POST_COPY, Action.WAIT, "the guest runs on the target and still fetches memory")
+_ON_TARGET: Row = (Verdict.ON_TARGET, Action.NONE, "the guest runs on the target")
+_ON_SOURCE: Row = (Verdict.ON_SOURCE, Action.NONE, "the guest runs on the source and nothing moves it")
+_ENDED_ON_SOURCE: Row = (Verdict.ENDED_ON_SOURCE, Action.NONE, "the guest ended on the source")
+_LOST: Row = (Verdict.LOST, Action.NONE, "neither host has the guest")
 
 
-def _rule(source: Domain | None, target: Domain | None, facts: Facts) -> _Row:
+def _rule(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
     if _is_broken(source, target):
         return (Verdict.BROKEN, Action.RECOVER, _BROKEN)
     if (source is None or source.state in OFF) and target is not None and target.state in RUNS:
         return _runs_on_target_only(source, target)
-    if _has_job(source) or _has_job(target):
+    if has_job(source) or has_job(target):
         return _working(source, target)
     if source is None:
-        return _hold("the source does not answer, and the target does not run the guest")
+        return hold("the source does not answer, and the target does not run the guest")
     match source.state:
         case State.RUNNING | State.SHUTTING_DOWN:
             return _source_runs(target, facts)
@@ -190,61 +139,61 @@ def _is_broken(source: Domain | None, target: Domain | None) -> bool:
         and (source.state, source.reason) == (State.PAUSED, Reason.POSTCOPY_FAILED)
         and target is not None
         and (target.state in RUNS or target.state is State.PAUSED)
-        and target.reason in _POST_COPY
+        and target.reason in POST_COPY
     )
 
 
-def _runs_on_target_only(source: Domain | None, target: Domain) -> _Row:
-    if source is None and target.reason in _POST_COPY:
-        return _hold(_BROKEN) if target.reason is Reason.POSTCOPY_FAILED else _WAIT_POST_COPY
+def _runs_on_target_only(source: Domain | None, target: Domain) -> Row:
+    if source is None and target.reason in POST_COPY:
+        return hold(_BROKEN) if target.reason is Reason.POSTCOPY_FAILED else _WAIT_POST_COPY
     return _ON_TARGET
 
 
-def _working(source: Domain | None, target: Domain | None) -> _Row:
-    if Reason.POSTCOPY_FAILED in (_reason(source), _reason(target)):
-        return _hold(_BROKEN)
-    if Reason.POSTCOPY in (_reason(source), _reason(target)):
+def _working(source: Domain | None, target: Domain | None) -> Row:
+    if Reason.POSTCOPY_FAILED in (reason_of(source), reason_of(target)):
+        return hold(_BROKEN)
+    if Reason.POSTCOPY in (reason_of(source), reason_of(target)):
         return _WAIT_POST_COPY
     if source is not None and source.state is State.PAUSED and source.reason is Reason.MIGRATION:
         return _WAIT_SWITCHOVER
     return _WAIT_JOB
 
 
-def _source_runs(target: Domain | None, facts: Facts) -> _Row:
+def _source_runs(target: Domain | None, facts: Facts) -> Row:
     if target is None or target.state in OFF:
         return _ON_SOURCE
     if target.state in RUNS:
-        return _split("the guest runs on both hosts")
-    if not _marked(target, facts):
+        return split("the guest runs on both hosts")
+    if not is_marked(target, facts):
         return _ON_SOURCE
-    return _ORPHAN if _never_ran(target) else _split("the guest runs on the source, and a copy on the target has run")
+    return ORPHAN if never_ran(target) else split("the guest runs on the source, and a copy on the target has run")
 
 
-def _source_paused(source: Domain, target: Domain | None, facts: Facts) -> _Row:
-    if source.reason in _POST_COPY:
+def _source_paused(source: Domain, target: Domain | None, facts: Facts) -> Row:
+    if source.reason in POST_COPY:
         return _source_in_post_copy(source, target)
     if target is None:
-        return _hold("the source is paused, and the target, which may have the guest, does not answer")
+        return hold("the source is paused, and the target, which may have the guest, does not answer")
     if target.state in RUNS:
         return _runs_on_target(target, facts)
     if target.state is State.PAUSED:
         return _both_paused(target, facts)
-    if _brought(target, facts):
+    if was_brought(target, facts):
         return _ended_on_target(source, target)
     if source.reason is Reason.MIGRATION:
         return _paused_by_the_move(target, facts)
     return (Verdict.ON_SOURCE, Action.NONE, "the guest is paused on the source, as somebody left it")
 
 
-def _source_in_post_copy(source: Domain, target: Domain | None) -> _Row:
-    if _reason(target) not in _POST_COPY:
-        return _hold("post-copy had begun, and the target does not say that it goes on")
-    return _hold(_BROKEN) if Reason.POSTCOPY_FAILED in (source.reason, _reason(target)) else _WAIT_POST_COPY
+def _source_in_post_copy(source: Domain, target: Domain | None) -> Row:
+    if reason_of(target) not in POST_COPY:
+        return hold("post-copy had begun, and the target does not say that it goes on")
+    return hold(_BROKEN) if Reason.POSTCOPY_FAILED in (source.reason, reason_of(target)) else _WAIT_POST_COPY
 
 
-def _runs_on_target(target: Domain, facts: Facts) -> _Row:
-    if target.reason in _POST_COPY or not _marked(target, facts):
-        return _hold("the source is paused, and the target runs a copy that this migration did not bring there whole")
+def _runs_on_target(target: Domain, facts: Facts) -> Row:
+    if target.reason in POST_COPY or not is_marked(target, facts):
+        return hold("the source is paused, and the target runs a copy that this migration did not bring there whole")
     return (
         Verdict.ON_TARGET,
         Action.DESTROY_SOURCE,
@@ -252,26 +201,26 @@ def _runs_on_target(target: Domain, facts: Facts) -> _Row:
     )
 
 
-def _both_paused(target: Domain, facts: Facts) -> _Row:
+def _both_paused(target: Domain, facts: Facts) -> Row:
     # A persistent one would stay as SHUTOFF when destroyed, and be taken for a guest that had moved and ended.
-    if _marked(target, facts) and _never_ran(target) and not target.persistent:
-        return _ORPHAN
-    return _hold("both hosts have a paused copy, and the target's may be the newer one")
+    if is_marked(target, facts) and never_ran(target) and not target.persistent:
+        return ORPHAN
+    return hold("both hosts have a paused copy, and the target's may be the newer one")
 
 
-def _ended_on_target(source: Domain, target: Domain) -> _Row:
+def _ended_on_target(source: Domain, target: Domain) -> Row:
     if source.reason is not Reason.MIGRATION or target.reason is Reason.FAILED:
-        return _hold("the copy on the target has ended, and may never have run")
+        return hold("the copy on the target has ended, and may never have run")
     return (Verdict.ENDED_ON_TARGET, Action.DESTROY_SOURCE, "the guest moved and ended on the target")
 
 
-def _paused_by_the_move(target: Domain, facts: Facts) -> _Row:
+def _paused_by_the_move(target: Domain, facts: Facts) -> Row:
     if target.state is not State.ABSENT and not (target.state is State.SHUTOFF and facts.target_before):
-        return _hold("the target has an ended copy that this migration did not bring there")
+        return hold("the target has an ended copy that this migration did not bring there")
     if not facts.persist_dest:
-        return _hold("a guest that arrived and ended would have left no trace on the target")
+        return hold("a guest that arrived and ended would have left no trace on the target")
     if not facts.nowhere_else:
-        return _hold("not every other host has said that it does not know the guest")
+        return hold("not every other host has said that it does not know the guest")
     return (
         Verdict.RESUME_SOURCE,
         Action.RESUME_SOURCE,
@@ -279,64 +228,33 @@ def _paused_by_the_move(target: Domain, facts: Facts) -> _Row:
     )
 
 
-def _source_crashed(target: Domain | None, facts: Facts) -> _Row:
+def _source_crashed(target: Domain | None, facts: Facts) -> Row:
     if target is None or target.state in OFF:
         return (Verdict.ON_SOURCE, Action.NONE, "the guest crashed on the source, where its remains are")
-    if target.state is State.PAUSED and _never_ran(target) and _marked(target, facts):
-        return _ORPHAN
-    return _split("the guest crashed on the source, and the target has a copy too")
+    if target.state is State.PAUSED and never_ran(target) and is_marked(target, facts):
+        return ORPHAN
+    return split("the guest crashed on the source, and the target has a copy too")
 
 
-def _source_off(source: Domain, target: Domain | None, facts: Facts) -> _Row:
-    if source.state is State.SHUTOFF and source.reason in _ENDED_BY_ITSELF:
+def _source_off(source: Domain, target: Domain | None, facts: Facts) -> Row:
+    if source.state is State.SHUTOFF and source.reason in ENDED_BY_ITSELF:
         if target is None or target.state in OFF:
             return _ENDED_ON_SOURCE
-        if target.state is State.PAUSED and _never_ran(target) and _marked(target, facts):
-            return _ORPHAN
+        if target.state is State.PAUSED and never_ran(target) and is_marked(target, facts):
+            return ORPHAN
     if target is None:
-        return _hold("the guest left the source, and the target does not answer")
+        return hold("the guest left the source, and the target does not answer")
     if target.state is State.PAUSED:
         return _paused_on_target_only(target)
-    if _brought(target, facts):
+    if was_brought(target, facts):
         return (Verdict.ENDED_ON_TARGET, Action.NONE, "the guest moved and ended on the target")
     if target.state is State.CRASHED:
-        return _hold("the target has the remains of a guest that this migration did not bring there")
+        return hold("the target has the remains of a guest that this migration did not bring there")
     # Only here: where the target has something, it was this migration that destroyed the source's leftover.
     return _ENDED_ON_SOURCE if source.reason is Reason.DESTROYED else _LOST
 
 
-def _paused_on_target_only(target: Domain) -> _Row:
-    if _never_ran(target) or target.reason in _POST_COPY:
-        return _hold("the source has ended, and the target's copy never ran or is incomplete")
+def _paused_on_target_only(target: Domain) -> Row:
+    if never_ran(target) or target.reason in POST_COPY:
+        return hold("the source has ended, and the target's copy never ran or is incomplete")
     return (Verdict.ON_TARGET, Action.NONE, "the guest is on the target, paused")
-
-
-def _reason(domain: Domain | None) -> Reason | None:
-    """Of a copy that is active: an inactive one keeps no post-copy."""
-    return domain.reason if domain is not None and domain.state not in OFF else None
-
-
-def _has_job(domain: Domain | None) -> bool:
-    """libvirt has jobs for active domains only."""
-    return domain is not None and domain.state not in OFF and domain.job is not Job.NONE
-
-
-def _never_ran(target: Domain) -> bool:
-    return target.state is State.PAUSED and target.reason in _NEVER_RAN
-
-
-def _marked(target: Domain, facts: Facts) -> bool:
-    return target.mark is not None and target.mark.migration == facts.migration
-
-
-def _brought(target: Domain, facts: Facts) -> bool:
-    """The remains of a guest that this migration brought there."""
-    return target.state in (State.SHUTOFF, State.CRASHED) and _marked(target, facts) and not facts.target_before
-
-
-def _hold(why: str) -> _Row:
-    return (Verdict.HOLD, Action.NONE, why)
-
-
-def _split(why: str) -> _Row:
-    return (Verdict.SPLIT, Action.NONE, why)

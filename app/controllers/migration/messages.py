@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from app.kinds.migration import Mode
+from app.controllers.migration.steps import Step
+from app.kinds.migration import Mode, Word
 from app.machinery.objects import Document, Wire
 
 
@@ -33,10 +34,29 @@ class Retuned(Wire):
     max_downtime_ms: int
 
 
+class Told(Wire):
+    """Worker → process: what the operator says, as it is now. Sent while the guest is held."""
+
+    kind: Literal["told"] = "told"
+    resolve: Word | None = None
+    """Where the guest is."""
+    off: tuple[str, ...] = ()
+    """Nodes whose hosts are off and fenced, of those that the process asks."""
+    arrived: bool = False
+    """The guest was seen running on the target, perhaps by a process before this one."""
+
+
 class Alive(Wire):
     """Process → worker: its loop turns."""
 
     kind: Literal["alive"] = "alive"
+
+
+class Reached(Wire):
+    """Process → worker: that step has begun."""
+
+    kind: Literal["reached"] = "reached"
+    step: Step
 
 
 class Sampled(Wire):
@@ -82,6 +102,8 @@ class Holding(Wire):
 
     kind: Literal["holding"] = "holding"
     message: str
+    refused: str = ""
+    """The evidence against the operator's word, where there is both."""
 
 
 class Ended(Wire):
@@ -91,8 +113,8 @@ class Ended(Wire):
     result: Document
 
 
-Order = Renewed | Cancel | Retuned
-Report = Alive | Sampled | Started | Steered | Arrived | Holding | Ended
+Order = Renewed | Cancel | Retuned | Told
+Report = Alive | Reached | Sampled | Started | Steered | Arrived | Holding | Ended
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode
 from app.controllers.migration.job import Job
-from app.controllers.migration.messages import Arrived, Holding
+from app.controllers.migration.messages import Arrived, Holding, Reached
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark
 from app.machinery.objects import Document, Wire
 
@@ -75,8 +76,13 @@ class Move:
             store=plan.store, vm=plan.vm, migration=plan.migration_uid, attempt=plan.attempt, adopted=plan.adopted
         )
         """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
+        self._reached: set[Step] = set()
         self.held = ""
         """Why nobody can say where the guest is."""
+        self.resolved = ""
+        """What was done because the operator said so."""
+        self.refused = ""
+        """What speaks against the operator's word about that."""
 
     def is_marked(self, seen: Domain) -> bool:
         """Whether that copy was touched by this attempt."""
@@ -88,8 +94,15 @@ class Move:
         source, target = await asyncio.gather(self.source.look(self.plan.domain), self.target.look(self.plan.domain))
         return source, target
 
+    def reach(self, step: Step) -> None:
+        """Told once."""
+        if step not in self._reached:
+            self._reached.add(step)
+            self.tell(Reached(step=step))
+
     def arrive(self) -> None:
         """The guest runs on the target: said once."""
+        self.reach(Step.ARRIVED)
         if not self.arrived:
             self.arrived = stamp()
             self.say(f"the guest runs on {self.target.node}")
@@ -102,12 +115,15 @@ class Move:
             self.say(f"given up: {why}")
             self.abandoned.set()
 
-    def hold(self, why: str) -> None:
-        """Nobody can say where the guest is; an empty reason ends it. Said when it changes."""
-        if why != self.held:
-            self.held = why
+    def hold(self, why: str, refused: str = "") -> None:
+        """Nobody can say where the guest is; an empty reason ends it. Said when it changes, with what speaks against the
+        operator's word."""
+        if (why, refused) != (self.held, self.refused):
+            self.held, self.refused = why, refused
             self.say(f"holding: {why}" if why else "holding no longer")
-            self.tell(Holding(message=why))
+            if refused:
+                self.say(f"the operator's word is refused: {refused}")
+            self.tell(Holding(message=why, refused=refused))
 
     def ended(self, code: ExitCode, message: str = "", **learned: object) -> Outcome:
         """The outcome with that code, with what libvirt said if it said anything."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.controllers.migration.messages import Cancel, Order, Renewed, Retuned
+from app.controllers.migration.messages import Cancel, Order, Renewed, Retuned, Told
 
 Clock = Callable[[], float]
 
@@ -40,6 +40,8 @@ class Orders:
         self.cancelled = asyncio.Event()
         self.retuned: Retuned | None = None
         """What was changed on the way; None is as planned."""
+        self.told = Told()
+        """What the operator says of the guest and its hosts."""
         self._bounds = bounds
         self._deadline_s = bounds.deadline_s
         self._renewed = asyncio.Event()
@@ -54,6 +56,8 @@ class Orders:
                 self.cancelled.set()
             case Retuned():
                 self.retuned = order
+            case Told():
+                self.told = order
 
     def require(self) -> None:
         """Raises LeaseLapsed unless enough of the lease is left for one verb, now."""

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.move import Move, Outcome
-from app.hypervisor.base import Busy, Domain, HypervisorError, Job, Mark, State, Unreachable
+from app.controllers.migration.steps import Step
+from app.hypervisor.base import Busy, Domain, HypervisorError, Job, Mark, Reason, State, Unreachable
 
+_LEFT = "resume it by hand if it has run nowhere else since"
 _LIVING = (State.RUNNING, State.PAUSED)
 
 
 async def prepare(move: Move) -> Outcome | None:
     """None when the copy may begin; else nothing was begun, and the outcome says why."""
+    move.reach(Step.PREPARING)
     return await _judge_source(move) or await _clear_target(move) or await _mark(move)
 
 
@@ -25,6 +28,8 @@ async def _judge_source(move: Move) -> Outcome | None:
         return move.ended(ExitCode.GUEST_STOPPED, f"the guest is {seen.state} on {move.source.node} ({seen.reason})")
     if seen.mark is not None and seen.mark.store not in ("", move.plan.store):
         return move.ended(ExitCode.FAILED, f"the guest bears the mark of another Drover ({seen.mark.store})")
+    if (seen.state, seen.reason) == (State.PAUSED, Reason.MIGRATION) and seen.job is Job.NONE:
+        return move.ended(ExitCode.FAILED, f"an earlier move left the guest paused on {move.source.node}: {_LEFT}")
     if seen.job is not Job.NONE:
         return move.ended(ExitCode.BUSY, f"libvirt on {move.source.node} has another job for the guest")
     return None
@@ -70,6 +75,7 @@ async def _mark(move: Move) -> Outcome | None:
         await move.source.ask(lambda host: host.mark(domain, move.mark))
         if seen.autostart:
             await _take_off_autostart(move)
+        move.reach(Step.MARKED)
     except Busy as error:
         return _failed(
             move, ExitCode.BUSY, f"libvirt on {move.source.node} is busy with the guest: {error.text}", error

@@ -23,6 +23,7 @@ from app.controllers.migration.move import Move, Outcome, Say, Tell, stamp
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.prepare import prepare
 from app.controllers.migration.settle import settle
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import Destination, HypervisorError, Hypervisors, MigrationFailed, State
 from app.hypervisor.base import Job as HostJob
 
@@ -35,12 +36,14 @@ async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell
     outcome = None if job.fresh else await _take_over(move)
     if outcome is None:
         outcome = await prepare(move) or await _copy(move)
+    move.reach(Step.KNOWN)
     say(f"{outcome.result['message']} (exit code {int(outcome.code)}, {outcome.code.name})")
     return outcome
 
 
 async def _take_over(move: Move) -> Outcome | None:
     """None when the processes before this one had begun nothing."""
+    move.reach(Step.TAKEN_OVER)
     move.say("taken over: both hosts are asked where the guest is")
     async with followed(move):
         return await settle(move)
@@ -52,6 +55,7 @@ async def _copy(move: Move) -> Outcome:
     await move.orders.leave_to_steer()
     async with followed(move):
         await _call(move)
+        move.reach(Step.SETTLING)
         outcome = await settle(move)
     assert outcome is not None, "BUG: a migration that was called had not begun"
     return outcome
@@ -60,6 +64,7 @@ async def _copy(move: Move) -> Outcome:
 async def _call(move: Move) -> None:
     to = destination(move.plan)
     move.called = True
+    move.reach(Step.CALLED)
     move.tell(Started(at=stamp(), autostart=move.mark.autostart))
 
     async def send(there: Destination) -> None:

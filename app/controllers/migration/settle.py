@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from app.controllers.migration.copies import copied as copied_disks
 from app.controllers.migration.end import End
+from app.controllers.migration.evidence import Action, Facts, Ruling, Verdict
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.location import Action, Facts, Ruling, Verdict, location
+from app.controllers.migration.location import location
 from app.controllers.migration.move import Move, Outcome
 from app.controllers.migration.recovery import Recovery, recovering
 from app.hypervisor.base import (
@@ -46,10 +47,7 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
     while True:
         move.changed.clear()
         source, target = await move.look()
-        facts = Facts(move.plan.migration_uid, persist_dest=True)
-        ruling = location(source, target, facts)
-        if ruling.verdict is Verdict.HOLD and await _nowhere_else(move, source, target):
-            ruling = location(source, target, replace(facts, nowhere_else=True))
+        ruling = await _judged(move, source, target)
         if ruling.verdict is not last:
             since_s, last = loop.time(), ruling.verdict
         if ruling.action not in (Action.NONE, Action.WAIT, Action.RECOVER):
@@ -62,18 +60,18 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
                 _notice(move, target)
                 move.hold("")
             case Verdict.BROKEN:
-                move.hold(ruling.why)
+                move.hold(ruling.why, ruling.refused)
                 await recovery.attempt()
             case Verdict.SWITCHOVER:
                 _notice(move, target)
                 move.hold(ruling.why if loop.time() - since_s > PATIENCE_S else "")
             case Verdict.HOLD | Verdict.SPLIT:
-                move.hold(ruling.why)
+                move.hold(ruling.why, ruling.refused)
             case Verdict.ON_TARGET | Verdict.ENDED_ON_TARGET:
                 _notice(move, target)
                 return await _moved(move, ruling, source, target)
-            case Verdict.LOST if where := await _elsewhere(move):
-                move.hold(f"neither host has the guest; {where} has it, or does not answer")
+            case Verdict.LOST if (third := await _third(move)).why_not_lost(ruling.told):
+                move.hold(f"neither host has the guest; {third.why_not_lost(ruling.told)}")
             case Verdict.ON_SOURCE | Verdict.ENDED_ON_SOURCE | Verdict.LOST:
                 if await _stays_so(move, loop.time() - since_s):
                     return await _stayed(move, ruling, source, target)
@@ -110,13 +108,17 @@ async def _act(move: Move, action: Action) -> None:
     """Sent only with enough of the lease left, and the state is read again just before. What fails is seen next time."""
     await move.orders.leave_to_act()
     # Again, for the leave may have taken long to come; and the guest's two hosts last, for those are the ones that change.
-    alone = action is not Action.RESUME_SOURCE or await _elsewhere(move) is None
+    third = await _third(move) if action is Action.RESUME_SOURCE else _Third()
     source, target = await move.look()
-    ruling = location(source, target, Facts(move.plan.migration_uid, persist_dest=True, nowhere_else=alone))
+    surely = third.knows is None and third.silent is None
+    facts = replace(_facts(move), nowhere_else=surely, elsewhere=third.knows is not None)
+    ruling = location(source, target, facts)
     if ruling.action is not action:
         return
     end = move.target if action is Action.DESTROY_TARGET else move.source
     move.say(f"{ruling.why}: {action} ({end.node})")
+    if ruling.told:
+        move.resolved = ruling.why
     move.orders.require()
     try:
         await _send(move, end, action)
@@ -136,19 +138,55 @@ async def _send(move: Move, end: End, action: Action) -> None:
             raise AssertionError(f"BUG: {action} is nothing to send")
 
 
-async def _nowhere_else(move: Move, source: Domain | None, target: Domain | None) -> bool:
-    """Asked of every other host only where the answer decides."""
-    facts = Facts(move.plan.migration_uid, persist_dest=True, nowhere_else=True)
-    return location(source, target, facts).verdict is Verdict.RESUME_SOURCE and await _elsewhere(move) is None
+@dataclass(frozen=True, slots=True)
+class _Third:
+    """What the other hosts say of the guest."""
+
+    knows: str | None = None
+    """The first that knows it."""
+    silent: str | None = None
+    """The first that does not answer, and was not declared to be off."""
+
+    def why_not_lost(self, told: bool) -> str:
+        """Where the operator said so, a host that does not answer is no evidence."""
+        if self.knows is not None:
+            return f"{self.knows} has it"
+        return f"{self.silent} does not answer" if self.silent is not None and not told else ""
 
 
-async def _elsewhere(move: Move) -> str | None:
-    """The first other host that knows the guest, or does not answer; None when all say no."""
+async def _judged(move: Move, source: Domain | None, target: Domain | None) -> Ruling:
+    """The other hosts are asked only where their answer decides."""
+    facts = _facts(move)
+    ruling = location(source, target, facts)
+    alone = location(source, target, replace(facts, nowhere_else=True))
+    if Action.RESUME_SOURCE not in (ruling.action, alone.action):
+        return ruling
+    third = await _third(move)
+    surely = third.knows is None and third.silent is None
+    return location(source, target, replace(facts, nowhere_else=surely, elsewhere=third.knows is not None))
+
+
+def _facts(move: Move) -> Facts:
+    orders = move.orders
+    return Facts(
+        move.plan.migration_uid,
+        persist_dest=True,
+        arrived=bool(move.arrived) or orders.told.arrived,
+        source_off=move.source.node in orders.told.off,
+        target_off=move.target.node in orders.told.off,
+        word=orders.told.resolve,
+    )
+
+
+async def _third(move: Move) -> _Third:
+    silent = None
     for end in move.others:
         seen = await end.look(move.plan.domain)
-        if seen is None or seen.state is not State.ABSENT:
-            return end.node
-    return None
+        if seen is not None and seen.state is not State.ABSENT:
+            return _Third(knows=end.node)
+        if seen is None and silent is None and end.node not in move.orders.told.off:
+            silent = end.node
+    return _Third(silent=silent)
 
 
 async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Domain | None) -> Outcome:
@@ -158,7 +196,8 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
     stats = await _statistics(move)
     copied = await _disks_copied(move)
     downtime = None if stats is None else stats.downtime_ms
-    message = ruling.why if downtime is None else f"{ruling.why}; it was stopped for {downtime} ms"
+    why = _told(move, ruling) or ruling.why
+    message = why if downtime is None else f"{why}; it was stopped for {downtime} ms"
     return move.ended(
         ExitCode.MOVED,
         message,
@@ -204,7 +243,11 @@ async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Dom
     move.hold("")
     evidence = _evidence(source, target)
     if ruling.verdict is Verdict.LOST:
-        return move.ended(ExitCode.LOST, evidence=evidence, targetFree=ruling.target_free)
+        said = _told(move, ruling)
+        off = move.source.node in move.orders.told.off and source is None
+        return move.ended(
+            ExitCode.NODE_LOST if off else ExitCode.LOST, said, evidence=evidence, targetFree=ruling.target_free
+        )
     if ruling.verdict is Verdict.ENDED_ON_SOURCE or (source is not None and source.state is State.CRASHED):
         return move.ended(ExitCode.GUEST_STOPPED, evidence=evidence, targetFree=ruling.target_free)
     if _was_never_begun(move, source):
@@ -212,7 +255,14 @@ async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Dom
     if target is not None and target.state is State.SHUTOFF and move.is_marked(target):
         await _undefine(move)
     code, said = _why_stayed(move, target)
+    if (told := _told(move, ruling)) and code is not ExitCode.CANCELLED:
+        said = f"{said}; {told}" if said else told
     return move.ended(code, said, evidence=evidence, targetFree=ruling.target_free)
+
+
+def _told(move: Move, ruling: Ruling) -> str:
+    """What was decided by the operator's word or taint, now or by an action before."""
+    return ruling.why if ruling.told else move.resolved
 
 
 def _was_never_begun(move: Move, source: Domain | None) -> bool:

@@ -19,6 +19,7 @@ from app.controllers.migration.destination import policy
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.messages import Steered
 from app.controllers.migration.move import Move
+from app.controllers.migration.steps import Step
 from app.hypervisor.base import (
     CopyPhase,
     HypervisorError,
@@ -60,6 +61,7 @@ class Steering:
         for steer in step.steers:
             await self._send(steer)
         if seen.phase is CopyPhase.POST_COPY:
+            move.reach(Step.POST_COPY)
             self._tell(Mode.POST_COPY)
 
     def _policy(self) -> Policy:

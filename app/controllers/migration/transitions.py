@@ -54,7 +54,7 @@ def succeeded(seen: Seen, run: RunSeen, message: str) -> MigrationStatus:
     if status.progress is not None:
         finished = {"percent": 100, "data_remaining_bytes": 0, "eta_seconds": 0}
         status = status.model_copy(update={"progress": status.progress.model_copy(update=finished)})
-    status = without(status, ConditionType.HELD, ConditionType.RETRYING)
+    status = without(status, ConditionType.HELD, ConditionType.RESOLVED, ConditionType.RETRYING)
     return observed(status, seen.now, ConditionType.SUCCEEDED, "True", Reason.MOVED, message)
 
 
@@ -78,7 +78,7 @@ def with_failure(
     status = moved(seen.status, seen.now, Phase.FAILED).model_copy(
         update={"migration_state": state.model_copy(update=changes)}
     )
-    status = without(status, ConditionType.HELD, ConditionType.RETRYING)
+    status = without(status, ConditionType.HELD, ConditionType.RESOLVED, ConditionType.RETRYING)
     return observed(status, seen.now, ConditionType.FAILED, "True", reason, message)
 
 

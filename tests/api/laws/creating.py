@@ -104,6 +104,9 @@ ROWS = [
     Row(f"POST {NODES}", body={**node("new"), "spec": "x"}, **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal string into Go struct field Node.spec of type v1.NodeSpec')),
     Row("POST /api/v1/namespaces/default/events", body={"metadata": {"name": "e"}, "involvedObject": {}, "count": "x"}, **bad('Event in version "v1" cannot be handled as a Event: json: cannot unmarshal string into Go struct field Event.count of type int32')),
     Row("POST /api/v1/namespaces/default/events", body={"metadata": {"name": "e"}, "involvedObject": {}, "firstTimestamp": "x"}, **bad('Event in version "v1" cannot be handled as a Event: parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006"')),
+    # Nulls of core kinds say nothing
+    Row("POST /api/v1/namespaces", 201, body={"metadata": {"name": "new"}, "spec": None, "status": None}, has={"spec.finalizers": ["kubernetes"], "status.phase": "Active"}),
+    Row(f"POST {NODES}", 201, body={**node("new", unschedulable=None, taints=None), "status": {"conditions": None}}, has={"spec.unschedulable": KeyError, "spec.taints": KeyError}),
     # Events
     Row(f"POST {EVENTS}", 201, body={"metadata": {"name": "Any Name.1"}}, has={"involvedObject": {}, "metadata.name": "Any Name.1"}),
     Row(f"POST {EVENTS}", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}),

@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.api.builders import KV, MACHINES, NODES, PODS, machine, node
+from app.machinery.protobuf import to_protobuf
+from tests.api.builders import KV, MACHINES, NODES, PODS, machine, node, pod
 from tests.api.laws.row import (
     ACCEPTABLE,
     APPLY,
@@ -15,6 +16,7 @@ from tests.api.laws.row import (
     NO_METHOD,
     NO_RESOURCE,
     NOT_FOUND_TEXT,
+    PROTOBUF,
     TABLE,
     UNACCEPTABLE,
     UNKNOWN_FORMAT,
@@ -110,7 +112,19 @@ ROWS = [
     Row(f"GET {TM}", accept="application/json;q=0.1, application/yaml;q=0.9", headers={"content-type": YAML}),
     Row(f"GET {TM}", accept="text/html;q=0.9, */*;q=0.1", headers={"content-type": "application/json"}),
     Row(f"GET {TM}", accept="application/vnd.kubernetes.protobuf,application/json", has={"kind": "VirtualMachine"}),
-    Row(f"GET {N0}", accept="application/vnd.kubernetes.protobuf, */*", has={"kind": "Node"}),
+    Row(f"GET {N0}", accept="application/vnd.kubernetes.protobuf, */*", headers={"content-type": PROTOBUF}, has={"kind": "Node", "apiVersion": "v1", "metadata.uid": "<node0.uid>", "metadata.resourceVersion": "<node0.rv>"}),
+    Row(f"GET {NODES}", accept=PROTOBUF, headers={"content-type": PROTOBUF}, has={"kind": "NodeList", "metadata.resourceVersion": "<rv>", "items.0.metadata.name": "node0", "items.0.spec.providerID": "qemu+unix:///session?socket=/tmp/node0/sock"}),
+    Row(f"GET {NODES}/nope", 404, accept=PROTOBUF, headers={"content-type": PROTOBUF}, has={"kind": "Status", "reason": "NotFound", "message": 'nodes "nope" not found', "details": {"name": "nope", "kind": "nodes"}}),
+    Row(f"GET {TM}", 406, accept=PROTOBUF, headers={"content-type": PROTOBUF}, has={"kind": "Status", "message": UNACCEPTABLE}),
+    Row(f"GET {KV}/nodes/node0", 406, accept=PROTOBUF),
+    Row(f"GET {TM}", accept=f"{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1", headers={"content-type": PROTOBUF}, has={"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata.name": "vm0", "metadata.labels": {"tier": "a"}, "metadata.generation": 1}),
+    Row(f"GET {MACHINES}", accept=f"{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", has={"kind": "PartialObjectMetadataList", "items.1.metadata.name": "vm1"}),
+    Row(f"GET {N0}", 406, accept=f"{PROTOBUF};as=Table;g=meta.k8s.io;v=v1", headers={"content-type": "application/json"}),
+    Row("GET /api/v1", accept=PROTOBUF, headers={"content-type": PROTOBUF}, has={"kind": "APIResourceList", "groupVersion": "v1", "resources.namespaces.verbs": ["create", "delete", "get", "list", "patch", "update", "watch"]}),
+    Row("GET /apis", accept=PROTOBUF, has={"kind": "APIGroupList", "groups.0.preferredVersion.version": "v1alpha1"}),
+    Row(f"POST {NODES}", 201, body=to_protobuf(node("new")), type=PROTOBUF, accept=PROTOBUF, has={"kind": "Node", "metadata.name": "new"}),
+    Row(f"DELETE {N0}", accept=PROTOBUF, has={"kind": "Status", "status": "Success", "details.uid": "<node0.uid>"}),
+    Row(f"POST {PODS}", 422, body=to_protobuf(pod()), type=PROTOBUF, says='Pod "virt-migration-abcde" is invalid: spec: Forbidden: …'),
     Row(f"GET {TM}", accept="application/json;pretty=1", text='{\n  "apiVersion"…'),
     Row(f"GET {TM}", accept="application/json;as=Foo;g=meta.k8s.io;v=v1", **refused(406, "NotAcceptable", UNACCEPTABLE)),
     Row(f"GET {TM}", accept="application/json;as=Table", **refused(406, "NotAcceptable", UNACCEPTABLE)),
@@ -156,6 +170,9 @@ ROWS = [
     # Options, which come before the body is looked at
     Row(f"POST {MACHINES}?dryRun=Foo", body="{bad", **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "CreateOptions")),
     Row(f"POST {MACHINES}?dryRun=", body=machine("new"), **option("dryRun", 'Unsupported value: [""]: supported values: "All"', "CreateOptions")),
+    Row(f"POST {MACHINES}?dryRun=All&dryRun=Foo", body=machine("new"), **option("dryRun", 'Unsupported value: ["All","Foo"]: supported values: "All"', "CreateOptions")),
+    Row(f"DELETE {TM}?dryRun=All&dryRun=", **option("dryRun", 'Unsupported value: ["All",""]: supported values: "All"', "DeleteOptions")),
+    Row(f"POST {MACHINES}?dryRun=All&dryRun=All", 201, body=machine("new"), has={"metadata.resourceVersion": KeyError}),
     Row(f"PUT {TM}?dryRun=Foo", body=machine("vm0"), **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "UpdateOptions")),
     Row(f"PATCH {TM}?dryRun=Foo", body={}, type=MERGE, **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "PatchOptions")),
     Row(f"DELETE {TM}?dryRun=Foo", **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "DeleteOptions")),

@@ -139,6 +139,7 @@ ROWS = [
     strategic({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a.io/b"]}}, after=[strategic({"metadata": {"finalizers": ["a.io/b", "a.io/c"]}})], has={"metadata.finalizers": ["a.io/c"]}),
     strategic({"metadata": {"finalizers": ["a.io/c"]}}, after=[strategic({"metadata": {"finalizers": ["a.io/b"]}})], has={"metadata.finalizers": ["a.io/b", "a.io/c"]}),
     strategic({"spec": {"$retainKeys": ["providerID"], "unschedulable": None}}, after=[strategic({"spec": {"unschedulable": True}})], has={"spec.unschedulable": KeyError}),
+    strategic({"status": {"conditions": [{"status": "True"}]}}, path=f"{N0}/status", **refused(500, "", "map: map[status:True] does not contain declared merge key: type"), has={"reason": KeyError}),
     strategic({"metadata": {"resourceVersion": "1"}}, **outdated("nodes", "node0")),
     strategic({"metadata": {"name": "x"}}, **bad("the name of the object (x) does not match the name on the URL (node0)")),
     strategic({"spec": {"unk": 1}}, warns=['unknown field "spec.unk"']),

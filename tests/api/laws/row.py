@@ -10,11 +10,14 @@ from typing import Any
 import httpx
 import yaml
 
+from app.machinery.protobuf import of_protobuf
+
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 PARTIALS = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
@@ -196,6 +199,8 @@ def _decoded(answer: httpx.Response) -> Any:
     type_ = answer.headers.get("content-type", "")
     if "yaml" in type_:
         return yaml.safe_load(answer.content)
+    if type_ == PROTOBUF:
+        return of_protobuf(answer.content)
     if not answer.content or "json" not in type_:
         return {}
     try:

@@ -68,6 +68,7 @@ ROWS = [
     # Core kinds
     Row(f"PUT {N0}", body=labelled(node(), a="b"), has={"metadata.labels.a": "b", "metadata.generation": 1}),
     Row(f"PUT {N0}", body={"metadata": {"name": "node0"}, "spec": node()["spec"]}, has={"kind": "Node"}),
+    Row(f"PUT {N0}", body={**labelled(node(unschedulable=None), a="b"), "status": None}, has={"metadata.labels.a": "b", "spec.unschedulable": KeyError}),
     Row(f"PUT {N0}", body={**node(), "metadata": {"name": "node0", "resourceVersion": "1"}}, **outdated("nodes", "node0")),
     Row(f"PUT {N0}?dryRun=All", body=node(unschedulable=True), has={"metadata.generation": 2, "spec.unschedulable": True}),
     Row(f"PUT {N0}", body=node(unschedulable="x"), **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal string into Go struct field NodeSpec.spec.unschedulable of type bool')),

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from uuid import UUID
 from app.controllers.birth import Birth
 from app.controllers.documents import is_over, key_of
 from app.controllers.guards import node_guard
-from app.controllers.lease import Held
+from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
 from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
@@ -31,6 +32,7 @@ from app.controllers.migration.plan import Plan
 from app.controllers.migration.reconcile import MigrationConfig, Reconciler
 from app.controllers.migration.run import run_migration
 from app.controllers.migration.slots import Limits
+from app.controllers.migration.told import told_of
 from app.controllers.outcome import SETTLED
 from app.controllers.placement.nodes import node_view
 from app.controllers.placement.reservations import loads, reservation
@@ -62,7 +64,7 @@ GIB = 1 << 30
 NODES = [f"node{number}" for number in range(5)]
 LIMITS = Limits(cluster=3, outbound=2, inbound=2)
 LONG = timedelta(hours=2)
-START = datetime(2026, 1, 1, tzinfo=UTC)
+
 ORDER = list(Phase)
 FINAL = ("Succeeded", "Failed")
 
@@ -79,6 +81,7 @@ class Worker:
     task: asyncio.Task[Outcome] | None = None
     heard: list[Wire] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    holds: bool = False
 
 
 @dataclass
@@ -94,7 +97,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
-        self.time = LoopTime(self.loop, START.timestamp())
+        self.time = LoopTime(self.loop, datetime.now(UTC).timestamp())
         self.birth = Birth(now=lambda: datetime.fromtimestamp(self.time.now(), UTC))
         self.cloud = FakeCloud(*NODES, time=self.time, bandwidth=400 * MIB, tick_s=0.25)
         self.cloud.watch = self._watch
@@ -167,7 +170,6 @@ class Simulation:
             await self._request(vm)
 
     async def _request(self, vm: str) -> None:
-        self.count += 1
         spec: Document = {}
         if self.rng.random() < 0.3:
             spec["priority"] = self.rng.choice(list(Priority)).value
@@ -175,6 +177,11 @@ class Simulation:
             spec["nodeSelector"] = {"kubernetes.io/hostname": self.rng.choice(NODES)}
         if self.rng.random() < 0.3:
             spec["options"] = {"bandwidthPerMigration": "64Mi"}
+        await self.ask_for(vm, **spec)
+
+    async def ask_for(self, vm: str, **spec: Any) -> None:
+        """A Migration of it: the first is m1."""
+        self.count += 1
         document = migration_document(f"m{self.count}", vm, **spec)
         document["metadata"]["creationTimestamp"] = self.birth.stamp()
         await create(self.store, document)
@@ -199,10 +206,12 @@ class Simulation:
 
     async def cut_off(self) -> None:
         """Its Node says so, or does not yet."""
-        name = self.rng.choice(NODES)
+        await self.cut(self.rng.choice(NODES), told=self.rng.random() < 0.5)
+
+    async def cut(self, name: str, *, told: bool) -> None:
         self.away.add(name)
         await self.loop.run(self._at_hosts(lambda: self.cloud.cut_off(name)))
-        if self.rng.random() < 0.5:
+        if told:
             await self._ready(name, "False")
 
     async def mend(self) -> None:
@@ -242,12 +251,12 @@ class Simulation:
             await create(self.store, self._node(name))
 
     async def _change_node(self, change: Callable[[Document], None]) -> None:
-        await self._edit_node(self.rng.choice(NODES), change)
+        await self.edit_node(self.rng.choice(NODES), change)
 
     async def _ready(self, name: str, status: str) -> None:
-        await self._edit_node(name, lambda node: node["status"]["conditions"][0].update(status=status))
+        await self.edit_node(name, lambda node: node["status"]["conditions"][0].update(status=status))
 
-    async def _edit_node(self, name: str, change: Callable[[Document], None]) -> None:
+    async def edit_node(self, name: str, change: Callable[[Document], None]) -> None:
         def changed(node: Document) -> Document:
             change(node)
             return node
@@ -309,6 +318,9 @@ class Simulation:
     async def pass_time(self, seconds: float) -> None:
         """Hosts and processes go on; then what they said is written."""
         cancelled = {run.id for run in await self.store.runs.unfinished() if run.cancelled}
+        for worker in self.workers.values():
+            if worker.holds:
+                worker.orders.take(await told_of(self.store.objects, worker.run))
         self.striking = True
         await self.loop.run(self._go_on(seconds, cancelled))
         self.striking = False
@@ -331,6 +343,8 @@ class Simulation:
         for report in worker.heard:
             if isinstance(report, Sampled | Started | Arrived | Holding):
                 worker.ledger.note(report)
+            if isinstance(report, Holding):
+                worker.holds = bool(report.message)
             if isinstance(report, Holding) and report.message:
                 self.ever_held.add(worker.run.id)
         worker.heard.clear()
@@ -358,11 +372,11 @@ class Simulation:
                 self.broken.append(f"{name} is nowhere")
 
     def place(self, uuid: UUID) -> str | None:
-        """Where the guest runs."""
-        for host in self.cloud.hosts.values():
-            if uuid in host.guests and host.guests[uuid].domain.state is State.RUNNING:
-                return host.name
-        return None
+        """Where the guest runs; where nobody runs it, who has the only copy of it."""
+        copies = [host for host in self.cloud.hosts.values() if uuid in host.guests and host.guests[uuid].active]
+        running = [host.name for host in copies if host.guests[uuid].domain.state is State.RUNNING]
+        names = running or [host.name for host in copies]
+        return names[0] if len(names) == 1 else None
 
     async def check(self) -> None:
         assert self.broken == [], self._story(self.broken[0])
@@ -425,7 +439,7 @@ class Simulation:
         self._strike_no_more()
         for name in NODES:
             await self._mend(name)
-            await self._edit_node(name, lambda node: node["spec"].update(unschedulable=False, taints=[]))
+            await self.edit_node(name, lambda node: node["spec"].update(unschedulable=False, taints=[]))
         for _ in range(40):
             await self.look()
             if (
@@ -469,6 +483,18 @@ class Simulation:
 
     def _story(self, what: str) -> str:
         return f"seed {self.seed}, after {self.count} requests: {what}; {dict(self.done)}"
+
+
+@asynccontextmanager
+async def lead(store: PostgresStore, seed: int) -> AsyncIterator[Simulation]:
+    """One that holds the controllers' lease, until the block ends."""
+    held = await LeaseKeeper(store.leases, "simulation", timedelta(hours=6)).try_acquire("controllers")
+    assert held is not None
+    simulation = Simulation(store, held, seed)
+    try:
+        yield simulation
+    finally:
+        await simulation.close()
 
 
 async def _end(workers: list[Worker]) -> None:

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from app.controllers.migration.location import OFF, RUNS, Action, Facts, Ruling, Verdict, location
+from app.controllers.migration.evidence import OFF, RUNS, Action, Facts, Ruling, Verdict
+from app.controllers.migration.location import location
 from app.hypervisor.base import Domain, Job, Mark, Reason, State
 
 GUEST = UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")

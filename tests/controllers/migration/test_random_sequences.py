@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
 
 import pytest
 
-from app.controllers.lease import LeaseKeeper
 from app.store.postgres import PostgresStore
-from tests.controllers.migration.simulation import Simulation
+from tests.controllers.migration.simulation import Simulation, lead
 
 SHORT, LONG = 15, 1000
 SEEDS = (1, 2)
@@ -17,17 +15,12 @@ SEEDS = (1, 2)
 
 async def simulated(store: PostgresStore, seed: int, steps: int, guests: int) -> Simulation:
     """All of it; the laws are checked on the way."""
-    held = await LeaseKeeper(store.leases, "simulation", timedelta(hours=6)).try_acquire("controllers")
-    assert held is not None
-    simulation = Simulation(store, held, seed)
-    try:
+    async with lead(store, seed) as simulation:
         await simulation.build(guests)
         for _ in range(steps):
             await simulation.step()
         await simulation.heal()
         await simulation.ensure_nothing_is_left()
-    finally:
-        await simulation.close()
     print(f"seed {seed}: {simulation.count} migrations, {dict(sorted(simulation.done.items()))}")
     return simulation
 
