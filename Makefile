@@ -1,7 +1,7 @@
 # Every word installs what it needs first; `make demo` and `make test` are all a new user has to type.
 PYTHON = .venv/bin/python
 
-.PHONY: demo run test test-full lint bench chaos openapi setup lock clean
+.PHONY: demo run test test-full lint audit bench chaos openapi setup lock clean
 
 demo: setup          ## move a running guest between three local libvirt hosts, and show it
 	$(PYTHON) -m app.lab.demo
@@ -15,11 +15,15 @@ test: setup          ## the tests; as root also the lab's once more as an ordina
 test-full: setup     ## everything, the long ones too
 	sh tools/test.sh --full
 
-lint: setup          ## ruff, mypy --strict, and the walls between the rooms
+lint: setup          ## ruff, mypy --strict, the walls between the rooms; bandit, secrets and pins
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	$(PYTHON) tools/scan.py
+
+audit: setup         ## known holes in the pinned versions
+	$(PYTHON) tools/scan.py --audit
 
 bench: setup         ## figures, as ratios measured side by side
 	$(PYTHON) -m benchmarks.migration

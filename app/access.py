@@ -11,10 +11,10 @@ import structlog
 
 from app.api.auth.anonymous import TrustLoopback, is_loopback
 from app.api.auth.base import AnyAuthenticator, AnyAuthorizer, Authenticator, Authorizer
-from app.api.auth.basics import Basics
 from app.api.auth.frontproxy import FrontProxy
 from app.api.auth.gate import Gate
 from app.api.auth.masters import MastersMay
+from app.api.auth.roles import Roles
 from app.api.auth.tokenfile import TokenFile, TokenFileError
 from app.api.auth.x509 import Authorities, AuthoritiesError, ClientCertificates
 from app.settings import Settings
@@ -66,10 +66,15 @@ def trust_of(settings: Settings, own: Path | None = None) -> Trust:
 
 @dataclass(frozen=True)
 class Access:
-    """The gate, and the files behind it."""
+    """Who is known, and the files behind it."""
 
-    gate: Gate
+    authenticator: Authenticator
     files: Sequence[TokenFile]
+
+    def gate(self, roles: Roles) -> Gate:
+        """Whoever is known may what the roles say."""
+        authorizers: list[Authorizer] = [MastersMay(), roles]
+        return Gate(self.authenticator, AnyAuthorizer(authorizers), roles.bindings.granted)
 
     async def keep(self) -> None:
         """Reads changed files again, until it is cancelled. What is wrong is said once, and what was read before stays."""
@@ -100,8 +105,7 @@ def access_of(settings: Settings, trust: Trust) -> Access:
     ]
     if settings.trust_loopback:
         authenticators.append(TrustLoopback())
-    authorizers: list[Authorizer] = [MastersMay(), Basics()]
-    return Access(Gate(AnyAuthenticator(authenticators), AnyAuthorizer(authorizers)), files)
+    return Access(AnyAuthenticator(authenticators), files)
 
 
 def ensure_safe(settings: Settings) -> None:

@@ -23,7 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access import AccessError, Trust, access_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.application import Api, create_api
+from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
+from app.api.auth.roles import Roles
 from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
@@ -41,11 +43,23 @@ from app.controllers.migration.preview import Preview
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
+from app.controllers.roles import RoleAggregation, ensure_default_roles
 from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
-from app.kinds import ALL, MIGRATION, NAMESPACE, NODE, POD, VIRTUAL_MACHINE
+from app.kinds import (
+    ALL,
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
+    MIGRATION,
+    NAMESPACE,
+    NODE,
+    POD,
+    ROLE,
+    ROLE_BINDING,
+    VIRTUAL_MACHINE,
+)
 from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.discovery import served_group_versions
 from app.machinery.kind import Kind
@@ -192,8 +206,11 @@ async def running(
         store = PostgresStore(url, metrics=meters.store)
         stack.push_async_callback(store.close)
         await _open(store, url)
+        roles = Roles(store.objects)
         if behind is None:
             await _ensure_default_namespace(store)
+            await ensure_default_roles(store)
+            await roles.load()
         shared = SharedMetrics(meters.registry, store, identity)
         stack.push_async_callback(shared.close)
         exposition = Exposition(meters.registry, shared.refresh)
@@ -203,8 +220,9 @@ async def running(
             served = _api_behind(store, settings, behind, mirror, exposition)
             parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
         else:
-            make = partial(_api, store, settings) if api else partial(_health, store)
-            served = make(access.gate, exposition)
+            parts += [roles.run, RoleAggregation(store).run]
+            make = partial(_api, store, settings, Escalation(roles)) if api else partial(_health, store)
+            served = make(access.gate(roles), exposition)
         if workers:
             parts.extend(_parts(store, settings, identity, meters.controllers()))
         background = await stack.enter_async_context(Background(parts).running())
@@ -247,7 +265,7 @@ def _api_behind(
     )
 
 
-def _api(store: PostgresStore, settings: Settings, gate: Gate, exposition: Exposition) -> Api:
+def _api(store: PostgresStore, settings: Settings, escalation: Escalation, gate: Gate, exposition: Exposition) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -258,6 +276,8 @@ def _api(store: PostgresStore, settings: Settings, gate: Gate, exposition: Expos
         checks=_checks(store),
         exposition=exposition,
         gate=gate,
+        write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
+        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
         bounds=_bounds(settings),
     )
 

@@ -13,7 +13,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
 from app.api.auth.gate import Gate, open_gate
-from app.api.context import Context, DeleteGuard, NamespaceLookup, Preview, SubresourceHandler, random_suffix, utc_now
+from app.api.context import (
+    Context,
+    DeleteGuard,
+    NamespaceLookup,
+    Preview,
+    SubresourceHandler,
+    WriteGuard,
+    random_suffix,
+    utc_now,
+)
 from app.api.dispatch import Dispatch
 from app.api.documents import documents_of
 from app.api.exposition import Exposition
@@ -58,6 +67,7 @@ def create_api(
     handlers: Mapping[tuple[str, str], SubresourceHandler] = _NONE,
     guards: Mapping[str, DeleteGuard] = _NONE,
     previews: Mapping[str, Preview] = _NONE,
+    write_guards: Mapping[str, WriteGuard] = _NONE,
     checks: Mapping[str, Check] = _NONE,
     clock: Callable[[], datetime] = utc_now,
     uid: Callable[[], str] = random_uid,
@@ -67,20 +77,32 @@ def create_api(
     namespaces: NamespaceLookup | None = None,
     bounds: Bounds | None = None,
 ) -> Api:
-    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes and `previews` of dry runs by kind,
-    `checks` decide /readyz; what else the process measures is told by the same `exposition`. The `gate` judges every request;
-    without one everybody is the administrator: for who has asked already. `namespaces` are looked up where they are kept, if
-    that is not here. `bounds` say how much is given to whom."""
+    """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes, `previews` of dry runs and
+    `write_guards` by kind, `checks` decide /readyz; what else the process measures is told by the same `exposition`. The
+    `gate` judges every request; without one everybody is the administrator: for who has asked already. `namespaces` are
+    looked up where they are kept, if that is not here. `bounds` say how much is given to whom."""
     exposition = exposition or Exposition()
     metrics = Metrics(exposition.registry)
     streams = Streams()
+    gate = gate or open_gate()
     context = Context(
-        store, Representations(clock), handlers, guards, previews, clock, uid, suffix, namespaces, told=metrics.told
+        store,
+        Representations(clock),
+        handlers,
+        guards,
+        previews,
+        write_guards,
+        gate.ensure,
+        clock,
+        uid,
+        suffix,
+        namespaces,
+        told=metrics.told,
     )
 
     def dispatch(process: ASGIApp) -> Dispatch:
         return Dispatch(
-            gate or open_gate(),
+            gate,
             Routes(kinds),
             Resources(context, streams),
             documents_of(tuple(kinds)),

@@ -12,6 +12,7 @@ from app.api.deadlines import Deadlines
 from app.api.representation import Representations
 from app.api.routes import Served
 from app.api.uids import random_uid
+from app.machinery.access import Attributes, User
 from app.machinery.names import SUFFIX_ALPHABET, SUFFIX_LENGTH
 from app.machinery.objects import Document
 from app.store.base import Key, Store, Transaction
@@ -22,6 +23,23 @@ SubresourceHandler = Callable[[str, Key, Document, bool], Awaitable[Document]]
 DeleteGuard = Callable[[Transaction, Document], Awaitable[None]]
 """Judges a delete in its own serial transaction. Raises ApiError to refuse."""
 
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A write that is well in itself, before it is stored."""
+
+    user: User
+    old: Document | None
+    """None: it is new."""
+    new: Document
+
+
+WriteGuard = Callable[[Written], Awaitable[None]]
+"""Judges a write by who writes. Raises ApiError to refuse."""
+
+EnsureMay = Callable[[User, Attributes], Awaitable[None]]
+"""Raises 403 unless the user may."""
+
 Preview = Callable[[Document], Awaitable[Document]]
 """A new object as a dry run would create it → the same with the status that it would have. Writes nothing."""
 
@@ -29,6 +47,10 @@ Preview = Callable[[Document], Awaitable[Document]]
 NamespaceLookup = Callable[[str], Awaitable[Document]]
 """A namespace by its name, where it is kept by somebody else; from then on a create can be judged by the store's own copy of it.
 Raises NotFound, and ApiError when whoever keeps it does not answer."""
+
+
+async def anybody_may(_user: User, _asked: Attributes) -> None:
+    """For an application without a gate."""
 
 
 def utc_now() -> datetime:
@@ -49,6 +71,8 @@ class Context:
     handlers: Mapping[tuple[str, str], SubresourceHandler] = field(default_factory=dict)
     guards: Mapping[str, DeleteGuard] = field(default_factory=dict)
     previews: Mapping[str, Preview] = field(default_factory=dict)
+    write_guards: Mapping[str, WriteGuard] = field(default_factory=dict)
+    ensure_may: EnsureMay = anybody_may
     clock: Callable[[], datetime] = utc_now
     uid: Callable[[], str] = random_uid
     suffix: Callable[[], str] = random_suffix

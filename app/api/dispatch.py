@@ -6,17 +6,18 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import errors, responses, reviews
+from app.api import errors, responses
 from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
 from app.api.fairness.gate import Fairness, Sizes
 from app.api.fairness.queue import Ticket
 from app.api.metrics import LASTING, Asked, Metrics, asked
-from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
+from app.api.negotiation import ACCEPTED, ensure_routable
 from app.api.requests import ClientGone, Request, flag
 from app.api.resources import Answer, Lasting, Resources
-from app.api.responses import Response, of_document, of_error
+from app.api.responses import Response, of_error
+from app.api.reviews import Reviews
 from app.api.routes import Routes, Target
 from app.api.writing import APPLY_PATCH
 from app.machinery.errors import ApiError
@@ -42,6 +43,7 @@ class Dispatch:
         self._fairness = fairness
         self._sizes = Sizes()
         self._gate = gate
+        self._reviews = Reviews(gate)
         self._process = process
         self._deadlines = deadlines
         self._routes = routes
@@ -104,11 +106,9 @@ class Dispatch:
         if target is not None:
             return await self._resources.answer(target, request)
         path = request.path if request.path == "/" else request.path.rstrip("/")
-        if self._documents.alone and reviews.is_review(path):
-            if request.method != "POST":
-                raise errors.method_not_allowed()
-            media = negotiate(request.accept, shapes=False)
-            return of_document(reviews.review(path, request.user, await reviews.asked(request)), 201, media=media)
+        review = self._reviews.find(path) if self._documents.alone else None
+        if review is not None:
+            return await review(request)
         found = self._documents.find(path)
         if found is None:
             raise self._routes.missing(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -21,7 +21,7 @@ from app.api.bodies import (
     strict_patch_error,
     strictly,
 )
-from app.api.context import Context
+from app.api.context import Context, Written
 from app.api.negotiation import Media, negotiate
 from app.api.options import Validation, WriteOptions, manager_of
 from app.api.representation import View
@@ -116,10 +116,17 @@ class Writing:
             # judges that itself.
             await self._ensure_namespace(target, fresh)
             raise
+        await self._guard(target, request, None, first)
         if options.dry_run:
             await self._ensure_namespace(target, fresh)
         response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
         return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(kind, None, first)])
+
+    async def _guard(self, target: Target, request: Request, old: Document | None, new: Document) -> None:
+        """Raises ApiError where the writer may not write this."""
+        guard = self._context.write_guards.get(target.kind.name)
+        if guard is not None:
+            await guard(Written(request.user, old, new))
 
     def _writer(self, target: Target, request: Request, options: WriteOptions) -> Writer:
         name = options.manager or manager_of(request.header(b"user-agent"))
@@ -228,7 +235,7 @@ class Writing:
             return Wanted(orjson.loads(encoded), found)
 
         writer = self._writer(target, request, options)
-        return await self._changed(target, media, options, wanted, writer, patched=False)
+        return await self._changed(target, request, media, options, wanted, writer, patched=False)
 
     async def patch(self, target: Target, request: Request) -> Response:
         type_ = _patch_type(target, request)
@@ -238,7 +245,7 @@ class Writing:
         options = WriteOptions.read(request.parameters, "PatchOptions", apply=type_ == APPLY_PATCH)
         writer = self._writer(target, request, options)
         if type_ == APPLY_PATCH:
-            return await self._applied(target, media, body, options, writer)
+            return await self._applied(target, request, media, body, options, writer)
         patch, duplicates = _read_patch(body, type_)
 
         def wanted(current: Document) -> Wanted:
@@ -260,10 +267,10 @@ class Writing:
                 raise strict_patch_error(plain(patch).encode() if type_ == STRATEGIC_PATCH else encoded, found)
             return Wanted(patched, found)
 
-        return await self._changed(target, media, options, wanted, writer, patched=True)
+        return await self._changed(target, request, media, options, wanted, writer, patched=True)
 
     async def _applied(
-        self, target: Target, media: Media, body: bytes, options: WriteOptions, writer: Writer
+        self, target: Target, request: Request, media: Media, body: bytes, options: WriteOptions, writer: Writer
     ) -> Response:
         """Server-side apply: makes the object where there is none."""
         config, found = applied_body(body)
@@ -279,20 +286,25 @@ class Writing:
 
         for _ in range(ATTEMPTS):
             if target.subresource or await self._exists(target.key):
-                return await self._changed(target, media, options, wanted, writer, patched=True)
+                return await self._changed(target, request, media, options, wanted, writer, patched=True)
             try:
-                return warned(await self._created_by_apply(target, media, options, wanted({})), warnings)
+                return warned(await self._created_by_apply(target, request, media, options, wanted), warnings)
             except AlreadyExists:
                 continue
         raise errors.conflict(target.kind, target.name)
 
-    async def _created_by_apply(self, target: Target, media: Media, options: WriteOptions, wanted: Wanted) -> Response:
-        """Raises ApiError, AlreadyExists."""
+    async def _created_by_apply(
+        self, target: Target, request: Request, media: Media, options: WriteOptions, change: Change
+    ) -> Response:
+        """Who may only patch makes nothing. Raises ApiError, AlreadyExists."""
+        await self._context.ensure_may(request.user, replace(request.attributes, verb="create"))
+        wanted = change({})
         document = ensure_new(target.kind, wanted.document, target.name)
         await self._ensure_namespace(target, document)
         fresh = self._fresh(target, document)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
         prepared = with_entries(fresh, wanted.owners or ())
+        await self._guard(target, request, None, prepared)
         view = View(target.served, media)
         if options.dry_run:
             return await self._previewed(target, view, prepared)
@@ -312,6 +324,7 @@ class Writing:
     async def _changed(
         self,
         target: Target,
+        request: Request,
         media: Media,
         options: WriteOptions,
         change: Change,
@@ -324,6 +337,7 @@ class Writing:
         for attempt in range(ATTEMPTS):
             stored = await self._current(target)
             outcome = self._outcome(target, stored, change, writer, patched=patched)
+            await self._guard(target, request, stored.document, outcome.document)
             warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise]
             if options.dry_run:
                 return warned(self._representations.of(view, self._served(target, outcome.document)), warnings)

@@ -38,11 +38,11 @@ class Naming:
     group_version: GroupVersion
 
     def schema(self, kind: str) -> str:
-        """io.kubevirt.v1alpha1.Migration; for the core group io.k8s.api.core.v1.Pod."""
+        """io.kubevirt.v1alpha1.Migration; for Kubernetes' own groups io.k8s.api.core.v1.Pod, io.k8s.api.rbac.v1.Role."""
         return ".".join((*self._reversed_group(), self.group_version.version, kind))
 
     def _reversed_group(self) -> list[str]:
-        group = self.group_version.group
+        group = self.group_version.group.removesuffix(".authorization.k8s.io").removesuffix(".k8s.io")
         if not group or "." not in group:
             return ["io", "k8s", "api", group or "core"]
         return group.split(".")[::-1]
@@ -58,7 +58,7 @@ class Naming:
         return f"{verb}{camel[:1].upper()}{camel[1:]}{version[:1].upper()}{version[1:]}{rest}"
 
     def _camel(self) -> str:
-        first, *others = (self.group_version.group or "core").split(".")
+        first, *others = (self.group_version.group or "core").removesuffix(".k8s.io").split(".")
         return first + "".join(part.capitalize() for part in others)
 
     def gvk(self, kind: str) -> Document:

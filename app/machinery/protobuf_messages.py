@@ -280,7 +280,85 @@ _CORE: Mapping[str, Message] = {
     "Service": _object(),
 }
 
-MESSAGES: Mapping[str, Message] = {**_META, **_DISCOVERY, **_CORE}
+_RBAC: Mapping[str, Message] = {
+    "Role": _message(metadata=(1, "ObjectMeta"), rules=_many(2, "PolicyRule")),
+    "ClusterRole": _message(
+        metadata=(1, "ObjectMeta"), rules=_many(2, "PolicyRule"), aggregationRule=(3, "AggregationRule")
+    ),
+    "PolicyRule": _message(
+        verbs=_texts(1), apiGroups=_texts(2), resources=_texts(3), resourceNames=_texts(4), nonResourceURLs=_texts(5)
+    ),
+    "AggregationRule": _message(clusterRoleSelectors=_many(1, "LabelSelector")),
+    "LabelSelector": _message(matchLabels=_map(1), matchExpressions=_many(2, "LabelSelectorRequirement")),
+    "LabelSelectorRequirement": _message(key=1, operator=2, values=_texts(3)),
+    **{
+        kind: _message(metadata=(1, "ObjectMeta"), subjects=_many(2, "Subject"), roleRef=(3, "RoleRef"))
+        for kind in ("RoleBinding", "ClusterRoleBinding")
+    },
+    "Subject": _message(kind=1, apiGroup=2, name=3, namespace=4),
+    "RoleRef": _message(apiGroup=1, kind=2, name=3),
+    "ServiceAccount": _message(
+        metadata=(1, "ObjectMeta"),
+        secrets=_many(2, "ObjectReference"),
+        imagePullSecrets=_many(3, "LocalObjectReference"),
+        automountServiceAccountToken=(4, Scalar.OPTIONAL_BOOLEAN),
+    ),
+    "LocalObjectReference": _message(name=1),
+    **{
+        f"{kind}List": _list(kind)
+        for kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount")
+    },
+}
 
-READ = ("Namespace", "Node", "Pod", "Event", "DeleteOptions")
+_EXTRA = Scalar.TEXTS
+_REVIEWS: Mapping[str, Message] = {
+    "SelfSubjectAccessReview": _object("SelfSubjectAccessReviewSpec", "SubjectAccessReviewStatus"),
+    "SubjectAccessReview": _object("SubjectAccessReviewSpec", "SubjectAccessReviewStatus"),
+    "LocalSubjectAccessReview": _object("SubjectAccessReviewSpec", "SubjectAccessReviewStatus"),
+    "SelfSubjectAccessReviewSpec": _message(
+        resourceAttributes=(1, "ResourceAttributes"), nonResourceAttributes=(2, "NonResourceAttributes")
+    ),
+    "SubjectAccessReviewSpec": _message(
+        resourceAttributes=(1, "ResourceAttributes"),
+        nonResourceAttributes=(2, "NonResourceAttributes"),
+        user=3,
+        groups=_texts(4),
+        extra=_map(5, _EXTRA),
+        uid=6,
+    ),
+    "ResourceAttributes": _message(namespace=1, verb=2, group=3, version=4, resource=5, subresource=6, name=7),
+    "NonResourceAttributes": _message(path=1, verb=2),
+    "SubjectAccessReviewStatus": _message(allowed=(1, _B), reason=2, evaluationError=3, denied=(4, _B)),
+    "SelfSubjectRulesReview": _object("SelfSubjectRulesReviewSpec", "SubjectRulesReviewStatus"),
+    "SelfSubjectRulesReviewSpec": _message(namespace=1),
+    "SubjectRulesReviewStatus": _message(
+        resourceRules=_many(1, "ResourceRule"),
+        nonResourceRules=_many(2, "NonResourceRule"),
+        incomplete=(3, _B),
+        evaluationError=4,
+    ),
+    "ResourceRule": _message(verbs=_texts(1), apiGroups=_texts(2), resources=_texts(3), resourceNames=_texts(4)),
+    "NonResourceRule": _message(verbs=_texts(1), nonResourceURLs=_texts(2)),
+    "SelfSubjectReview": _message(metadata=(1, "ObjectMeta"), status=(2, "SelfSubjectReviewStatus")),
+    "SelfSubjectReviewStatus": _message(userInfo=(1, "UserInfo")),
+    "UserInfo": _message(username=1, uid=2, groups=_texts(3), extra=_map(4, _EXTRA)),
+    "TokenReview": _object("TokenReviewSpec", "TokenReviewStatus"),
+    "TokenReviewSpec": _message(token=1, audiences=_texts(2)),
+    "TokenReviewStatus": _message(authenticated=(1, _B), user=(2, "UserInfo"), error=3, audiences=_texts(4)),
+    "TokenRequest": _object("TokenRequestSpec", "TokenRequestStatus"),
+    "TokenRequestSpec": _message(
+        audiences=_texts(1), boundObjectRef=(3, "BoundObjectReference"), expirationSeconds=(4, Scalar.OPTIONAL_INTEGER)
+    ),
+    "BoundObjectReference": _message(kind=1, apiVersion=2, name=3, uid=4),
+    "TokenRequestStatus": _message(token=1, expirationTimestamp=(2, _TIME)),
+}
+
+MESSAGES: Mapping[str, Message] = {**_META, **_DISCOVERY, **_CORE, **_RBAC, **_REVIEWS}
+
+READ = (
+    *("Namespace", "Node", "Pod", "Event", "DeleteOptions"),
+    *("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount"),
+    *("SelfSubjectAccessReview", "SubjectAccessReview", "LocalSubjectAccessReview", "SelfSubjectRulesReview"),
+    *("SelfSubjectReview", "TokenReview", "TokenRequest"),
+)
 """The kinds of bodies that clients send so."""

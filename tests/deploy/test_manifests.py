@@ -51,6 +51,12 @@ def labels(deployment: Document) -> dict[str, str]:
     return found
 
 
+def settings_in(container: Document) -> dict[str, Any]:
+    prefix = "DROVER_"
+    named = [(one["name"], one["value"]) for one in container["env"] if one["name"].startswith(prefix)]
+    return {name.removeprefix(prefix).lower(): value for name, value in named}
+
+
 def test_everything_fits_the_clusters_schemas(documents: list[Document]) -> None:
     known = [document for document in documents if "cert-manager.io" not in document["apiVersion"]]
 
@@ -174,6 +180,12 @@ def test_secrets_and_accounts_that_are_named_are_there_or_the_operators(document
         assert binding["roleRef"]["name"] in roles
 
 
+def test_the_clusters_own_variables_are_no_settings(documents: list[Document]) -> None:
+    """A Service called drover would give every Pod beside it DROVER_PORT=tcp://…"""
+    for _, pod in pods(documents):
+        assert pod["enableServiceLinks"] is False
+
+
 def test_no_secret_is_in_a_variable_or_an_argument(documents: list[Document]) -> None:
     for _, pod in pods(documents):
         for container in pod["containers"]:
@@ -191,7 +203,7 @@ def test_commands_and_settings_are_those_that_drover_knows(documents: list[Docum
             known = {option for parameter in commands.commands[command].params for option in (
                 *parameter.opts, *parameter.secondary_opts)}  # fmt: skip
             assert set(flags) <= known
-            given = {one["name"].removeprefix("DROVER_").lower(): one["value"] for one in container["env"]}
+            given = settings_in(container)
             assert given.keys() <= Settings.model_fields.keys()
             Settings(**given)
 
@@ -212,8 +224,7 @@ def test_three_api_servers_keep_the_group_available_while_one_is_replaced(docume
         if deployment["metadata"]["name"] == "drover-api":
             assert deployment["spec"]["replicas"] == 3
             assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-        given = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
-        settings = Settings(**{name.removeprefix("DROVER_").lower(): value for name, value in given.items()})
+        settings = Settings(**settings_in(pod["containers"][0]))
         assert pod["terminationGracePeriodSeconds"] > settings.drain_s + 5
 
 

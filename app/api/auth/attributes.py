@@ -27,6 +27,8 @@ def _of_target(target: Target, request: Request) -> Attributes:
     if kind.contains:  # a Namespace is in itself, as in Kubernetes: a role in it may give it
         namespace = target.name
     verb, name = _verb(request, target.name, watch=target.watch)
+    if verb == "create" and not target.subresource:
+        name = ""  # what is made is named by the body, whatever the path says
     return Attributes(
         verb, version.group, version.version, kind.plural, target.subresource, name, namespace, request.path
     )

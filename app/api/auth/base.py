@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.machinery.access import NO_OPINION, Attributes, Decision, User, Verdict
+from app.machinery.bindings import Granted
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Lower-case names and values, as they came: one may come several times."""
@@ -43,6 +44,8 @@ class Credentials:
     raw: RawHeaders = ()
     """All of them: X-Remote-Group and Impersonate-Group repeat."""
     peer: Peer = field(default=NOBODY)
+    audiences: tuple[str, ...] = ()
+    """For whom a token must be made; empty: for this API."""
 
     @property
     def bearer(self) -> str | None:
@@ -66,6 +69,10 @@ class Authorizer(Protocol):
 
     async def authorize(self, user: User, asked: Attributes) -> Verdict:
         """ALLOWED and DENIED end the question. Raises ApiError where whoever must be asked does not answer."""
+
+
+RulesOf = Callable[[User, str], Granted]
+"""The user's rules in a namespace, for who asks what they may."""
 
 
 class AnyAuthenticator:

@@ -8,12 +8,14 @@ import structlog
 
 from app.api.auth.anonymous import Anyone
 from app.api.auth.attributes import attributes_of
-from app.api.auth.base import Authenticator, Authorizer, Unauthorized
+from app.api.auth.base import Authenticator, Authorizer, RulesOf, Unauthorized
 from app.api.auth.impersonation import wanted
 from app.api.auth.masters import MastersMay
 from app.api.requests import Request
 from app.api.routes import Target
 from app.machinery.access import STRANGER, Attributes, User, authenticated, forbidden, unauthorized
+from app.machinery.bindings import Grant, Granted
+from app.machinery.rbac import EVERYTHING
 
 log = structlog.get_logger()
 
@@ -24,6 +26,8 @@ class Gate:
 
     authenticator: Authenticator
     authorizer: Authorizer
+    rules: RulesOf | None = None
+    """None: whoever judges cannot say."""
 
     async def identify(self, request: Request) -> None:
         """Fills in who sent the request. Raises 401; ApiError where whoever must be asked does not answer."""
@@ -60,4 +64,5 @@ class Gate:
 
 def open_gate() -> Gate:
     """Everybody is the administrator: for an application whose caller has asked already, as tests have."""
-    return Gate(Anyone(), MastersMay())
+    everything = Granted(tuple(Grant(rule, "") for rule in EVERYTHING))
+    return Gate(Anyone(), MastersMay(), lambda _user, _namespace: everything)

@@ -24,12 +24,15 @@ def log(query: str, *errors: str) -> Row:
     )
 
 
-def protobuf(kind: str) -> bytes:
-    """An empty message of a kind, in the envelope that kubectl sends."""
+def protobuf(kind: str, raw: bytes = b"") -> bytes:
+    """A message of a kind, empty unless it is given, in the envelope that kubectl sends."""
     version, name = b"v1", kind.encode()
     type_meta = b"\x0a" + bytes([len(version)]) + version + b"\x12" + bytes([len(name)]) + name
-    return b"k8s\x00\x0a" + bytes([len(type_meta)]) + type_meta + b"\x12\x00"
+    return b"k8s\x00\x0a" + bytes([len(type_meta)]) + type_meta + b"\x12" + bytes([len(raw)]) + raw
 
+
+ASKS_TO_GET = b"\x12\x07\x0a\x05\x12\x03get"
+"""A review's spec with resourceAttributes of that verb."""
 
 NO: dict[str, Any] = refused(405, "MethodNotAllowed", NO_METHOD)
 
@@ -59,7 +62,7 @@ ROWS = [
     # Reviews
     Row(f"POST {SSAR}", 201, body={"spec": ASKS}, has={"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": ASKS, "status.allowed": True}),
     Row(f"POST {SSAR}", 201, body={"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}, has={"status.allowed": True}),
-    Row(f"POST {SSAR}", 201, body=protobuf("SelfSubjectAccessReview"), type=PROTOBUF, has={"status.allowed": True}),
+    Row(f"POST {SSAR}", 201, body=protobuf("SelfSubjectAccessReview", ASKS_TO_GET), type=PROTOBUF, has={"status.allowed": True}),
     Row(f"POST {SSAR}", body={"spec": {}}, **invalid('.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified')),
     Row(f"POST {SSAR}", body={"spec": {**ASKS, "nonResourceAttributes": {"path": "/", "verb": "get"}}}, **invalid('.authorization.k8s.io "" is invalid: spec.nonResourceAttributes: Invalid value: {"Path":"/","Verb":"get"}: cannot be specified in combination with resourceAttributes')),
     Row(f"POST {SSRR}", 201, body={"spec": {"namespace": "default"}}, has={"status.incomplete": False, "status.resourceRules.0.verbs": ["*"]}),
