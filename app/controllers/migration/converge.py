@@ -51,6 +51,8 @@ POST_COPY_SHARE = 0.5
 SHORTEST_MS = 10
 NEAR = 4
 """Times the allowed downtime. A rest that is longer by no more than this may yet come to fit."""
+NEAR_UNKNOWN = 6
+"""The same while nobody knows what the link carries, which is more than is assumed."""
 MARGIN = 0.04
 """By so much a value must be better to count as better, and may be worse to count as good."""
 WEIGHT = 0.4
@@ -60,8 +62,6 @@ MEASURED_MS = 150
 ASSUMED_LINK = 125_000_000
 """Bytes per second: what a link carries at least, until a lifted cap has shown it."""
 LIFTED_MS, BETWEEN_LIFTS_MS = 1500, 10_000
-LIFT_FOR_MS = 1000
-"""A cap is lifted for a rest that the link sends in so much: what is left then shrinks at once."""
 PASSES = 3
 """Without a better one: then the guest writes as fast as it is sent."""
 PATIENCE_MS = 40_000
@@ -344,10 +344,11 @@ def _kept(state: State, policy: Policy, sample: Sample) -> Step:
 
 
 def _lift_helps(state: State, policy: Policy, seen: Progress) -> bool:
-    """Where passes hardly shrink; or shows what the link carries, where nobody knows."""
+    """Where passes hardly shrink, and the rest may yet come to fit: else it would only be sent past the cap."""
     if policy.bandwidth is None or state.slow == 0:
         return False
-    return _stop_ms(state, policy, seen.remaining) <= LIFT_FOR_MS or state.link == 0
+    near = NEAR if state.link else NEAR_UNKNOWN
+    return _stop_ms(state, policy, seen.remaining) <= near * policy.max_downtime_ms
 
 
 def _raised_ms(state: State, policy: Policy, seen: Progress, now_ms: int) -> int | None:
