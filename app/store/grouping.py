@@ -17,10 +17,18 @@ class Grouping(Generic[ItemT, AnswerT]):
     """Collects items while a round is under way. A single caller never waits for others."""
 
     def __init__(
-        self, work: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT | StoreError]]], *, at_most: int
+        self,
+        work: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT | StoreError]]],
+        *,
+        at_most: int,
+        alone: bool = False,
     ) -> None:
         self._work = work
         self._at_most = at_most
+        self._alone = alone
+        """A caller who finds nothing under way does its round itself, which spares two switches of tasks. Only for work
+        that may be cut off with its caller."""
+        self._under_way = False
         self._waiting: deque[tuple[ItemT, asyncio.Future[AnswerT]]] = deque()
         self._arrived = asyncio.Event()
         self._closed = True
@@ -29,6 +37,8 @@ class Grouping(Generic[ItemT, AnswerT]):
         """The item's own answer, or its own error. A caller that is cancelled while it waits takes its item back."""
         if self._closed:
             raise Unavailable("the store is closed")
+        if self._alone and not self._under_way and not self._waiting:
+            return await self._done_alone(item)
         answer: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         self._arrived.set()
@@ -39,8 +49,25 @@ class Grouping(Generic[ItemT, AnswerT]):
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while group := self._next_group():
-                await self._round(group)
+            while not self._under_way and (group := self._next_group()):
+                self._under_way = True
+                try:
+                    await self._round(group)
+                finally:
+                    self._under_way = False
+
+    async def _done_alone(self, item: ItemT) -> AnswerT:
+        """Whoever comes meanwhile waits, and goes together afterwards."""
+        self._under_way = True
+        try:
+            (answer,) = await self._work([item])
+        finally:
+            self._under_way = False
+            if self._waiting:
+                self._arrived.set()
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
 
     def open(self) -> None:
         self._closed = False

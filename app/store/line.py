@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.address import Connection, Limits, dedicated
 from app.store.attempts import AnswerT, Progress, attempted, ensure_safe
+from app.store.base import Unavailable
 from app.store.driver import Execute, through_driver
 
 
@@ -20,6 +21,7 @@ class Line:
         self._answer_s = answer_s
         """How long a statement may take."""
         self._connection: Connection | None = None
+        self._closed = False
 
     async def read(self, work: Callable[[Execute], Awaitable[AnswerT]]) -> AnswerT:
         """Work that only reads, in one statement. On a broken connection it is done again, once. Raises Unavailable."""
@@ -71,6 +73,14 @@ class Line:
 
         return await attempted(self._engine, attempt)
 
+    def open(self) -> None:
+        self._closed = False
+
+    def close(self) -> None:
+        """What is under way ends with Unavailable, and is not tried again."""
+        self._closed = True
+        self.drop()
+
     def drop(self) -> None:
         """The server rolls back what was under way. May be called twice."""
         connection, self._connection = self._connection, None
@@ -78,6 +88,8 @@ class Line:
             connection.terminate()
 
     async def _connected(self) -> Connection:
+        if self._closed:
+            raise Unavailable("the store is closed")
         if self._connection is None or self._connection.is_closed():
             self._connection = await dedicated(self._engine, self._limits, self._answer_s)
         return self._connection
