@@ -312,14 +312,18 @@ async def test_where_nothing_is_adopted_one_whose_object_was_taken_away_is_told_
         return node
 
     await edit(world.store.objects, Key(NODE.resource, "", "node0"), alone)
+
+    async def told() -> int:
+        return len(await world.events("NotAdopted"))
+
     async with running(world.store, FakeHypervisors(cloud)):
         made = await world.vm("testvm", nodeSelector={"kubernetes.io/hostname": "node0"})
         await world.phase("testvm", "Running")
         await world.store.objects.delete(Key(VIRTUAL_MACHINE.resource, "default", "testvm"))
         message = await foreign(world)
+        await world.settles(told, 1)
 
     assert message == "default_testvm: its VirtualMachine is gone, and this Node adopts nothing"
-    assert await world.events("NotAdopted")
     assert cloud["node0"].guests[UUID(made["metadata"]["uid"])].domain.state is State.RUNNING
 
 
