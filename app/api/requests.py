@@ -137,11 +137,22 @@ _NONE: Mapping[str, str] = {}
 
 
 def parse_query(query: bytes) -> Mapping[str, str]:
-    """The parameters; of a repeated one the first."""
+    """The parameters; of a repeated one the first, of dryRun, which is a list, all of them."""
     if not query:
         return _NONE
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return dict(reversed(pairs))
+    parameters = dict(reversed(pairs))
+    if "dryRun" in parameters:
+        parameters["dryRun"] = _BETWEEN.join(value for name, value in pairs if name == "dryRun")
+    return parameters
+
+
+_BETWEEN = "\0"
+
+
+def listed(parameters: Mapping[str, str], name: str) -> list[str]:
+    """The values of a parameter that is a list."""
+    return parameters[name].split(_BETWEEN) if name in parameters else []
 
 
 def flag(parameters: Mapping[str, str], name: str) -> bool:
