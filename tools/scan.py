@@ -34,14 +34,13 @@ STANDING: Mapping[tuple[str, str], str] = {
     ("B314", "app/hypervisor/fake.py"): _LIBVIRT,
     ("B608", "app/store/creating.py"): _BOUND,
     ("B608", "app/store/reading.py"): _BOUND,
-    ("B608", "app/store/writing.py"): _BOUND,
     ("B608", "migrations_db/versions/20261126_populations.py"): _BOUND,
 }
 """Findings of bandit that were looked at, by test and file. One that is found no more must go from here."""
 
 SECRETS = {
     "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40}"),
-    "a password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"{}$<>]+:(?P<word>[^\s/:@'\"{}$<>]{3,})@"),
+    "a password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"{}$<>]+:(?P<word>[^\s/:@'\"{}$<>*]{3,})@"),
     "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36}\b"),
     "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}\b"),

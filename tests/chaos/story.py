@@ -53,6 +53,8 @@ class Plan:
     minutes: float = 0.0
     """Over after that time too; 0 for none."""
     round: int = 16
+    armed: int = 3
+    """So many wait for their moments at once."""
     guests: int = 8
     hot: int = 2
     blows: tuple[Blow, ...] = BLOWS
@@ -136,9 +138,10 @@ class Story:
                 clients.working.set()
                 wanted, started = len(striker.struck) + min(left, self._plan.round), time.monotonic()
                 while (more := wanted - len(striker.struck)) > 0 and time.monotonic() - started < ROUND_S:
-                    for fault in faults.take(more):
+                    for armed in batched(faults.take(more), self._plan.armed):
                         if not self._is_late(began):
-                            await self._strike(stood, striker, faults, fault)
+                            await asyncio.gather(*(self._strike(stood, striker, faults, fault) for fault in armed))
+                            self._check(stood)
                     if self._is_late(began):
                         break
                 await self._rest(stood, clients, striker, since)
@@ -148,13 +151,11 @@ class Story:
             working.cancel()
 
     async def _strike(self, stood: Site, striker: Striker, faults: Deck, fault: Fault) -> None:
-        if await striker.strike(fault):
-            last = striker.struck[-1]
-            self._say(f"{len(striker.struck):4}  {fault.blow:9} {fault.moment:10} {last.migration:10} {last.what}")
+        if (hit := await striker.strike(fault)) is not None:
+            self._say(f"{len(striker.struck):4}  {fault.blow:9} {fault.moment:10} {hit.migration:10} {hit.what}")
             await asyncio.sleep(stood.random.uniform(0, 0.5))
         else:
             faults.put_back(fault)
-        self._check(stood)
 
     def _is_late(self, began: float) -> bool:
         return bool(self._plan.minutes) and time.monotonic() - began > 60 * self._plan.minutes
@@ -163,6 +164,7 @@ class Story:
         """What must hold at every moment."""
         wrong = [*stood.sights.bugs, *(one for guest in stood.guests.values() for one in guest.broken)]
         wrong += [one for watcher in self._watchers for one in watcher.faults]
+        wrong += [f"{part.name} ended by itself" for part in stood.parts if not part.lives and not part.busy]
         holders = stood.hosts.holders()
         for guest in stood.guests.values():
             found = holders.get(guest.uuid, [])
@@ -336,6 +338,10 @@ def _differs(guest: Guest, status: Document, nodes: list[str]) -> list[str]:
         if guest.ticks(2.5)
         else [f"{guest.name} on {nodes[0]} is silent since {time.monotonic() - guest.heard_at:.0f} s"]
     )
+
+
+def batched(faults: list[Fault], size: int) -> list[list[Fault]]:
+    return [faults[first : first + size] for first in range(0, len(faults), size)]
 
 
 def is_launcher(pod: Document) -> bool:

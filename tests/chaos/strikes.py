@@ -20,7 +20,7 @@ from tests.chaos.parts import Part
 from tests.chaos.sights import Sight
 from tests.chaos.site import Site
 
-PATIENCE_S = 4.0
+PATIENCE_S = 6.0
 """How long a moment is waited for before another fault has its turn."""
 AFTER_SWITCH = (Moment.SWITCHING, Moment.ARRIVED, Moment.SETTLING, Moment.KNOWN, Moment.POST_COPY, Moment.FINISHED)
 
@@ -47,8 +47,8 @@ class Striker:
     not_reached: Counter[str] = field(default_factory=Counter)
     _mending: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def strike(self, fault: Fault) -> bool:
-        """Whether it was possible."""
+    async def strike(self, fault: Fault) -> Struck | None:
+        """None where its moment did not come in time, or its victim was not there."""
         hit: list[Struck] = []
 
         def act(sight: Sight) -> None:
@@ -66,7 +66,7 @@ class Striker:
         self.struck.extend(hit)
         if not hit:
             self.not_reached[f"{fault.victim} at {fault.moment}"] += 1
-        return bool(hit)
+        return hit[0] if hit else None
 
     async def mended(self) -> None:
         """Everything that was struck is back."""

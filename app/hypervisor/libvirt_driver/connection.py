@@ -111,14 +111,18 @@ def listen(
     def on_iteration(_: object, domain: Any, iteration: int, __: object) -> None:
         heard(Lifecycle(UUID(bytes=domain.UUID()), Change.ITERATED, str(iteration), time.time()))
 
-    def on_close(_: object, reason: int, __: object) -> None:
-        ended(reason)
-
-    connection.registerCloseCallback(on_close, None)
+    listen_for_end(connection, ended)
     return (
         connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None),
         connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, on_iteration, None),
     )
+
+
+def listen_for_end(connection: libvirt.virConnect, ended: Callable[[int], None]) -> None:
+    def on_close(_: object, reason: int, __: object) -> None:
+        ended(reason)
+
+    connection.registerCloseCallback(on_close, None)
 
 
 def hang_up_meanwhile(connection: libvirt.virConnect, *lanes: Lane, events: tuple[int, ...] = ()) -> None:

@@ -45,6 +45,7 @@ from app.hypervisor.libvirt_driver.connection import (
     translated,
 )
 from app.hypervisor.libvirt_driver.host import capabilities_of, judge, read_host
+from app.hypervisor.libvirt_driver.line import Line
 from app.hypervisor.libvirt_driver.looking import definition_of, inspect, list_domains, look, probe
 from app.hypervisor.libvirt_driver.moving import apply_steer, completed_of, migrate, progress_of, recover
 from app.hypervisor.libvirt_driver.storage import (
@@ -126,9 +127,9 @@ class LibvirtHypervisor:
     One connection. A call that overruns its deadline breaks it: every later call raises Unreachable at once, listeners hear
     DISCONNECTED, and its holder connects again.
 
-    libvirtd reads at most four unanswered requests of a connection, so there are four threads: one for what libvirtd
-    answers at any time, one for what needs a free worker there, two for starting and stopping guests. Each running
-    migration has a connection of its own.
+    There are four threads, and a connection for each as it is needed: one for what libvirtd answers at any time, which also
+    hears its events, one for what needs a free worker there, two for starting and stopping guests. Each running migration
+    has a connection of its own too.
     """
 
     def __init__(
@@ -136,10 +137,11 @@ class LibvirtHypervisor:
     ) -> None:
         self._metrics = metrics or CallMetrics()
         self._uri = uri
-        self._connection = connection
         self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
-        self._prompt, self._patient, self._work = Lane("prompt", 1), Lane("patient", 1), Lane("work", 2)
+        self._prompt = Line("prompt", uri, deadlines.connect_s, self._ended, connection)
+        self._patient = Line("patient", uri, deadlines.connect_s, self._ended)
+        self._work = tuple(Line(f"work-{number}", uri, deadlines.connect_s, self._ended) for number in range(2))
         self._subscriptions = Subscriptions()
         self._broken: str | None = None
         self._events: tuple[int, ...] = ()
@@ -186,10 +188,10 @@ class LibvirtHypervisor:
         return await self._ask(self._patient, partial(disk_usage, domain))
 
     async def find_file(self, path: str) -> int | None:
-        return await self._ask(self._work, partial(find_file, path))
+        return await self._labour(partial(find_file, path))
 
     async def free_space(self, path: str) -> int | None:
-        return await self._ask(self._work, partial(free_space, path))
+        return await self._labour(partial(free_space, path))
 
     async def read_file(self, path: str) -> AsyncGenerator[bytes, None]:
         async with self._transfer(partial(download, path)) as transfer:
@@ -204,37 +206,37 @@ class LibvirtHypervisor:
             await transfer.step(finished)
 
     async def make_disk(self, path: str, form: str, size: int) -> None:
-        await self._ask(self._work, partial(make_disk, path, form, size))
+        await self._labour(partial(make_disk, path, form, size))
 
     async def remove_disk(self, path: str) -> None:
-        await self._ask(self._work, partial(remove_disk, path))
+        await self._labour(partial(remove_disk, path))
 
     async def define_and_start(self, domain_xml: str, *, paused: bool = False) -> None:
-        await self._ask(self._work, partial(define_and_start, domain_xml, paused), DEFINE_ERRORS)
+        await self._labour(partial(define_and_start, domain_xml, paused), DEFINE_ERRORS)
 
     async def power_off(self, domain: UUID) -> None:
-        await self._ask(self._work, partial(power_off, domain))
+        await self._labour(partial(power_off, domain))
 
     async def destroy(self, domain: UUID, *, unless_running: bool = False) -> None:
-        await self._ask(self._work, partial(destroy, domain, unless_running))
+        await self._labour(partial(destroy, domain, unless_running))
 
     async def suspend(self, domain: UUID) -> None:
-        await self._ask(self._work, partial(suspend, domain))
+        await self._labour(partial(suspend, domain))
 
     async def resume(self, domain: UUID) -> None:
-        await self._ask(self._work, partial(resume, domain))
+        await self._labour(partial(resume, domain))
 
     async def undefine(self, domain: UUID) -> None:
-        await self._ask(self._work, partial(undefine, domain))
+        await self._labour(partial(undefine, domain))
 
     async def make_transient(self, domain: UUID) -> None:
-        await self._ask(self._work, partial(make_transient, domain))
+        await self._labour(partial(make_transient, domain))
 
     async def set_autostart(self, domain: UUID, on: bool) -> None:
-        await self._ask(self._work, partial(set_autostart, domain, on))
+        await self._labour(partial(set_autostart, domain, on))
 
     async def mark(self, domain: UUID, mark: Mark) -> None:
-        await self._ask(self._work, partial(write_mark, domain, mark))
+        await self._labour(partial(write_mark, domain, mark))
 
     async def migrate(self, domain: UUID, to: Destination, *, still: Callable[[], None] | None = None) -> None:
         await self._block(partial(migrate, domain, to, still))
@@ -286,27 +288,30 @@ class LibvirtHypervisor:
     async def close(self) -> None:
         self._break(f"the connection to {self._uri} was closed")
 
-    async def _ask(self, lane: Lane, call: Call[T], errors: Errors = ERRORS) -> T:
-        deadline_s = self._deadlines.work_s if lane is self._work else self._deadlines.read_s
+    async def _ask(self, line: Line, call: Call[T], errors: Errors = ERRORS) -> T:
+        deadline_s = self._deadlines.work_s if line in self._work else self._deadlines.read_s
         if self._broken is not None:
             raise Unreachable(self._broken)
         with self._metrics.call(_verb(call), self._uri):
             try:
                 async with asyncio.timeout(deadline_s):
-                    return await lane.run(partial(translated, call, self._connection, errors))
+                    return await line.run(call, errors)
             except TimeoutError:
                 text = f"{self._uri} did not answer within {deadline_s:g} s"
                 self._break(text)
                 raise Unreachable(text) from None
 
+    async def _labour(self, call: Call[T], errors: Errors = ERRORS) -> T:
+        """On the line where fewer wait."""
+        return await self._ask(min(self._work, key=lambda line: line.waiting), call, errors)
+
     async def _with_jobs(self, seen: list[Domain]) -> list[Domain]:
         """Jobs and marks need a free worker in libvirtd. Without one every active domain counts as busy."""
         if all(domain.state is State.ABSENT for domain in seen):
             return seen
-        call = partial(translated, partial(probe, seen), self._connection, ERRORS)
         try:
             async with asyncio.timeout(self._deadlines.probe_s * (1 + len(seen) / 20)):
-                return await self._patient.run(call)
+                return await self._patient.run(partial(probe, seen))
         except (TimeoutError, Busy):
             return [replace(domain, job=Job.OTHER if domain.state in _ACTIVE else Job.NONE) for domain in seen]
 
@@ -327,7 +332,6 @@ class LibvirtHypervisor:
             return
         self._broken = text
         self._subscriptions.tell(disconnected(time.time()))
-        lanes = (self._prompt, self._patient, self._work)
-        for lane in lanes:
-            lane.end()
-        hang_up_meanwhile(self._connection, *lanes, events=self._events)
+        self._prompt.end(self._events)
+        for line in (self._patient, *self._work):
+            line.end()
