@@ -7,8 +7,9 @@ import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import orjson
 import typer
@@ -28,6 +29,10 @@ from app.wiring import Misconfigured, Service, openapi_documents, running
 drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 lab = typer.Typer(help="Local libvirt hosts on this machine, for trying Drover out.")
 drover.add_typer(lab, name="lab")
+database = typer.Typer(help="The database, for who restores it.")
+drover.add_typer(database, name="db")
+
+AnswerT = TypeVar("AnswerT")
 
 Bind = Annotated[str | None, typer.Option(help="Address to listen on (DROVER_BIND, 127.0.0.1).")]
 Port = Annotated[
@@ -210,6 +215,62 @@ def kubeconfig(server: Server = None, server_ca: ServerCa = None, data_dir: Data
     where = server or url_of(settings.bind, settings.listen_port, secure=settings.secure)
     certificate, key = administrator_of(settings.data_dir)
     print(Way(where, _authority(settings, server_ca), certificate, key).kubeconfig(), end="")
+
+
+class Form(StrEnum):
+    """How an answer is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Output = Annotated[Form, typer.Option("--output", "-o", help="For people or for programs.")]
+
+
+@drover.command()
+def status(output: Output = Form.TABLE, data_dir: DataDir = None) -> None:
+    """Who holds what: processes, hosts and their owners, runs, the queue, and how safe the database is. Asks the database."""
+    from app.operations import shown, standing
+
+    found = _asked(standing(settings_of(data_dir=data_dir)))
+    print(shown(found) if output is Form.TABLE else orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+@drover.command()
+def history(
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only of this namespace.")] = None,
+    vm: Annotated[str | None, typer.Option(help="Only of this VirtualMachine.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only Migrations of this name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")] = 50,
+    output: Output = Form.TABLE,
+    data_dir: DataDir = None,
+) -> None:
+    """Migrations that have ended, also those whose objects are gone, and who asked for them. Asks the database."""
+    from app.operations import remembered, shown_history
+
+    found = _asked(remembered(settings_of(data_dir=data_dir), namespace, vm, name, limit))
+    print(shown_history(found) if output is Form.TABLE else orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+@database.command("bump")
+def database_bump(
+    by: Annotated[int, typer.Option(min=1, max=10**12, help="How far.")] = 1_000_000_000, data_dir: DataDir = None
+) -> None:
+    """After a restore from a backup: move the resourceVersion on, so that every client lists anew (410)."""
+    from app.operations import bumped
+
+    print(f"resourceVersion {_asked(bumped(settings_of(data_dir=data_dir), by))}")
+
+
+def _asked(question: Coroutine[Any, Any, AnswerT]) -> AnswerT:
+    """What the database answers, or one line."""
+    from app.store.base import StoreError
+    from app.store.schema import SchemaTooNew
+
+    try:
+        return asyncio.run(question)
+    except (Misconfigured, StoreError, SchemaTooNew) as error:
+        refuse(str(error))
 
 
 @drover.command()

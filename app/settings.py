@@ -128,6 +128,13 @@ class Settings(BaseSettings):
     """How often each host is asked whether it is well; Ready is told within three of them."""
     log_retention_s: Annotated[float, Field(ge=60)] = 600
     """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
+    history_retention_s: Annotated[float, Field(ge=60)] = 90 * 86_400
+    """How long `drover history` tells of a Migration, whatever became of its object: a quarter."""
+    audit_log: str | None = None
+    """A file to which every write is appended as an Event of audit.k8s.io/v1, one JSON line each; `-` is standard output.
+    Unset: none, since nobody reads what nobody asked for."""
+    audit_reads: bool = False
+    """Audit reads too. Off: they are many, and change nothing."""
     allowed_paths: tuple[str, ...] = ()
     """Prefixes of host paths that domains may use (disks, kernels, serial files); `namespace:/prefix` counts for guests of that
     namespace alone. Empty: none."""

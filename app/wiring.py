@@ -6,8 +6,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access import AccessError, Trust, access_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.application import Api, create_api
+from app.api.audit import Audit, JsonLines
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
 from app.api.auth.roles import Roles
@@ -30,6 +31,7 @@ from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
 from app.api.health import Check
+from app.api.requesters import Requesters
 from app.controllers.config import HostConfig, Kept
 from app.controllers.delegated.namespaces import NamespaceMirror
 from app.controllers.eviction import Evictions
@@ -46,6 +48,7 @@ from app.controllers.migration.supervise import Tenure
 from app.controllers.roles import RoleAggregation, ensure_default_roles
 from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
+from app.durability import durability_gauge, watch_durability
 from app.hypervisor import domain_xml
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.kinds import (
@@ -207,7 +210,7 @@ async def running(
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        store = PostgresStore(url, metrics=meters.store)
+        store = PostgresStore(url, identity=identity, metrics=meters.store)
         stack.push_async_callback(store.close)
         await _open(store, url)
         roles = Roles(store.objects)
@@ -215,17 +218,20 @@ async def running(
             await _ensure_default_namespace(store)
             await ensure_default_roles(store)
             await roles.load()
+        requesters = Requesters(store.history, (MIGRATION.resource,))
+        audit = stack.enter_context(_audit(settings, requesters))
         shared = SharedMetrics(meters.registry, store, identity)
         stack.push_async_callback(shared.close)
         exposition = Exposition(meters.registry, shared.refresh)
-        parts: list[Part] = [partial(_unless_dead, store), access.keep]
+        durability = partial(watch_durability, store.database, durability_gauge(meters.registry))
+        parts: list[Part] = [partial(_unless_dead, store), access.keep, requesters.run, durability]
         if behind is not None:
             mirror = NamespaceMirror(store, behind.cluster)
-            served = _api_behind(store, settings, behind, mirror, exposition)
+            served = _api_behind(store, settings, behind, mirror, audit, exposition)
             parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
         else:
             parts += [roles.run, RoleAggregation(store).run]
-            make = partial(_api, store, settings, Escalation(roles)) if api else partial(_health, store)
+            make = partial(_api, store, settings, audit, Escalation(roles)) if api else partial(_health, store)
             served = make(access.gate(roles), exposition)
         if workers:
             parts.extend(_parts(store, settings, identity, meters.controllers()))
@@ -242,6 +248,22 @@ def _behind(
     return aggregation_of(settings, trust, renewed, registry) if settings.aggregated else None
 
 
+@contextmanager
+def _audit(settings: Settings, requesters: Requesters) -> Iterator[Audit]:
+    """Raises Misconfigured for a place that cannot be written to."""
+    if settings.audit_log is None:
+        yield Audit([requesters], reads=False)
+        return
+    try:
+        lines = JsonLines(settings.audit_log)
+    except OSError as error:
+        raise Misconfigured(f"DROVER_AUDIT_LOG: cannot write {settings.audit_log}: {error.strerror}") from error
+    try:
+        yield Audit([requesters, lines], reads=settings.audit_reads)
+    finally:
+        lines.close()
+
+
 def _checks(store: PostgresStore) -> Mapping[str, Check]:
     return {"postgresql": partial(_answers, store)}
 
@@ -252,7 +274,12 @@ def _health(store: PostgresStore, gate: Gate, exposition: Exposition) -> Api:
 
 
 def _api_behind(
-    store: PostgresStore, settings: Settings, behind: Aggregation, mirror: NamespaceMirror, exposition: Exposition
+    store: PostgresStore,
+    settings: Settings,
+    behind: Aggregation,
+    mirror: NamespaceMirror,
+    audit: Audit,
+    exposition: Exposition,
 ) -> Api:
     return create_api(
         store,
@@ -264,12 +291,20 @@ def _api_behind(
         checks=_checks(store),
         exposition=exposition,
         gate=behind.gate,
+        audit=audit,
         bounds=_bounds(settings),
         namespaces=mirror.look,
     )
 
 
-def _api(store: PostgresStore, settings: Settings, escalation: Escalation, gate: Gate, exposition: Exposition) -> Api:
+def _api(
+    store: PostgresStore,
+    settings: Settings,
+    audit: Audit,
+    escalation: Escalation,
+    gate: Gate,
+    exposition: Exposition,
+) -> Api:
     return create_api(
         store,
         served_kinds(settings),
@@ -283,6 +318,7 @@ def _api(store: PostgresStore, settings: Settings, escalation: Escalation, gate:
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
         | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
         bounds=_bounds(settings),
+        audit=audit,
     )
 
 
@@ -347,6 +383,7 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
         log_retention=timedelta(seconds=settings.log_retention_s),
+        history_retention=timedelta(seconds=settings.history_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
+from app.api.audit import Audit
 from app.api.auth.gate import Gate, open_gate
 from app.api.context import (
     Context,
@@ -74,6 +75,7 @@ def create_api(
     suffix: Callable[[], str] = random_suffix,
     exposition: Exposition | None = None,
     gate: Gate | None = None,
+    audit: Audit | None = None,
     namespaces: NamespaceLookup | None = None,
     bounds: Bounds | None = None,
 ) -> Api:
@@ -110,6 +112,7 @@ def create_api(
             context.deadlines,
             Fairness(bounds, exposition.registry),
             process,
+            audit or Audit(),
         )
 
     api = Api(dispatch, streams)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import errors, responses
+from app.api.audit import Audit
 from app.api.auth.gate import Gate
 from app.api.deadlines import Deadlines
 from app.api.documents import Documents
@@ -39,10 +41,12 @@ class Dispatch:
         deadlines: Deadlines,
         fairness: Fairness,
         process: ASGIApp,
+        audit: Audit,
     ) -> None:
         self._fairness = fairness
         self._sizes = Sizes()
         self._gate = gate
+        self._audit = audit
         self._reviews = Reviews(gate)
         self._process = process
         self._deadlines = deadlines
@@ -53,8 +57,9 @@ class Dispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, receive)
-        exchange = _Exchange(request, send)
+        exchange, received = _Exchange(request, send), datetime.now(UTC)
         await errors.answering(lambda: self._answer(exchange), exchange.refuse)
+        self._audit.answered(request, exchange.code, exchange.answer, received)
 
     async def _answer(self, exchange: _Exchange) -> None:
         request = exchange.request
@@ -147,6 +152,8 @@ class _Exchange:
     def __init__(self, request: Request, send: Send) -> None:
         self.request = request
         self.code = 0
+        self.answer: Response | None = None
+        """What was answered, where that was whole."""
         self.ticket: Ticket | None = None
         """Its seat; None for what needs none."""
         self._send = send
@@ -157,7 +164,7 @@ class _Exchange:
         await self._send(message)
 
     async def send(self, response: Response) -> None:
-        self.code = response.code
+        self.code, self.answer = response.code, response
         await responses.send(self.request, response, self._send)
 
     async def refuse(self, error: ApiError) -> None:

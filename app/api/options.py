@@ -12,7 +12,7 @@ from functools import lru_cache
 import orjson
 
 from app.api.errors import invalid_options
-from app.api.requests import flag, integer
+from app.api.requests import flag, integer, listed
 from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
 from app.machinery.go_json import cannot_unmarshal, syntax_error
 from app.machinery.objects import Document
@@ -217,7 +217,7 @@ class WriteOptions:
             return _WITHOUT
         errors = [
             *_manager_errors(parameters.get("fieldManager", ""), apply=apply),
-            *_dry_run_errors([parameters["dryRun"]] if "dryRun" in parameters else []),
+            *_dry_run_errors(listed(parameters, "dryRun")),
             *_validation_errors(parameters.get("fieldValidation", "")),
         ]
         if "force" in parameters and not apply:
@@ -324,7 +324,7 @@ def _of_body(body: Document) -> Document:
 def _of_query(parameters: Mapping[str, str]) -> Document:
     source: Document = {name: parameters[name] for name in ("propagationPolicy",) if parameters.get(name)}
     if "dryRun" in parameters:
-        source["dryRun"] = [parameters["dryRun"]]
+        source["dryRun"] = listed(parameters, "dryRun")
     if parameters.get("uid"):
         source["preconditions"] = {"uid": parameters["uid"]}
     grace = integer(parameters, "gracePeriodSeconds")

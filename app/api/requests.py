@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 
 from app.api.auth.base import NOBODY, Credentials, Peer
 from app.api.errors import too_large
+from app.api.uids import random_uid
 from app.machinery.access import STRANGER, Attributes, User
 from app.machinery.errors import bad_request
 
@@ -59,11 +60,20 @@ class Request:
     """Who really sent it, where that is somebody else."""
     attributes: Attributes = field(default=UNJUDGED)
     """What it asks for, as it was judged; also what fair queuing and the audit go by."""
+    named: bytes = b""
+    """The name under which it was answered."""
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Request:
         headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         return cls(scope["method"], scope["path"], parse_query(scope["query_string"]), headers, receive, scope)
+
+    @property
+    def audit_id(self) -> bytes:
+        """The client's name for its request, or one that is made up for it."""
+        if not self.named:
+            self.named = self.headers.get(b"audit-id") or random_uid().encode()
+        return self.named
 
     @property
     def credentials(self) -> Credentials:
@@ -127,11 +137,22 @@ _NONE: Mapping[str, str] = {}
 
 
 def parse_query(query: bytes) -> Mapping[str, str]:
-    """The parameters; of a repeated one the first."""
+    """The parameters; of a repeated one the first, of dryRun, which is a list, all of them."""
     if not query:
         return _NONE
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return dict(reversed(pairs))
+    parameters = dict(reversed(pairs))
+    if "dryRun" in parameters:
+        parameters["dryRun"] = _BETWEEN.join(value for name, value in pairs if name == "dryRun")
+    return parameters
+
+
+_BETWEEN = "\0"
+
+
+def listed(parameters: Mapping[str, str], name: str) -> list[str]:
+    """The values of a parameter that is a list."""
+    return parameters[name].split(_BETWEEN) if name in parameters else []
 
 
 def flag(parameters: Mapping[str, str], name: str) -> bool:

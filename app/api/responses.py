@@ -15,7 +15,6 @@ from starlette.types import Send
 from app.api.errors import NoSuchPath, TimedOut, TooMany, Unjudged
 from app.api.negotiation import JSON, YAML, Media, negotiate
 from app.api.requests import Request
-from app.api.uids import random_uid
 from app.machinery.errors import ApiError
 from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
@@ -150,8 +149,7 @@ def _takes_gzip(request: Request) -> bool:
 
 
 def _echoed(request: Request) -> Headers:
-    """The client's name for its request, or one that is made up for it."""
-    return ((b"audit-id", request.headers.get(b"audit-id") or random_uid().encode()),)
+    return ((b"audit-id", request.audit_id),)
 
 
 def _pretty(body: bytes) -> bytes:

@@ -44,5 +44,7 @@ class HostConfig:
     """How long a watcher may be away before it must list again."""
     log_keep: int = 1000
     """Log entries that are kept however old they are."""
+    history_retention: timedelta = timedelta(days=90)
+    """How long it is remembered what became of Migrations, and who asked for them."""
     kept: Kept = field(default_factory=Kept)
     """The history of Migrations."""

@@ -42,18 +42,18 @@ class History:
         self._tools = tools
         self._kept = kept
         self._remover = Remover(tools, held)
-        self._finished: dict[Key, set[Key]] = defaultdict(set)
-        """By VirtualMachine: the Migrations of it that had ended when the watch told of them."""
+        self._finished: dict[Key, set[str]] = defaultdict(set)
+        """By VirtualMachine: names of its Migrations that had ended when the watch told of them."""
 
     def sources(self) -> list[Source]:
-        return [Source(Scope(MIGRATION.resource), self._noted)]
+        return [Source(Scope(MIGRATION.resource), self._noted, at_start=self._noted_at_start)]
 
     async def reconcile(self, vm: Key) -> Outcome:
-        finished = [stored for key in tuple(self._finished[vm]) if (stored := await self._found(vm, key)) is not None]
+        finished = [stored for name in tuple(self._finished[vm]) if (stored := await self._found(vm, name)) is not None]
         expiry = expired(finished, self._kept, self._tools.birth.now())
         for stored in expiry.gone:
             await self._remover.delete(stored)
-            self._finished[vm].discard(stored.key)
+            self._finished[vm].discard(stored.key.name)
         if not self._finished[vm]:
             del self._finished[vm]
         return SETTLED if expiry.again_after_s is None else Again(expiry.again_after_s)
@@ -62,17 +62,24 @@ class History:
         if not is_over(stored.document):
             return ()
         vm = Key(VIRTUAL_MACHINE.resource, stored.key.namespace, vm_name(stored.document))
-        self._finished[vm].add(stored.key)
+        self._finished[vm].add(stored.key.name)
         return (vm,)
 
-    async def _found(self, vm: Key, key: Key) -> Stored | None:
+    def _noted_at_start(self, stored: Stored) -> Iterable[Key]:
+        """A VirtualMachine with fewer than are kept of either outcome need not be looked at."""
+        fewest = min(self._kept.succeeded, self._kept.failed)
+        has_time = stored.document["spec"].get("ttlSecondsAfterFinished") is not None
+        return [vm for vm in self._noted(stored) if has_time or len(self._finished[vm]) > fewest]
+
+    async def _found(self, vm: Key, name: str) -> Stored | None:
         """None when it has gone, or another one has its name."""
+        key = Key(MIGRATION.resource, vm.namespace, name)
         try:
             stored = await self._tools.store.objects.get(key)
         except NotFound:
             stored = None
         if stored is None or not is_over(stored.document) or vm_name(stored.document) != vm.name:
-            self._finished[vm].discard(key)
+            self._finished[vm].discard(name)
             return None
         return None if is_leaving(stored.document) else stored
 

@@ -19,6 +19,7 @@ from app.store.base import (
     Key,
     LeaseLost,
     NotFound,
+    Revision,
     Scope,
     Store,
     Stored,
@@ -27,6 +28,9 @@ from app.store.base import (
 )
 
 log = structlog.get_logger()
+
+PAGE = 500
+"""Objects that are read at once at a start."""
 
 Reconcile = Callable[[Key], Awaitable[Outcome]]
 Clock = Callable[[], float]
@@ -45,6 +49,8 @@ class Source:
     keys: Callable[[Stored], Iterable[Key]] = itself
     deletions_only: bool = False
     """Only an object's end matters, not what is there and not what changes."""
+    at_start: Callable[[Stored], Iterable[Key]] | None = None
+    """As `keys`, for what is there when the loop begins: what ended long ago need not be looked at again. None: the same."""
 
 
 class Loop:
@@ -64,8 +70,10 @@ class Loop:
         concurrency: int = 4,
         backoff: Backoff | None = None,
         clock: Clock = time.monotonic,
+        page: int = PAGE,
         metrics: LoopMetrics | None = None,
     ) -> None:
+        self._page = page
         self._name = name
         self._metrics = metrics or LoopMetrics()
         self._store = store
@@ -141,17 +149,30 @@ class Loop:
         backoff, failures = Backoff(), 0
         while True:
             try:
-                listing = await self._store.objects.list(source.scope)
+                since = await self._list(source)
                 failures = 0
-                for stored in () if source.deletions_only else listing.items:
-                    self._queue_for(source, stored)
-                await self._watch(source, listing.revision)
+                await self._watch(source, since)
             except Gone:
                 log.info("listing anew", loop=self._name, resource=source.scope.resource)
             except StoreError as error:
                 failures += 1
                 log.warning("watch broken", loop=self._name, resource=source.scope.resource, error=str(error))
                 await asyncio.sleep(backoff.after(failures))
+
+    async def _list(self, source: Source) -> Revision:
+        """Where to watch from. Page by page, so that no collection is ever held whole. What changes after the first page is
+        told by the watch, so the others need not be of the same moment."""
+        since = await self._store.objects.revision()
+        after: Key | None = None
+        while not source.deletions_only:
+            page = await self._store.objects.list(source.scope, limit=self._page, after=after, left=0)
+            for stored in page.items:
+                for key in (source.at_start or source.keys)(stored):
+                    self.enqueue(key)
+            if len(page.items) < self._page:
+                break
+            after = page.items[-1].key
+        return since
 
     async def _watch(self, source: Source, since: int) -> None:
         async with self._store.objects.watch(source.scope, since) as watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from app.controllers.birth import Birth
@@ -19,6 +20,16 @@ MIGRATION_CONTAINER = "migration"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _USUAL_HUGEPAGE = 2 << 20
 _FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
+
+
+def process_ended_at(pod: Document) -> datetime | None:
+    """When the process of a migration's pod ended; None of another pod, or while it runs."""
+    if (pod["metadata"].get("labels") or {}).get("kubevirt.io") != "migration":
+        return None
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        if stamp := ((container.get("state") or {}).get("terminated") or {}).get("finishedAt"):
+            return datetime.fromisoformat(stamp)
+    return None
 
 
 def guest_need(memory: int, vcpus: int, vm: Document, *, hugepages: Sequence[int] = (), **more: Any) -> Need:

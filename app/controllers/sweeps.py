@@ -39,6 +39,7 @@ class Sweeps:
         """Once."""
         await self._expire_events()
         await self._tools.store.compact(older_than=self._config.log_retention, keep=self._config.log_keep)
+        await self._tools.store.history.forget(self._config.history_retention)
 
     async def _expire_events(self) -> None:
         """A controller may tell of an object after the namespace of both has gone: such an Event is nobody's."""

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 DRIVER = "postgresql+asyncpg"
 NOT_ASYNCPG = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_creator_fn")
 """What SQLAlchemy's dialect takes out of a URL for itself."""
+PROCESS = "drover/"
+"""How connections are named in pg_stat_activity; what follows is the process's identity."""
 DOOR = "door"
 """An engine's own Door, among its options: connections beside the pool go through it too."""
 
@@ -65,9 +67,9 @@ def servers(url: str) -> list[str]:
     return [f"{host or 'localhost'}:{port or 5432}" for host, port in _places(options)]
 
 
-def connect(url: str, limits: Limits) -> AsyncEngine:
-    """An engine; nothing is connected yet."""
-    door = Door()
+def connect(url: str, limits: Limits, identity: str = "") -> AsyncEngine:
+    """An engine; nothing is connected yet. Connections bear the identity for people to see."""
+    door = Door(identity)
     return create_async_engine(
         parsed(url),
         execution_options={DOOR: door},
@@ -78,7 +80,7 @@ def connect(url: str, limits: Limits) -> AsyncEngine:
             "async_creator_fn": door.open,
             "timeout": limits.connect_s,
             "command_timeout": limits.answer_s,
-            "server_settings": _session(limits),
+            "server_settings": _session(limits) | door.name,
         },
     )
 
@@ -86,8 +88,9 @@ def connect(url: str, limits: Limits) -> AsyncEngine:
 class Door:
     """Opens connections to the one of several servers that takes writes, beginning with the one that did so last."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: str = "") -> None:
         self._last: object = None
+        self.name = {"application_name": PROCESS + identity if identity else "drover"}
 
     async def open(self, **options: Any) -> Connection:
         """`options` are asyncpg's. Raises what the last of the servers said, or TimeoutError.
@@ -130,7 +133,6 @@ def _place(host: object, port: object) -> dict[str, object]:
 
 def _session(limits: Limits) -> dict[str, str]:
     return {
-        "application_name": "drover",
         "statement_timeout": _milliseconds(limits.statement_s),
         "lock_timeout": _milliseconds(limits.lock_s),
         "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_s),
@@ -139,7 +141,7 @@ def _session(limits: Limits) -> dict[str, str]:
 
 async def listen(engine: AsyncEngine, limits: Limits) -> Connection:
     """A connection outside the pool, for LISTEN."""
-    return await _connected(engine, limits, limits.look_s, {"application_name": "drover watch"})
+    return await _connected(engine, limits, limits.look_s, {})
 
 
 async def dedicated(engine: AsyncEngine, limits: Limits, answer_s: float) -> Connection:
@@ -155,7 +157,7 @@ async def _connected(engine: AsyncEngine, limits: Limits, command_s: float, sess
         **{name: value for name, value in options.items() if name not in NOT_ASYNCPG},
         timeout=limits.connect_s,
         command_timeout=command_s,
-        server_settings=session,
+        server_settings=session | door.name,
     )
 
 

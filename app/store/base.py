@@ -275,6 +275,52 @@ class Logs(Protocol):
     ) -> Sequence[LogLine]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A record of something that is over; it outlives its object."""
+
+    uid: UUID
+    namespace: str
+    name: str
+    subject: str
+    """What it was about: a VirtualMachine's name."""
+    outcome: str
+    record: Document
+    ended_at: datetime | None = None
+    """By the database's clock; None before it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request for a change of an object: who, from where, and the code that it was answered."""
+
+    audit_id: str
+    object_uid: str
+    at: datetime
+    verb: str
+    username: str
+    groups: tuple[str, ...]
+    address: str
+    agent: str
+    code: int
+
+
+class History(Protocol):
+    """What is remembered of what is over. Each method raises Unavailable."""
+
+    async def read(
+        self, *, namespace: str | None = None, subject: str | None = None, name: str | None = None, limit: int = 100
+    ) -> Sequence[Past]:
+        """The newest first."""
+
+    async def requests(self, uids: Sequence[UUID]) -> Sequence[Asked]:
+        """Who asked for these, or for a change of them; the oldest first."""
+
+    async def asked(self, requests: Sequence[Asked]) -> None: ...
+
+    async def forget(self, older_than: timedelta) -> None: ...
+
+
 class Transaction(Reader, Protocol):
     """One reconcile's writes: all of them or none. Reads are immediate; writes are applied at the end, in order.
 
@@ -298,6 +344,9 @@ class Transaction(Reader, Protocol):
 
     def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
         """Conditional on the token. Frees the slot."""
+
+    def remember(self, past: Past) -> None:
+        """A record for the history. A second one of the same uid changes nothing."""
 
     def fence_run(self, run: UUID, token: int) -> None:
         """Nothing of this transaction happens unless that run is still held under that token."""
@@ -352,6 +401,9 @@ class Store(Protocol):
 
     @property
     def logs(self) -> Logs: ...
+
+    @property
+    def history(self) -> History: ...
 
     def transaction(self, *, serial: bool = False) -> AbstractAsyncContextManager[Transaction]:
         """`serial` takes the revision counter first: what is read then cannot change before the commit. For limits."""

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
-from app.store import reading, schema, transaction
+from app.store import reading, schema, standing, transaction
 from app.store.address import Limits, connect
 from app.store.attempts import Broken, driver_read, read, translated
 from app.store.base import (
@@ -29,12 +29,14 @@ from app.store.base import (
     Vitals,
     Watch,
 )
+from app.store.bump import bump
 from app.store.changes import Create, Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
 from app.store.creating import create_again, create_group, creates
 from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.herald import Herald
+from app.store.history import PostgresHistory
 from app.store.leases import PostgresLeases
 from app.store.line import Line
 from app.store.lists import Lists
@@ -183,14 +185,17 @@ class PostgresStore:
         url: str,
         limits: Limits | None = None,
         *,
+        identity: str = "",
         open_s: float = 15,
         watch_queue: int = 4096,
         watch_queue_bytes: int = 16 << 20,
         metrics: StoreMetrics | None = None,
     ) -> None:
+        """`identity` names this process's connections, for whoever looks at the server."""
         metrics = metrics or StoreMetrics()
         self._limits = limits or Limits()
-        self._engine = connect(url, self._limits)
+        self._url = url
+        self._engine = connect(url, self._limits, identity)
         self._open_s = open_s
         """How long to wait for a database that is still starting."""
         self._feed = feed = Feed(
@@ -202,6 +207,7 @@ class PostgresStore:
         self._runs = PostgresRuns(self._engine)
         self._leases = PostgresLeases(self._engine)
         self._logs = PostgresLogs(self._engine)
+        self._history = PostgresHistory(self._engine)
         self._id: UUID | None = None
         self._parts: list[asyncio.Task[None]] = []
         self._dead = asyncio.Event()
@@ -227,6 +233,10 @@ class PostgresStore:
     @property
     def logs(self) -> PostgresLogs:
         return self._logs
+
+    @property
+    def history(self) -> PostgresHistory:
+        return self._history
 
     def transaction(self, *, serial: bool = False) -> AbstractAsyncContextManager[Transaction]:
         return transaction.serial(self._engine) if serial else transaction.plain(self._engine)
@@ -274,6 +284,22 @@ class PostgresStore:
 
     def _forget(self) -> None:
         self._objects.forget()
+
+    async def database(self) -> standing.Database:
+        """Raises Unavailable."""
+        return await standing.database(self._engine, self._url)
+
+    async def processes(self) -> Sequence[standing.Process]:
+        """Those that are connected. Raises Unavailable."""
+        return await standing.processes(self._engine)
+
+    async def unmarked(self, resource: str, marks: Sequence[bytes]) -> Sequence[Stored]:
+        """Objects whose body has none of the marks. Raises Unavailable."""
+        return await standing.unmarked(self._engine, resource, marks)
+
+    async def bump(self, by: int) -> Revision:
+        """Moves the revision on, so that whoever knows an older one lists anew. Raises Unavailable."""
+        return await bump(self._engine, by=by)
 
     async def vitals(self) -> Vitals:
         return await read(self._engine, vitals)

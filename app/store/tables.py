@@ -152,3 +152,43 @@ log_lines = Table(
     Column("text", Text, nullable=False),
     comment="What the processes of pods said.",
 )
+
+history = Table(
+    "history",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    _word("namespace"),
+    _word("name"),
+    _word("subject"),
+    Column("outcome", Text, nullable=False),
+    Column("ended_at", _now(), nullable=False, server_default=text("clock_timestamp()")),
+    Column("record", LargeBinary, nullable=False),
+    comment="What is over, kept longer than its objects. record is JSON.",
+)
+Index("history_ended", history.c.ended_at)
+Index("history_subject", history.c.namespace, history.c.subject, history.c.ended_at)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("audit_id", Text, nullable=False),
+    Column("object_uid", Text, nullable=False),
+    Column("at", _now(), nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("code", Integer, nullable=False),
+    comment="Who asked for what the history tells of. groups is JSON.",
+)
+Index("requests_object", requests.c.object_uid)
+Index("requests_at", requests.c.at)
+
+works_with = Table(
+    "works_with",
+    metadata,
+    Column("head", Text, primary_key=True),
+    comment="Schema revisions whose programs can work with this schema: its own, and those of the release before.",
+)

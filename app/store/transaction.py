@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
-from app.store import leases, reading, runs
+from app.store import history, leases, reading, runs
 from app.store.attempts import (
     UNREACHABLE,
     AnswerT,
@@ -23,7 +23,7 @@ from app.store.attempts import (
     renew,
     translated,
 )
-from app.store.base import Key, Listing, NotFound, Revision, Run, Scope, Stored, StoreError
+from app.store.base import Key, Listing, NotFound, Past, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, keys_of, replacement
 from app.store.driver import through_engine
 from app.store.reading import versions
@@ -94,6 +94,9 @@ class PendingTransaction:
 
     def finish_run(self, run: UUID, token: int, exit_code: int, result: Document) -> None:
         self._steps.append(lambda connection: runs.finish(connection, run, token, exit_code, result))
+
+    def remember(self, past: Past) -> None:
+        self._steps.append(lambda connection: history.remember(connection, past))
 
     def fence_run(self, run: UUID, token: int) -> None:
         self._fences.append(lambda connection: runs.fence(connection, run, token))

@@ -29,6 +29,18 @@ BROKEN = (httpx.TransportError,)
 """The process was killed: what became of a request that had been sent, nobody knows."""
 
 
+class Away(httpx.TransportError):
+    """503: the database was killed. What became of the request, nobody knows."""
+
+
+async def away(answer: httpx.Response) -> None:
+    """A client's hook."""
+    if answer.status_code == 503:
+        await answer.aread()
+        assert answer.headers["retry-after"] and answer.json()["reason"] == "ServiceUnavailable", answer.text
+        raise Away(answer.text)
+
+
 @dataclass(frozen=True)
 class Selects:
     """A part of the collection: how it is asked for, and what belongs to it."""
@@ -312,7 +324,10 @@ async def watched(client: httpx.AsyncClient, options: Mapping[str, str], size: i
             read, size = read + piece[:size], size - len(piece)
             *lines, read = read.split(b"\n")
             for text in lines:
-                yield json.loads(text)
+                event = json.loads(text)
+                if event["type"] == "ERROR" and event["object"]["code"] == 503:
+                    raise Away(text.decode())
+                yield event
             if size <= 0:
                 return
 

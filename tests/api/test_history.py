@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import httpx
@@ -20,6 +24,7 @@ from tests.api.history import (
     PARTS,
     History,
     Watcher,
+    away,
     joiner,
     name_of,
     reader,
@@ -30,6 +35,7 @@ from tests.api.history import (
 from tests.api.informer import Informer
 from tests.api.judgement import judge
 from tests.api.processes import free_port, line, running
+from tests.store.servers import Server, server
 
 LONG_SEEDS = 4
 
@@ -44,6 +50,7 @@ class Plan:
     steps: int
     watchers: int
     kills: int
+    database_kills: int = 0
 
 
 @dataclass
@@ -86,16 +93,30 @@ async def killer(history: History, fleet: Fleet, kills: int) -> None:
         await fleet.restart(number)
 
 
-async def happened(store: Store, url: str, plan: Plan) -> None:
+async def database_killer(history: History, database: Server, kills: int) -> None:
+    """kill -9 to PostgreSQL in the midst of what it does, and it comes back."""
+    for _ in range(kills):
+        before = len(history.writes)
+        while len(history.writes) < before + 25:  # noqa: ASYNC110  (writes send no event)
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(database.kill)
+        await asyncio.sleep(history.random.uniform(0, 0.5))
+        await asyncio.to_thread(database.start)
+
+
+async def happened(store: Store, url: str, plan: Plan, database: Server | None = None) -> None:
     """Lets it all happen, and judges it. The seed is printed: it is shown with a failure."""
     print(plan)
+    hooks = {"response": [away]} if database is not None else {}
     await make_namespace(store, "default")
     async with AsyncExitStack() as stack:
         fleet = Fleet(url, stack)
         addresses = [await fleet.start() for _ in range(plan.processes)]
         limits = httpx.Limits(max_connections=None)
         clients = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=address, timeout=30, limits=limits))
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=address, timeout=30, limits=limits, event_hooks=hooks)
+            )
             for address in addresses
         ]
         history = History(clients, Random(plan.seed))
@@ -109,6 +130,8 @@ async def happened(store: Store, url: str, plan: Plan) -> None:
             looking = [group.create_task(look(history)) for look in (reader, reader, joiner)]
             async with asyncio.TaskGroup() as busy:
                 busy.create_task(killer(history, fleet, plan.kills))
+                if database is not None:
+                    busy.create_task(database_killer(history, database, plan.database_kills))
                 for who in range(plan.writers):
                     busy.create_task(writer(history, who, plan.steps))
             history.over = True
@@ -146,6 +169,39 @@ async def test_what_everybody_sees_is_one_log_however_often_processes_die(
 ) -> None:
     seed = secrets.randbelow(1 << 32)
     await happened(store, postgres_url, Plan(seed, processes=3, writers=8, steps=150, watchers=12, kills=10))
+
+
+@pytest.fixture
+def database() -> Iterator[Server]:
+    """A server of the test's own."""
+    folder = Path(tempfile.mkdtemp(prefix="drover-hist-"))
+    folder.chmod(0o711)
+    try:
+        with server(folder) as made:
+            yield made
+    finally:
+        shutil.rmtree(folder)
+
+
+async def test_what_everybody_sees_is_one_log_also_when_the_database_dies(database: Server) -> None:
+    store = PostgresStore(database.url)
+    await store.open()
+    plan = Plan(seed=2, processes=2, writers=4, steps=50, watchers=4, kills=0, database_kills=2)
+    await happened(store, database.url, plan, database)
+    await store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize("_round", range(LONG_SEEDS))
+async def test_what_everybody_sees_is_one_log_however_often_processes_and_the_database_die(
+    database: Server, _round: int
+) -> None:
+    store, seed = PostgresStore(database.url), secrets.randbelow(1 << 32)
+    await store.open()
+    plan = Plan(seed, processes=3, writers=8, steps=150, watchers=12, kills=5, database_kills=10)
+    await happened(store, database.url, plan, database)
+    await store.close()
 
 
 async def test_an_informer_survives_a_restart_and_a_compaction(postgres_url: str, store: PostgresStore) -> None:

@@ -72,6 +72,39 @@ async def test_what_is_there_and_what_comes_is_reconciled(store: Store) -> None:
         await counting.until(before=2)
 
 
+async def test_a_collection_is_read_page_by_page_and_nothing_of_it_is_missed(store: Store) -> None:
+    names = [f"n{number}" for number in range(5)]
+    for name in names:
+        await put(store, name)
+    counting = Counting()
+
+    running = asyncio.create_task(Loop("test", store, [Source(SCOPE)], counting, page=2).run())
+    try:
+        async with asyncio.timeout(20):
+            await counting.until(**dict.fromkeys(names, 1))
+            await put(store, "later")
+            await counting.until(later=1)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+    assert counting.counts == Counter([*names, "later"])
+
+
+async def test_what_is_there_at_the_start_may_be_left_alone(store: Store) -> None:
+    await put(store, "old")
+    counting = Counting()
+
+    async with looping(store, counting, [Source(SCOPE, at_start=lambda _: ())]):
+        # What comes before the loop has begun is there at its start.
+        for number in range(1000):
+            await put(store, f"new{number}")
+            if counting.counts:
+                break
+
+    assert "old" not in counting.counts
+
+
 async def test_a_key_is_looked_at_again_when_the_step_asks_for_it(store: Store) -> None:
     await put(store, "a")
     counting = Counting(Again(0.01))

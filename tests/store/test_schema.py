@@ -98,9 +98,34 @@ async def test_a_newer_schema_is_left_alone(engine: AsyncEngine) -> None:
     await schema.upgrade(engine)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '29991231_later'"))
+        await connection.execute(
+            text("UPDATE works_with SET head = '29991231_later' WHERE head = :head").bindparams(head=schema.head())
+        )
 
     with pytest.raises(schema.SchemaTooNew, match="29991231_later"):
         await schema.upgrade(engine)
+
+
+async def test_a_newer_schema_that_works_with_this_program_is_used_as_it_is(engine: AsyncEngine, empty: str) -> None:
+    await schema.upgrade(engine)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '29991231_later'"))
+        await connection.execute(text("DELETE FROM works_with WHERE head <> :head"), {"head": schema.head()})
+
+    store = PostgresStore(empty)
+    await store.open()
+    await store.close()
+
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == "29991231_later"
+
+
+async def test_the_newest_schema_says_which_programs_it_works_with(engine: AsyncEngine) -> None:
+    await schema.upgrade(engine)
+
+    async with engine.connect() as connection:
+        heads = set(await connection.scalars(text("SELECT head FROM works_with")))
+    assert schema.head() in heads and len(heads) > 1
 
 
 async def test_an_open_store_may_be_opened_and_closed_again(empty: str) -> None:

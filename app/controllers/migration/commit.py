@@ -15,6 +15,7 @@ from app.controllers.migration.effects import CancelRun, Conclude, Decision, Ret
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
 from app.controllers.migration.plan import Copy, Place, Plan
+from app.controllers.migration.records import record
 from app.controllers.migration.tuning import changed_plan, planned
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
@@ -63,6 +64,9 @@ class Committer:
         if vm is not None and scene.guest is not None and vm != scene.guest.vm:
             tx.replace(key_of(VIRTUAL_MACHINE, vm), vm)
         _put(tx, scene.migration, status)
+        if status.phase in FINAL and scene.seen.status.phase not in FINAL:
+            runs = await tx.runs_of(UUID(scene.migration["metadata"]["uid"]))
+            tx.remember(record(scene.migration, status, runs))
 
     async def conclude(
         self, tx: Transaction, migration: Document, vm: Document | None, end: Conclude

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -34,7 +34,7 @@ from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.nodestatus import is_out_of_service
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
-from app.controllers.pods import is_target_of
+from app.controllers.pods import is_target_of, process_ended_at
 from app.hypervisor.base import Hypervisors
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
@@ -58,6 +58,8 @@ from app.store.base import (
 log = structlog.get_logger()
 
 RELEASE_S = 60.0
+LONG_AGO = timedelta(hours=1)
+"""Far more than it takes to collect the pods of an owner that is gone."""
 ATTEMPTS = 10
 """Progress is written all the time: who loses to such a write looks again at once."""
 
@@ -162,8 +164,8 @@ class Reconciler:
     def sources(self) -> list[Source]:
         """Migrations, and what they wait for: their pods and VirtualMachines, and nodes."""
         return [
-            Source(Scope(MIGRATION.resource), self._noted),
-            Source(Scope(POD.resource), self._of_pod),
+            Source(Scope(MIGRATION.resource), self._noted, at_start=self._noted_at_start),
+            Source(Scope(POD.resource), self._of_pod, at_start=self._of_pod_at_start),
             Source(Scope(NODE.resource), lambda _: tuple(self._unfinished)),
             Source(Scope(VIRTUAL_MACHINE.resource), self._of_vm),
         ]
@@ -363,6 +365,17 @@ class Reconciler:
             return (migration.key, *self._unfinished)
         self._unfinished[migration.key] = vm_name(migration.document)
         return (migration.key,)
+
+    def _noted_at_start(self, migration: Stored) -> Iterable[Key]:
+        """What is over is left alone: whatever it left behind has a pod, and that pod tells of it."""
+        over = is_over(migration.document) and not migration.document["metadata"].get("finalizers")
+        return () if over else self._noted(migration)
+
+    def _of_pod_at_start(self, pod: Stored) -> Iterable[Key]:
+        """Not of a process that ended long ago: had its Migration been taken away by force, the pod would have gone too."""
+        ended = process_ended_at(pod.document)
+        long_ago = ended is not None and self._birth.now() - ended > LONG_AGO
+        return () if long_ago else self._of_pod(pod)
 
     def _of_pod(self, pod: Stored) -> Iterable[Key]:
         labels = pod.document["metadata"].get("labels") or {}

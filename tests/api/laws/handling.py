@@ -170,6 +170,9 @@ ROWS = [
     # Options, which come before the body is looked at
     Row(f"POST {MACHINES}?dryRun=Foo", body="{bad", **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "CreateOptions")),
     Row(f"POST {MACHINES}?dryRun=", body=machine("new"), **option("dryRun", 'Unsupported value: [""]: supported values: "All"', "CreateOptions")),
+    Row(f"POST {MACHINES}?dryRun=All&dryRun=Foo", body=machine("new"), **option("dryRun", 'Unsupported value: ["All","Foo"]: supported values: "All"', "CreateOptions")),
+    Row(f"DELETE {TM}?dryRun=All&dryRun=", **option("dryRun", 'Unsupported value: ["All",""]: supported values: "All"', "DeleteOptions")),
+    Row(f"POST {MACHINES}?dryRun=All&dryRun=All", 201, body=machine("new"), has={"metadata.resourceVersion": KeyError}),
     Row(f"PUT {TM}?dryRun=Foo", body=machine("vm0"), **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "UpdateOptions")),
     Row(f"PATCH {TM}?dryRun=Foo", body={}, type=MERGE, **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "PatchOptions")),
     Row(f"DELETE {TM}?dryRun=Foo", **option("dryRun", 'Unsupported value: ["Foo"]: supported values: "All"', "DeleteOptions")),
