@@ -26,6 +26,7 @@ TOKENS = """\
 root,root,0,"system:masters"
 jane,jane,1,"movers"
 joe,joe,2
+ann,ann,3
 """
 
 
