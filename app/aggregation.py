@@ -17,7 +17,7 @@ from app.api.auth.delegated import DelegatedRights, DelegatedTokens, ProbesMay
 from app.api.auth.frontproxy import FrontProxy, HeaderNames
 from app.api.auth.gate import Gate
 from app.api.auth.masters import MastersMay
-from app.api.auth.x509 import AuthoritiesError, ClientCertificates
+from app.api.auth.x509 import Authorities, AuthoritiesError, ClientCertificates
 from app.cluster import trust as theirs
 from app.cluster.client import ClusterClient
 from app.cluster.config import ClusterConfigError, from_kubeconfig, in_cluster
@@ -81,7 +81,7 @@ class Aggregation:
     def ready(self) -> asyncio.Event:
         """Set when the cluster has told whom to believe: nobody could come in before, and a connection that was made before is
         not asked for a certificate any more."""
-        return self.follower.synced
+        return self.follower.known
 
 
 def aggregation_of(
@@ -99,6 +99,8 @@ def aggregation_of(
 
     def believe(said: theirs.Trust) -> None:
         try:
+            for text in (said.client_authority, said.proxy_authority):
+                Authorities().replace(text)  # both or neither
             trust.clients.replace(said.client_authority)
             trust.proxies.replace(said.proxy_authority)
         except AuthoritiesError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 import structlog
@@ -76,7 +77,8 @@ class TrustFollower:
         self._follower = Follower(
             cluster, COLLECTION, self._listed, self._changed, query=selector, hint=HINT, first_s=first_s
         )
-        self.synced = self._follower.synced
+        self.known = asyncio.Event()
+        """Set once there is an authority to believe by: in a cluster that has just begun there may be none yet."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -92,12 +94,22 @@ class TrustFollower:
         if change.type in ("ADDED", "MODIFIED"):
             self._take(change.object)
 
+    def _kept(self, trust: Trust) -> Trust:
+        """An authority that is told no more stays, as in k8s.io/apiserver: it is replaced, never taken away."""
+        return replace(
+            trust,
+            client_authority=trust.client_authority or self.trust.client_authority,
+            proxy_authority=trust.proxy_authority or self.trust.proxy_authority,
+        )
+
     def _take(self, config_map: Document) -> None:
         try:
-            trust = trust_of(config_map.get("data") or {})
+            trust = self._kept(trust_of(config_map.get("data") or {}))
             if trust != self.trust:
                 self._renewed(trust)
                 self.trust = trust
                 log.info("whom to believe is loaded", proxy_names=trust.proxy_names, headers=trust.user_headers)
+            if trust.client_authority or trust.proxy_authority:
+                self.known.set()
         except ValueError as error:
             log.warning("whom to believe stays as it was", error=str(error))

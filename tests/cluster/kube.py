@@ -66,6 +66,8 @@ class Kube:
     """Whether everything is answered with 503, as while it starts."""
     reviews: list[tuple[str, Document]] = field(default_factory=list)
     """Which were asked: resource and spec."""
+    listed: list[str] = field(default_factory=list)
+    """What of its own was listed."""
     refused: list[str] = field(default_factory=list)
     """Who was forbidden what."""
     _revision: int = 1000
@@ -231,6 +233,7 @@ class Kube:
         elif _query(scope, "watch"):
             await self._watched(self._changed, lambda: (self._revision, self._config_map()), scope, receive, send)
         else:
+            self.listed.append("configmaps")
             metadata = {"resourceVersion": str(self._revision)}
             items = [self._config_map()]
             await answer_with(send, {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata, "items": items})

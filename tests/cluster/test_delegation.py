@@ -9,6 +9,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,19 @@ async def test_a_drover_that_is_away_is_unavailable_and_available_again(behind: 
     async with drover(behind, postgres_url):
         await behind.available()
         assert rows(await kubectl("get", "vm", "--no-headers"))[0][0] == "testvm"
+
+
+async def test_of_two_that_serve_the_second_goes_on_with_the_link(behind: Cluster, postgres_url: str) -> None:
+    admin = behind.kubectl("admin")
+    async with AsyncExitStack() as first, AsyncExitStack() as second:
+        await first.enter_async_context(drover(behind, postgres_url))
+        await second.enter_async_context(drover(behind, postgres_url))  # the APIService leads here now
+        await behind.available()
+        await first.aclose()
+
+        assert "created" in await admin("create", "-f", "-", given=machine())
+        await admin("delete", "namespace", "team", "--wait=false")
+        await until(lambda: _refused(behind))
 
 
 # namespaces and events

@@ -159,7 +159,7 @@ async def test_whom_to_believe_is_followed_and_stays_while_the_cluster_is_away(
     follower = TrustFollower(link, seen.append, first_s=0.05)
     async with going_on(follower.run):
         async with asyncio.timeout(5):
-            await follower.synced.wait()
+            await follower.known.wait()
         assert follower.trust.proxy_names == (PROXY,)
         assert follower.trust.uid_headers == ("X-Remote-Uid",)
 
@@ -183,6 +183,26 @@ async def test_whom_to_believe_is_followed_and_stays_while_the_cluster_is_away(
 
 async def _is(holds: bool) -> bool:
     return holds
+
+
+async def test_a_cluster_that_has_just_begun_is_waited_for_and_an_authority_is_never_taken_away(
+    behind: Cluster, link: ClusterClient
+) -> None:
+    follower = TrustFollower(link, lambda _trust: None, first_s=0.05)
+    await behind.kube.believe({})
+    async with going_on(follower.run):
+        await until(lambda: _is(any(resource == "configmaps" for resource in behind.kube.listed)))
+        assert not follower.known.is_set()
+
+        await behind.kube.believe(behind.trust())
+        async with asyncio.timeout(5):
+            await follower.known.wait()
+        await behind.kube.believe({"requestheader-allowed-names": '["other"]'})
+        await until(lambda: _is(follower.trust.proxy_names == ("other",)))
+
+    assert follower.trust.proxy_authority == behind.front.authority.pem
+    assert follower.trust.client_authority == behind.clients.pem
+    assert follower.trust.user_headers == ()
 
 
 # reviews
