@@ -155,6 +155,9 @@ class Reconciler:
         self._held_told: dict[Key, datetime] = {}
         """When an Event last said that a Migration is held: a new leader says it again."""
 
+        self._orphans: dict[str, datetime] = {}
+        """Pods of targets whose Migrations are no more, by UID: since when this leader has known them."""
+
         self._uids: dict[Key, set[str]] = {}
         """Of the Migrations of each name that ever had pods, as far as the watch told."""
 
@@ -187,9 +190,11 @@ class Reconciler:
             self._held_told.pop(key, None)
         if status.phase in FINAL and names.MIGRATION_FINALIZER not in document["metadata"].get("finalizers", ()):
             self._unfinished.pop(key, None)
+            waits = False
             if self._uids.get(key, set()) - {document["metadata"]["uid"]}:
-                await self._tidy_former(key, document["metadata"]["uid"])
-            return await self._release(document)
+                waits = await self._tidy_former(key, document["metadata"]["uid"])
+            released = await self._release(document)
+            return Again(RELEASE_S / 6) if waits else released
         for _ in range(QUESTIONS):
             decided = await self._decide(key, serial=is_waiting(status))
             if not isinstance(decided, Question):
@@ -277,7 +282,8 @@ class Reconciler:
         return Again(RELEASE_S / 6) if waits else SETTLED
 
     async def _abandoned(self, key: Key) -> Outcome:
-        """Its object was taken away by force: what runs is cancelled, and what ended is tidied."""
+        """Its object was deleted, or taken away by force: what runs is cancelled, and what ended is tidied."""
+        waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)
             for run in await tx.unfinished_runs():
@@ -285,10 +291,13 @@ class Reconciler:
                     tx.cancel_run(run.id)
             for uid in await _orphaned_uids(tx, key):
                 await self._tidy(tx, key, uid)
-        return SETTLED
+                waits = await self._release_orphans(tx, key, uid) or waits
+        return Again(RELEASE_S / 6) if waits else SETTLED
 
-    async def _tidy_former(self, key: Key, uid: str) -> None:
-        """One of the same name may have been taken away by force before this one was made."""
+    async def _tidy_former(self, key: Key, uid: str) -> bool:
+        """One of the same name may have been taken away by force before this one was made. Whether some of its pods must
+        stay for now."""
+        waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)
             for run in await tx.unfinished_runs():
@@ -297,6 +306,32 @@ class Reconciler:
             for former in await _orphaned_uids(tx, key):
                 if former != uid:
                     await self._tidy(tx, key, former)
+                    waits = await self._release_orphans(tx, key, former) or waits
+        return waits
+
+    async def _release_orphans(self, tx: Transaction, key: Key, uid: str) -> bool:
+        """As `_release`, for a Migration that was deleted before its target's host answered: whether pods must stay for now.
+        When it ended nobody knows any more, so its pods are counted from when they were found."""
+        if any(str(run.migration_uid) == uid for run in await tx.unfinished_runs()):
+            return False
+        ghost: Document = {"metadata": {"uid": uid}}
+        waits = False
+        for stored in (await tx.list(Scope(POD.resource, key.namespace))).items:
+            pod = stored.document
+            if not is_target_of(pod, ghost) or (left := await _is_left_over(tx, pod)) is False:
+                continue
+            if left is None:
+                waits = True
+                continue
+            found = self._orphans.setdefault(pod["metadata"]["uid"], self._birth.now())
+            if (self._birth.now() - found).total_seconds() < RELEASE_S or not await _answers(
+                tx, pod["spec"]["nodeName"]
+            ):
+                waits = True
+            else:
+                del self._orphans[pod["metadata"]["uid"]]
+                self._committer.remove(tx, pod)
+        return waits
 
     async def _tidy(self, tx: Transaction, key: Key, uid: str) -> None:
         """Only a VirtualMachine that still waits for exactly that run is concluded."""
@@ -363,6 +398,22 @@ async def _answers(tx: Transaction, node: str) -> bool:
         return is_ready(document) or is_out_of_service(document)
     except NotFound:
         return True
+
+
+async def _is_left_over(tx: Transaction, pod: Document) -> bool | None:
+    """Whether its guest is said to be elsewhere; None while it is on the way."""
+    labels = pod["metadata"]["labels"]
+    try:
+        key = Key(VIRTUAL_MACHINE.resource, pod["metadata"]["namespace"], labels[names.DOMAIN])
+        vm = (await tx.get(key)).document
+    except NotFound:
+        return False
+    status = vm.get("status") or {}
+    if vm["metadata"]["uid"] != labels[names.VM_UID]:
+        return False
+    if status.get("phase") == VMPhase.MIGRATING or status.get("migrationNodeName"):
+        return None
+    return bool(status.get("nodeName")) and pod["spec"]["nodeName"] != status["nodeName"]
 
 
 async def _orphaned_uids(tx: Transaction, key: Key) -> list[str]:

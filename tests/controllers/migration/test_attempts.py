@@ -134,6 +134,41 @@ async def test_a_target_that_may_hold_a_copy_keeps_its_pod_until_it_answers(cont
     assert await launchers(controller) == [second.target]
 
 
+@pytest.mark.parametrize("forgotten", [False, True], ids=["", "its run was forgotten too"])
+async def test_a_reservation_outlives_its_deleted_migration_only_until_its_host_has_answered_for_a_while(
+    controller: Later, forgotten: bool
+) -> None:
+    await controller.request("m1")
+    target = (await controller.run_of("m1")).target
+    await controller.finish("m1", ExitCode.TARGET_UNREACHABLE, targetFree=False)
+    await controller.store.objects.delete(migration_key("m1"))
+    if forgotten:
+        await controller.store.compact(older_than=timedelta(days=1), keep=1000)
+    await controller.look("m1")
+    controller.pass_time(59)
+    await controller.look("m1")
+    kept = await launchers(controller)
+
+    controller.pass_time(2)
+    await controller.look("m1")
+
+    assert kept == sorted(("node0", target))
+    assert await launchers(controller) == ["node0"]
+
+
+async def test_the_pod_of_a_guest_that_moved_outlives_its_deleted_migration(controller: Later) -> None:
+    await controller.request("m1")
+    target = (await controller.run_of("m1")).target
+    await controller.finish("m1", ExitCode.MOVED)
+    await controller.store.objects.delete(migration_key("m1"))
+
+    for _ in range(2):
+        await controller.look("m1")
+        controller.pass_time(61)
+
+    assert await launchers(controller) == [target]
+
+
 async def test_the_slot_between_attempts_is_another_ones(store: PostgresStore, controller: Later) -> None:
     controller.reconciler = Reconciler(
         store, controller.held, MigrationConfig(Limits(cluster=1)), Birth(now=controller.now)
