@@ -30,6 +30,7 @@ bench: setup         ## figures, as ratios measured side by side
 	$(PYTHON) -m benchmarks.placement
 	$(PYTHON) -m benchmarks.api
 	$(PYTHON) -m benchmarks.drain
+	$(PYTHON) -m benchmarks.steering
 	$(PYTHON) -m benchmarks.fairness
 
 chaos: setup         ## kill and stop whatever moves guests, at every step; ARGS="--seed 1 --faults 500"

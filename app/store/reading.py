@@ -79,12 +79,13 @@ async def listing(
     shape = Shape(
         scoped=tuple(column for column in _SCOPE if getattr(scope, column) is not None),
         limited=bool(limit), goes_on=after is not None, historic=at is not None, known=left is not None,
+        astray=after is not None and not _is_in(after, scope),
     )  # fmt: skip
     values: dict[str, object] = {column: getattr(scope, column) for column in shape.scoped}
     if limit:
         values["limit"] = limit
     if after is not None:
-        values |= {"after_resource": after.resource, "after_namespace": after.namespace, "after_name": after.name}
+        values |= {f"after_{column}": getattr(after, column) for column in shape.compared}
     if at is not None:
         values["at"] = at
     if shape.limited and left is not None:
@@ -94,6 +95,10 @@ async def listing(
 
 
 _SCOPE = ("resource", "namespace", "name")
+
+
+def _is_in(key: Key, scope: Scope) -> bool:
+    return scope.resource in (None, key.resource) and scope.namespace in (None, key.namespace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ class Shape:
     historic: bool
     known: bool
     """How many there are from here on is known already."""
+    astray: bool = False
+    """The place after which it goes on is none of the scope's own."""
 
     @property
     def is_whole(self) -> bool:
@@ -172,9 +179,18 @@ class Shape:
         return " AND ".join(condition for condition in (*scoped, *further, "true") if condition)
 
     @property
+    def compared(self) -> tuple[str, ...]:
+        """What of a key is compared with the place. Columns that the scope fixes are not: PostgreSQL would begin at the
+        scope's first object, and walk along the index up to the place."""
+        fixed = 0 if self.astray else next((i for i, column in enumerate(_SCOPE) if column not in self.scoped), 0)
+        return _SCOPE[fixed:]
+
+    @property
     def _rest(self) -> str:
-        place = "(:after_resource, :after_namespace, :after_name)"
-        return f"(resource, namespace, name) > {place}" if self.goes_on else ""
+        """What lies behind the place."""
+        if not self.goes_on:
+            return ""
+        return f"({', '.join(self.compared)}) > ({', '.join(f':after_{column}' for column in self.compared)})"
 
 
 def _listing(rows: Sequence[Sequence[Any]], at: Revision | None, whole: Hashable) -> Listing:

@@ -166,4 +166,4 @@ def test_ours_is_the_policy_that_migrations_use() -> None:
 
     said = told(Drover(capped), (0, 1, 1000), *passes(60, 20, 20, of_s=2))
 
-    assert said == [(6, SetDowntime(218)), (6, SetBandwidth(None))]
+    assert said == [(6, SetBandwidth(None))]

@@ -103,12 +103,40 @@ def test_a_second_of_standstill_costs_a_hundred() -> None:
     assert cost(Run(True, 10, 0.1, 2)) == 22
 
 
-def test_one_loss_of_more_than_a_tenth_is_one_too_many() -> None:
-    better_one, as_good, worse = (row(Run(True, s, 0), Run(True, 10, 0)) for s in (9, 10.5, 11.5))
+def test_of_guests_that_stay_as_they_are_one_loss_in_fifty_is_the_most() -> None:
+    better_one, as_good, worse = (row(Run(True, s, 0), Run(True, 100, 0)) for s in (90, 105, 115))
 
     assert (holds([better_one, better_one, as_good]), better([better_one, as_good])) == (True, 1)
     assert not holds([better_one, as_good])
-    assert not holds([better_one, better_one, better_one, worse])
+    assert holds([better_one] * 49 + [worse])
+    assert not holds([better_one] * 48 + [worse])
+
+
+def test_two_seconds_are_nothing_to_tell_rules_apart_by() -> None:
+    one = row(Run(True, 3.5, 0), Run(True, 2, 0))
+
+    assert (one.ratio, one.is_worse_than("vdsm")) == (1.75, False)
+
+
+def test_no_rule_stays_near_the_best_of_three_of_guests_that_change() -> None:
+    """
+    Two guests write alike, and fast, until whoever has to choose has chosen: the first goes on so, the second becomes calm
+    just after. A rule sees them alike, so it stops both at one moment, and whichever that is, one of the two was the other.
+    """
+    link, hot = 1000 * MIB, 280 * MIB
+
+    def of(calm_at_s: float | None) -> Trace:
+        busy = Spell(5000 if calm_at_s is None else calm_at_s, 5.0 * link, hot)
+        return Trace("bursty", GIB, link, (busy, Spell(5000, 0.01 * link, hot)))
+
+    def best(trace: Trace) -> float:
+        return min(cost(copied(trace, RULES[name](trace.rules))) for name in ("nova", "vdsm", "kubevirt"))
+
+    goes_on = of(None)
+    for stop_s in (1.1, 1.5, 2, 3, 4, 5, 6, 8, 12, 20, 40, 80, 160):
+        becomes_calm = of(stop_s + 0.2)
+        mine = [cost(copied(trace, Says(StopAndCopy(), at_s=stop_s))) for trace in (goes_on, becomes_calm)]
+        assert max(mine[0] / best(goes_on), mine[1] / best(becomes_calm)) > 1.1, stop_s
 
 
 def test_a_seed_repeats_everything() -> None:

@@ -296,8 +296,34 @@ async def test_a_guest_whose_object_was_taken_away_by_force_is_adopted(world: Wo
         await world.store.objects.delete(Key(VIRTUAL_MACHINE.resource, "default", "testvm"))
         name = f"default-testvm-{made['metadata']['uid'][:5]}"
         vm = await adopted(world, name)
+        (pod,) = await world.pods()
 
     assert vm["status"]["domainUUID"] == made["metadata"]["uid"]
+    assert pod["metadata"]["labels"]["kubevirt.io/vmUID"] == vm["metadata"]["uid"]
+    assert await world.events("Adopted")
+    assert cloud["node0"].guests[UUID(made["metadata"]["uid"])].domain.state is State.RUNNING
+
+
+async def test_where_nothing_is_adopted_one_whose_object_was_taken_away_is_told_and_runs_on(
+    world: World, cloud: FakeCloud
+) -> None:
+    def alone(node: Document) -> Document:
+        node["metadata"].setdefault("annotations", {})["kubevirt.io/adopt-namespace"] = "none"
+        return node
+
+    await edit(world.store.objects, Key(NODE.resource, "", "node0"), alone)
+
+    async def told() -> int:
+        return len(await world.events("NotAdopted"))
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        made = await world.vm("testvm", nodeSelector={"kubernetes.io/hostname": "node0"})
+        await world.phase("testvm", "Running")
+        await world.store.objects.delete(Key(VIRTUAL_MACHINE.resource, "default", "testvm"))
+        message = await foreign(world)
+        await world.settles(told, 1)
+
+    assert message == "default_testvm: its VirtualMachine is gone, and this Node adopts nothing"
     assert cloud["node0"].guests[UUID(made["metadata"]["uid"])].domain.state is State.RUNNING
 
 

@@ -1,7 +1,9 @@
 """
 How to steer a copy so that it ends: samples and a policy in, what to say to the host out. Pure.
 
-    copying ──▶ short enough, or nearly, and no longer shrinking ──▶ the downtime is raised; a cap is lifted for it
+    copying ──▶ no longer shrinking, and not far too long ──▶ the downtime is raised, pass by pass
+       │
+       ├──▶ hardly shrinking under a cap ──▶ the cap is lifted for a moment
        │
        ├──▶ no better for too long, or too long in all ──▶ post-copy, if allowed ──▶ nothing more is said, ever
        │                                              ├──▶ stopped, if allowed ──▶ given up where even that takes too long
@@ -34,16 +36,23 @@ SMALLEST_GIB = 2
 """A smaller guest gets as long as one of this size."""
 FIRST_DOWNTIME_SHARE = 30
 """Of the allowed downtime: while passes shrink another one costs no longer than it would have stopped the guest."""
-STEP = 1.5
-"""By how much the downtime grows with each pass that helped nothing, whatever the samples promise."""
+FIRST_RAISE, STEP = 0.3, 1.15
+"""A pass ends when what it has left fits in the allowed downtime: of a hot guest that leaves less to send, and less time to
+write meanwhile, than before. So it may come to fit in a part of what it would take now, which is allowed first, and each pass
+that does not shrink is allowed a little more: a step costs tenths of a second, and too large a one stops the guest for longer."""
+SHRINKS = 0.98
+"""Of what the pass before left: one that leaves more does not shrink."""
+CALMER = 0.5
+"""Of the same: the guest's ways have changed, and it is asked to be stopped for no longer than at first."""
+SLOWLY, SLOW_PASSES = 0.8, 1
+"""Of the same: where post-copy is allowed so many passes that leave more are waited for."""
+POST_COPY_SHARE = 0.5
+"""Of the allowed downtime: where a stop would take longer than that, post-copy spares the guest the most of it."""
 SHORTEST_MS = 10
-HEADROOM = 1.3
-"""Over what it would take: the next pass is seldom exactly as long."""
-FIRST_RAISE_MS = 300
-"""Not at once to more than QEMU's own default. A pass ends when what it has left fits in the allowed downtime: of a hot guest
-that leaves less to send, and less time to write meanwhile, than before."""
 NEAR = 4
-"""Times the allowed downtime. For the same reason a rest that is longer by no more than this may yet come to fit."""
+"""Times the allowed downtime. A rest that is longer by no more than this may yet come to fit."""
+NEAR_UNKNOWN = 6
+"""The same while nobody knows what the link carries, which is more than is assumed."""
 MARGIN = 0.04
 """By so much a value must be better to count as better, and may be worse to count as good."""
 WEIGHT = 0.4
@@ -150,6 +159,12 @@ class State:
     """What remained where the pass before began."""
     passes: int = 0
     """Since the best."""
+    flat: int = 0
+    """In a row: passes that did not shrink."""
+    calmer: bool = False
+    """The last pass left far less than the one before it."""
+    slow: int = 0
+    """In a row: passes that shrank slowly or not at all."""
     lifted_until_ms: float | None = None
     next_lift_ms: float = 0.0
     end: End | None = None
@@ -227,6 +242,13 @@ def _judged(state: State, sample: Sample) -> State:
     if not sample.boundary:
         return state
     first = state.last is None
+    share = 0.0 if not state.last else seen.remaining / state.last
+    state = replace(
+        state,
+        flat=0 if share < SHRINKS else state.flat + 1,
+        slow=0 if share < SLOWLY else state.slow + 1,
+        calmer=not first and share < CALMER,
+    )
     if first or state.best is None or seen.remaining < state.best * (1 - MARGIN):
         return replace(state, best=seen.remaining, best_at_ms=seen.elapsed_ms, passes=0, last=seen.remaining)
     return replace(state, passes=state.passes + 1, last=seen.remaining)
@@ -252,14 +274,16 @@ def _overdue(state: State, policy: Policy, sample: Sample) -> Step | None:
 def _stalled(state: State, policy: Policy, sample: Sample) -> Step | None:
     """Sooner than any timeout where what is allowed is bound to be used: at the calmest moment that has been seen."""
     seen = sample.progress
-    if not sample.boundary or state.passes < PASSES or state.best is None:
+    sooner = policy.post_copy and state.slow >= SLOW_PASSES
+    if not sample.boundary or state.best is None or not (sooner or state.passes >= PASSES):
         return None
     calm = seen.remaining <= state.best * (1 + MARGIN)
     may_be_held = policy.auto_converge and seen.throttle < FULL_THROTTLE
-    if _stop_ms(state, policy, state.best) <= policy.max_downtime_ms or may_be_held:
+    enough_ms = policy.max_downtime_ms * (POST_COPY_SHARE if policy.post_copy else 1)
+    if _stop_ms(state, policy, state.best) <= enough_ms or may_be_held:
         return None
     if policy.post_copy:
-        return _escalated(state, policy, seen, f"{state.passes} passes left no less than the one before them")
+        return _escalated(state, policy, seen, "passes hardly shrink")
     patience_ms = min(PATIENCE_MS, 1000 * policy.progress_s / 4)
     if policy.disruption and calm and seen.elapsed_ms - state.best_at_ms >= patience_ms:
         return _escalated(state, policy, seen, "the guest writes as fast as its memory is sent")
@@ -294,12 +318,14 @@ def _kept(state: State, policy: Policy, sample: Sample) -> Step:
     lifted_until_ms, next_lift_ms = state.lifted_until_ms, state.next_lift_ms
     if lifted_until_ms is not None and seen.elapsed_ms >= lifted_until_ms:
         lifted_until_ms, next_lift_ms = None, seen.elapsed_ms + BETWEEN_LIFTS_MS
-    if sample.boundary and seen.iteration > 1 and (enough_ms := _enough_ms(state, policy, seen)) is not None:
-        downtime_ms = max(downtime_ms, enough_ms)
-        why = "passes no longer shrink"
-        may_do = _stop_ms(state, policy, seen.remaining) <= policy.max_downtime_ms
-        if policy.bandwidth is not None and may_do and lifted_until_ms is None and seen.elapsed_ms >= next_lift_ms:
-            lifted_until_ms = seen.elapsed_ms + LIFTED_MS
+    if sample.boundary and seen.iteration > 1:
+        if state.calmer:
+            downtime_ms = policy.first_downtime_ms
+        if lifted_until_ms is None and seen.elapsed_ms >= next_lift_ms and _lift_helps(state, policy, seen):
+            lifted_until_ms, why = seen.elapsed_ms + LIFTED_MS, "passes hardly shrink under the cap"
+            downtime_ms = downtime_ms if next_lift_ms else policy.first_downtime_ms
+        elif (raised_ms := _raised_ms(state, policy, seen, downtime_ms)) is not None:
+            downtime_ms, why = raised_ms, "passes no longer shrink"
     cap = None if lifted_until_ms is not None else policy.bandwidth
     steers: list[Steer] = []
     if state.downtime_ms != downtime_ms:
@@ -317,15 +343,21 @@ def _kept(state: State, policy: Policy, sample: Sample) -> Step:
     return Step(kept, tuple(steers), why if steers else "")
 
 
-def _enough_ms(state: State, policy: Policy, seen: Progress) -> int | None:
-    """The downtime to allow now; None while the next pass may need far less, or would still need far more."""
+def _lift_helps(state: State, policy: Policy, seen: Progress) -> bool:
+    """Where passes hardly shrink, and the rest may yet come to fit: else it would only be sent past the cap."""
+    if policy.bandwidth is None or state.slow == 0:
+        return False
+    near = NEAR if state.link else NEAR_UNKNOWN
+    return _stop_ms(state, policy, seen.remaining) <= near * policy.max_downtime_ms
+
+
+def _raised_ms(state: State, policy: Policy, seen: Progress, now_ms: int) -> int | None:
+    """The downtime to allow now; None while the next pass may need less, or would still need far more."""
     stop_ms = _stop_ms(state, policy, seen.remaining)
-    helpless = state.passes >= PASSES
-    if state.passes == 0 or stop_ms > policy.max_downtime_ms * (NEAR if helpless else 1):
+    if state.flat == 0 or stop_ms > policy.max_downtime_ms * NEAR:
         return None
-    step_ms = (state.downtime_ms or 0) * STEP if helpless else 0
-    raised_ms = max(min(stop_ms * HEADROOM, FIRST_RAISE_MS), step_ms)
-    return min(policy.max_downtime_ms, max(SHORTEST_MS, round(raised_ms)))
+    raised_ms = max(now_ms * STEP, FIRST_RAISE * stop_ms, SHORTEST_MS)
+    return max(now_ms, min(policy.max_downtime_ms, round(raised_ms)))
 
 
 def _stop_ms(state: State, policy: Policy, remaining: int) -> float:

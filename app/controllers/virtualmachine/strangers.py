@@ -13,7 +13,7 @@ import structlog
 from app.controllers.documents import domain_uuid, key_of, launchers_of, remove
 from app.controllers.lease import Held
 from app.controllers.outcome import SETTLED, Again, Outcome
-from app.controllers.pods import guest_need, is_leaving, launcher_pod
+from app.controllers.pods import guest_need, is_launcher_of, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.adopt import (
     Adopt,
@@ -136,6 +136,8 @@ class Strangers:
                 name = names_for(domain.name, str(domain.uuid), taken)
                 vm = adopted(self.tools.birth, self.node, namespace, name, domain, spec)
                 tx.create(key_of(VIRTUAL_MACHINE, vm), vm)
+                for pod in await self._left_by(tx, domain):
+                    remove(tx, POD, pod)
                 self._reserve(tx, vm, domain)
                 told = f"{domain.name} ({domain.uuid}) already ran on {self.node}"
                 await self.tools.recorder.record(tx, vm, Reason.ADOPTED, told)
@@ -143,6 +145,12 @@ class Strangers:
             return await self._tell(domain, why)
         log.info("guest adopted", node=self.node, domain=str(domain.uuid), namespace=namespace, name=name)
         return SETTLED
+
+    async def _left_by(self, tx: Transaction, domain: Domain) -> list[Document]:
+        """The pods here of a VirtualMachine that was taken away by force: the guest gets one of its new object's own."""
+        pods = (stored.document for stored in (await tx.list(Scope(POD.resource))).items)
+        here = (pod for pod in pods if pod["spec"].get("nodeName") == self.node)
+        return [pod for pod in here if is_launcher_of(pod, str(domain.uuid))]
 
     async def _compare(self, vm: Document, node: str, here: Domain) -> Outcome:
         there = await self.whereabouts.look(node, here.uuid) if node else None

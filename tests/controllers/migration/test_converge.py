@@ -55,23 +55,29 @@ WRITES_TOO_FAST = (500,) * 8
 
 CASES: dict[str, tuple[Policy, tuple[float, ...], list[Steer], End | None]] = {
     "a copy that shrinks is left alone": (POLICY, (400, 100, 25, 6), [], None),
-    "a rest that no longer shrinks, and is short, gets the downtime it needs": (
+    "a rest that no longer shrinks, and is short, gets a part of the downtime that it would need": (
         POLICY,
         (100, 20, 20),
-        [SetDowntime(260)],
+        [SetDowntime(60)],
         None,
     ),
-    "never more than is allowed": (POLICY, (100, 28, 28), [SetDowntime(300)], None),
-    "not at once to more than a hot guest may need": (
-        replace(POLICY, max_downtime_ms=500),
-        (100, 28, 28),
-        [SetDowntime(300)],
+    "and a little more with each pass that does not shrink either": (
+        POLICY,
+        (100, 28, 28, 28, 28),
+        [SetDowntime(84), SetDowntime(97), SetDowntime(112)],
         None,
     ),
-    "but in steps to all that is allowed": (
-        replace(POLICY, max_downtime_ms=500),
-        (100, 40, 40, 40, 40, 40),
-        [SetDowntime(300), SetDowntime(450), SetDowntime(500)],
+    "but not while it shrinks, for it comes to fit": (POLICY, (100, 28, 28, 27, 26, 25), [SetDowntime(84)], None),
+    "never more than is allowed": (
+        replace(POLICY, max_downtime_ms=90),
+        (28, 28, 28, 28),
+        [SetDowntime(84), SetDowntime(90)],
+        None,
+    ),
+    "a guest that becomes calmer is asked for no more than at first": (
+        POLICY,
+        (100, 28, 28, 10),
+        [SetDowntime(84), SetDowntime(10)],
         None,
     ),
     "after three passes that helped nothing a rest that is nearly short enough gets all that is allowed, too": (
@@ -81,7 +87,7 @@ CASES: dict[str, tuple[Policy, tuple[float, ...], list[Steer], End | None]] = {
         None,
     ),
     "a rest that would take too long gets nothing": (POLICY, (500, 500), [], None),
-    "post-copy begins after three passes that helped nothing": (
+    "post-copy begins as soon as passes hardly shrink": (
         replace(POLICY, post_copy=True),
         WRITES_TOO_FAST,
         [SwitchToPostCopy()],
@@ -138,16 +144,22 @@ def lifted() -> State:
     return steered(state, CAPPED, Sample(seen(106, 30, 3, 10 * MIB), boundary=True)).state
 
 
-def test_a_cap_is_lifted_for_a_rest_that_the_link_could_send_in_time_and_put_back() -> None:
+def test_a_cap_is_lifted_where_passes_hardly_shrink_and_put_back() -> None:
     state = lifted()
-    assert (state.cap, state.downtime_ms) == (None, 300)
+    assert (state.cap, state.downtime_ms) == (None, 10)
 
     during = steered(state, CAPPED, Sample(seen(107, 30, 3, 10 * MIB)))
     after = steered(during.state, CAPPED, Sample(seen(107.6, 30, 3, 10 * MIB)))
 
     assert (during.steers, after.steers) == ((), (SetBandwidth(10 * MIB),))
     again = steered(after.state, CAPPED, Sample(seen(110, 30, 4, 10 * MIB), boundary=True))
-    assert again.steers == ()
+    assert SetBandwidth(None) not in again.steers
+
+
+def test_a_cap_holds_while_the_copy_shrinks_under_it() -> None:
+    state, said = run(CAPPED, 200, 100, 50, 25, 12, rate=10 * MIB)
+
+    assert (state.cap, said) == (10 * MIB, [])
 
 
 def test_a_lifted_cap_shows_what_the_link_carries() -> None:
