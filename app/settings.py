@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     """Servers of network disks (`ceph:6789`, or `ceph` for every port): hosts connect to them in a guest's name. Empty: none."""
     drain_s: Annotated[float, Field(gt=0)] = 25
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
+    log_requests: Literal["failed", "writes", "all"] = "failed"
+    """Which requests are logged, each with its audit id, user, verb, resource, code and latency: those that failed because of us
+    or took longer than 2 s; whatever changes something too; all."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for machines."""
 

@@ -32,6 +32,7 @@ from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
 from app.api.health import Check
 from app.api.requesters import Requesters
+from app.api.requestlog import Told
 from app.controllers.config import HostConfig, Kept
 from app.controllers.delegated.namespaces import NamespaceMirror
 from app.controllers.eviction import Evictions
@@ -293,6 +294,7 @@ def _api_behind(
         gate=behind.gate,
         audit=audit,
         bounds=_bounds(settings),
+        logged=Told(settings.log_requests),
         namespaces=mirror.look,
     )
 
@@ -318,6 +320,7 @@ def _api(
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
         | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
         bounds=_bounds(settings),
+        logged=Told(settings.log_requests),
         audit=audit,
     )
 

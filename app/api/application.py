@@ -31,6 +31,7 @@ from app.api.fairness.gate import Bounds, Fairness
 from app.api.health import Check, routes
 from app.api.metrics import Metrics
 from app.api.representation import Representations
+from app.api.requestlog import RequestLog, Told
 from app.api.resources import Resources
 from app.api.routes import Routes
 from app.api.streams import Streams
@@ -78,11 +79,13 @@ def create_api(
     audit: Audit | None = None,
     namespaces: NamespaceLookup | None = None,
     bounds: Bounds | None = None,
+    logged: Told = Told.FAILED,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes, `previews` of dry runs and
     `write_guards` by kind, `checks` decide /readyz; what else the process measures is told by the same `exposition`. The
     `gate` judges every request; without one everybody is the administrator: for who has asked already. `namespaces` are
-    looked up where they are kept, if that is not here. `bounds` say how much is given to whom."""
+    looked up where they are kept, if that is not here. `bounds` say how much is given to whom, and `logged` which requests
+    are told in the log."""
     exposition = exposition or Exposition()
     metrics = Metrics(exposition.registry)
     streams = Streams()
@@ -111,6 +114,7 @@ def create_api(
             metrics,
             context.deadlines,
             Fairness(bounds, exposition.registry),
+            RequestLog(logged),
             process,
             audit or Audit(),
         )

@@ -16,6 +16,7 @@ from app.api.fairness.gate import Fairness, Sizes
 from app.api.fairness.queue import Ticket
 from app.api.metrics import LASTING, Asked, Metrics, asked
 from app.api.negotiation import ACCEPTED, ensure_routable
+from app.api.requestlog import RequestLog
 from app.api.requests import ClientGone, Request, flag
 from app.api.resources import Answer, Lasting, Resources
 from app.api.responses import Response, of_error
@@ -40,10 +41,12 @@ class Dispatch:
         metrics: Metrics,
         deadlines: Deadlines,
         fairness: Fairness,
+        requests: RequestLog,
         process: ASGIApp,
         audit: Audit,
     ) -> None:
         self._fairness = fairness
+        self._requests = requests
         self._sizes = Sizes()
         self._gate = gate
         self._audit = audit
@@ -58,15 +61,21 @@ class Dispatch:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, receive)
         exchange, received = _Exchange(request, send), datetime.now(UTC)
-        await errors.answering(lambda: self._answer(exchange), exchange.refuse)
-        self._audit.answered(request, exchange.code, exchange.answer, received)
-
-    async def _answer(self, exchange: _Exchange) -> None:
-        request = exchange.request
+        started = time.perf_counter()
         target = self._routes.find(request.path)
         told = self._told(target, request)
-        started = time.perf_counter()
         self._metrics.began(told)
+        try:
+            await errors.answering(lambda: self._answer(target, told, exchange), exchange.refuse)
+        finally:
+            took_s = time.perf_counter() - started
+            self._metrics.ended(told)
+            self._metrics.answered(told, exchange.code, took_s)
+            self._requests.answered(request, exchange.code, took_s, lasts=told.verb in LASTING)
+        self._audit.answered(request, exchange.code, exchange.answer, received)
+
+    async def _answer(self, target: Target | None, told: Asked, exchange: _Exchange) -> None:
+        request = exchange.request
         try:
             try:
                 async with self._deadlines.within(request.deadline_s):
@@ -84,8 +93,6 @@ class Dispatch:
             exchange.code = 499
         finally:
             self._fairness.leave(exchange.ticket)
-            self._metrics.ended(told)
-            self._metrics.answered(told, exchange.code, time.perf_counter() - started)
 
     def _told(self, target: Target | None, request: Request) -> Asked:
         """The request, as metrics name it."""

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,12 +117,12 @@ class Drover:
             )  # fmt: skip
         self.url = self._announced(self.process, "serves ")
 
-    def start_worker(self) -> None:
-        """One more `drover work`, in a session of its own: its migration processes are in it too."""
+    def start_worker(self, *before: str) -> None:
+        """One more `drover work`, in a session of its own: its migration processes are in it too. `before` is what runs it."""
         variables = {"DROVER_DATABASE_URL": EmbeddedPostgres(self.directory / "data").url}
         with self.log.open("a") as log:
             process = subprocess.Popen(
-                [*DROVER, "work"], cwd=ROOT, env=self.env | variables,
+                [*before, *DROVER, "work"], cwd=ROOT, env=self.env | variables,
                 stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         self.workers.append(process)
@@ -273,12 +273,14 @@ class Drover:
 
 
 @contextmanager
-def drover(directory: Path, lab: Path, nodes: int, *flags: str, workers: int = 0) -> Iterator[Drover]:
+def drover(
+    directory: Path, lab: Path, nodes: int, *flags: str, workers: int = 0, more: Mapping[str, str] | None = None
+) -> Iterator[Drover]:
     """A Drover with a lab of that many hosts, and so many `drover work` beside it; all are stopped on the way out, also
     after a failure."""
     home = directory / "home"
     home.mkdir(parents=True, exist_ok=True)
-    service = Drover(directory, lab, directory / "drover.log", flags=flags, env=environment(home))
+    service = Drover(directory, lab, directory / "drover.log", flags=flags, env=environment(home) | dict(more or {}))
     try:
         service.start()
         for _ in range(workers):

@@ -13,6 +13,7 @@ from pathlib import Path
 from app.lab.guest import linux_images, linux_xml, virtual_machine
 from app.lab.meter import Meter
 from app.lab.namespaces import BRIDGE, NamespaceHost, NamespaceLab
+from app.lab.programs import program
 from tests.e2e.harness import KUBEVIRT, Drover, environment, eventually
 
 
@@ -23,8 +24,9 @@ class Site:
     drover: Drover
     lab: NamespaceLab
 
-    def register(self, host: NamespaceHost, **annotations: str) -> None:
-        """As a Node that is Ready on return. Annotations are of kubevirt.io: `migration_tls` for `kubevirt.io/migration-tls`."""
+    def register(self, host: NamespaceHost, *, uri: str = "", **annotations: str) -> None:
+        """As a Node that is Ready on return, reached by its socket or by another `uri`. Annotations are of kubevirt.io:
+        `migration_tls` for `kubevirt.io/migration-tls`."""
         said = {f"kubevirt.io/{name.replace('_', '-')}": value for name, value in annotations.items()}
         node = {
             "apiVersion": "v1", "kind": "Node",
@@ -32,7 +34,7 @@ class Site:
                 "kubevirt.io/peer-uri": host.peer_uri, "kubevirt.io/migration-uri": host.migration_uri,
                 "kubevirt.io/shared-paths": str(self.lab.directory), "kubevirt.io/allocatable-memory": "4Gi", **said,
             }},
-            "spec": {"providerID": host.uri},
+            "spec": {"providerID": uri or host.uri},
         }  # fmt: skip
         answer = self.drover.request("POST", "/api/v1/nodes", node)
         assert answer.status_code == 201, answer.text
@@ -60,11 +62,22 @@ class Site:
 
 
 @contextmanager
-def namespaced(*names: str, flags: tuple[str, ...] = ()) -> Iterator[Site]:
+def networked(*names: str, libvirtd_conf: str = "") -> Iterator[Site]:
+    """The same, but what controls hosts runs at the switch: what is cut off there, Drover does not reach either."""
+    with namespaced(*names, flags=("--no-workers",), libvirtd_conf=libvirtd_conf) as site:
+        site.drover.start_worker(program("nsenter"), f"--net=/proc/{site.lab.switch.pid}/ns/net", "--")
+        try:
+            yield site
+        finally:
+            site.drover.stop_workers()
+
+
+@contextmanager
+def namespaced(*names: str, flags: tuple[str, ...] = (), libvirtd_conf: str = "") -> Iterator[Site]:
     """All is gone on the way out, also after a failure."""
     directory = Path(tempfile.mkdtemp(prefix="drover-e2e-"))
     directory.chmod(0o711)
-    with NamespaceLab(*names) as lab:
+    with NamespaceLab(*names, libvirtd_conf=libvirtd_conf) as lab:
         home = directory / "home"
         home.mkdir()
         allowed = {

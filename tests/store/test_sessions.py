@@ -1,0 +1,16 @@
+"""How the store's sessions with PostgreSQL are set."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from app.store.postgres import PostgresStore
+
+pytestmark = pytest.mark.postgres
+
+
+async def test_no_statement_is_compiled(store: PostgresStore) -> None:
+    """A server with a compiler took half a second for a list of nothing, and with two workers did nothing else."""
+    async with store._engine.connect() as connection:
+        assert (await connection.execute(text("SHOW jit"))).scalar_one() == "off"
