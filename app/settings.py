@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     run_lease_s: Annotated[float, Field(ge=8)] = 8
     """How long a silent worker keeps its migrations: another follows them within ten seconds of its death. Renewed at a quarter
     of it; a verb wants 5 s of it left."""
+    workers_absent_s: Annotated[float, Field(ge=1)] = 40
+    """How long no worker may have been seen until writes that one would act on say so. Looked for eight times in it; a worker
+    that is merely restarted is back before."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 5
     """How often each host is asked whether it is well; Ready is told within three of them."""
     log_retention_s: Annotated[float, Field(ge=60)] = 600

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access import AccessError, Trust, access_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.application import Api, create_api
+from app.api.attendance import Attendance
 from app.api.audit import Audit, JsonLines
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
@@ -33,6 +34,7 @@ from app.api.fairness.queue import Size
 from app.api.health import Check
 from app.api.requesters import Requesters
 from app.api.requestlog import Told
+from app.controllers.agents import MEMBER
 from app.controllers.config import HostConfig, Kept
 from app.controllers.delegated.namespaces import NamespaceMirror
 from app.controllers.eviction import Evictions
@@ -226,13 +228,18 @@ async def running(
         exposition = Exposition(meters.registry, shared.refresh)
         durability = partial(watch_durability, store.database, durability_gauge(meters.registry))
         parts: list[Part] = [partial(_unless_dead, store), access.keep, requesters.run, durability]
+        attendance = Attendance(store.leases, lambda lease: lease.name.startswith(MEMBER), settings.workers_absent_s)
+        if api and not workers:
+            parts.append(attendance.run)
         if behind is not None:
             mirror = NamespaceMirror(store, behind.cluster)
-            served = _api_behind(store, settings, behind, mirror, audit, exposition)
+            served = _api_behind(store, settings, behind, mirror, audit, exposition, attendance)
             parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
         else:
             parts += [roles.run, RoleAggregation(store).run]
-            make = partial(_api, store, settings, audit, Escalation(roles)) if api else partial(_health, store)
+            make = (
+                partial(_api, store, settings, audit, Escalation(roles), attendance) if api else partial(_health, store)
+            )
             served = make(access.gate(roles), exposition)
         if workers:
             parts.extend(_parts(store, settings, identity, meters.controllers()))
@@ -281,6 +288,7 @@ def _api_behind(
     mirror: NamespaceMirror,
     audit: Audit,
     exposition: Exposition,
+    attendance: Attendance,
 ) -> Api:
     return create_api(
         store,
@@ -296,6 +304,7 @@ def _api_behind(
         bounds=_bounds(settings),
         logged=Told(settings.log_requests),
         namespaces=mirror.look,
+        attended=_attended(attendance),
     )
 
 
@@ -304,6 +313,7 @@ def _api(
     settings: Settings,
     audit: Audit,
     escalation: Escalation,
+    attendance: Attendance,
     gate: Gate,
     exposition: Exposition,
 ) -> Api:
@@ -322,7 +332,13 @@ def _api(
         bounds=_bounds(settings),
         logged=Told(settings.log_requests),
         audit=audit,
+        attended=_attended(attendance),
     )
+
+
+def _attended(attendance: Attendance) -> Mapping[str, Attendance]:
+    """What nobody but a worker acts on."""
+    return {MIGRATION.name: attendance, VIRTUAL_MACHINE.name: attendance}
 
 
 def _bounds(settings: Settings) -> Bounds:

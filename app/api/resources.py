@@ -16,7 +16,7 @@ from app.api.negotiation import ACCEPTED_WATCH, JSON, ensure_routable, negotiate
 from app.api.options import WriteOptions
 from app.api.reading import Reading
 from app.api.requests import Request, flag
-from app.api.responses import Response, of_document
+from app.api.responses import Response, of_document, warned
 from app.api.routes import Target
 from app.api.streams import Streams
 from app.api.watch import Watching
@@ -38,6 +38,7 @@ Handler = Callable[[Target, Request], Awaitable[Answer]]
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _STATUS_VERBS = {"get": "GET", "update": "PUT", "patch": "PATCH"}
+_WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 _OF_ITEMS = ("PUT", "PATCH")
 """Methods that a collection has only to say that a name is missing."""
 
@@ -71,7 +72,15 @@ class Resources:
         handler = self._handler(target, request.method)
         if target.served.in_protobuf:
             self._ensure_routable(target, request)
-        return await handler(target, request)
+        answer = await handler(target, request)
+        if request.method in _WRITES and not target.subresource and isinstance(answer, Response):
+            return self._with_warning(target, answer)
+        return answer
+
+    def _with_warning(self, target: Target, answer: Response) -> Response:
+        """A status is written by who acts: what is below the object waits for nobody."""
+        attendance = self._context.attended.get(target.kind.name)
+        return answer if attendance is None or not attendance.warning else warned(answer, [attendance.warning])
 
     def verb(self, target: Target, request: Request) -> str:
         """The request's verb, as authorization and metrics name it."""

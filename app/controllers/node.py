@@ -163,6 +163,9 @@ class NodeAgent:
             return await self._lost(node, f"no answer within {self._config.heartbeat_s:g} s", patient=False)
         except Unreachable as error:
             return await self._lost(node, error.text, patient=True)
+        except Busy as error:
+            # The connection stays: what waits there for a worker would go on waiting, and a new one behind it.
+            return await self._away(node, error.text)
         self._failing_since = None
         await self._say(described(node, host, self._config.cpu_ratio), session)
         self._give(session)
@@ -242,6 +245,10 @@ class NodeAgent:
         await self._drop()
         if patient and self._known_well() and now - self._failing_since < self._config.patience_s:
             return Again(self._config.patience_s / 4)
+        return await self._away(node, text)
+
+    async def _away(self, node: Document, text: str) -> Outcome:
+        """Nothing is given to it, and its guests are not spoken for, until it is well again."""
         self._link.host = Away(text, is_out_of_service(node))
         self._look_again()
         told = with_ready(node, "False", Reason.HOST_UNREACHABLE, text, self._tools.birth.stamp())

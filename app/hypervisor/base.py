@@ -47,7 +47,7 @@ class MigrationFailed(HypervisorError):
 
 
 class Busy(HypervisorError):
-    """Another job holds the domain."""
+    """Another job holds the domain, or every worker of the host."""
 
 
 class Refused(HypervisorError):
@@ -376,7 +376,8 @@ class Hypervisor(Protocol):
         """False for good once the connection broke, overran a deadline or was closed: every call then raises Unreachable at
         once. Connect again."""
 
-    async def host(self) -> Host: ...
+    async def host(self) -> Host:
+        """Raises Busy if the host answers but takes no work: no ordinary worker of libvirt's is free for it."""
 
     async def domains(self) -> list[Domain]:
         """Every domain that the host knows, running or only defined."""

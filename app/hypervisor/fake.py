@@ -100,7 +100,7 @@ class Faults:
     slow_s: float = 0.0
     """Every answer takes so much longer."""
     workers_busy: bool = False
-    """It answers only what needs no worker: state, but neither job nor mark."""
+    """It answers only what needs no worker: state, but neither job nor mark, nor how it is."""
     refuses_to_start: str = ""
     """The text with which it refuses every start and every arriving guest."""
 
@@ -635,6 +635,8 @@ class FakeHypervisor:
 
     async def host(self) -> Host:
         await self._reach()
+        if self._host.faults.workers_busy:
+            raise Busy("no worker was free: the host answers, but takes no work")
         return Host(
             uuid=self._host.uuid,
             hostname=self._host.name,

@@ -259,6 +259,27 @@ async def test_a_host_that_answers_no_more_is_not_ready_within_its_deadline(worl
     assert condition(lost, "Ready")["reason"] == "HostUnreachable"
 
 
+async def test_a_host_without_a_free_worker_is_not_ready_and_takes_work_again_later(
+    world: World, cloud: FakeCloud
+) -> None:
+    await register(world, cloud, "node0")
+    hypervisors = FakeHypervisors(cloud)
+
+    async with running(world.store, hypervisors):
+        await world.vm("testvm")
+        await world.phase("testvm", "Running")
+        cloud["node0"].faults.workers_busy = True
+        busy = await world.until(NODE, "node0", lambda node: not is_ready(node), within_s=15)
+        unknown = await world.phase("testvm", "Unknown")
+        cloud["node0"].faults.workers_busy = False
+        await world.until(NODE, "node0", is_ready)
+        await world.phase("testvm", "Running")
+
+    assert condition(busy, "Ready")["reason"] == "HostUnreachable"
+    assert "takes no work" in condition(busy, "Ready")["message"]
+    assert condition(unknown, "Ready")["status"] == "Unknown"
+
+
 async def test_deleting_a_vm_leaves_nothing_of_it(world: World, cloud: FakeCloud) -> None:
     await register(world, cloud, "node0")
 

@@ -1,9 +1,10 @@
-"""Hosts that go away: cut off, or frozen with their connections open. Nodes and VirtualMachines say so in time, other hosts are
-not slowed, and when they are back everything is as it was."""
+"""Hosts that go away: cut off, killed, frozen with their connections open, or too busy to take work. Nodes and VirtualMachines
+say so in time, other hosts are not slowed, and when they are back everything is as it was."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -52,8 +53,8 @@ def ready(site: Site, node: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Two hosts that Drover reaches through the network,"""
-    with networked("node0", "node1") as made:
+    """Two hosts that Drover reaches through the network, with five workers in each libvirtd."""
+    with networked("node0", "node1", libvirtd_conf="max_workers = 5\nprio_workers = 2\n") as made:
         for host in made.lab:
             made.register(host, uri=host.peer_uri)
         yield made
@@ -80,6 +81,44 @@ def frozen(site: Site, host: NamespaceHost) -> Iterator[None]:
             daemon.send(signal.SIGCONT)
 
 
+@contextmanager
+def killed(site: Site, host: NamespaceHost) -> Iterator[None]:
+    host.kill()
+    try:
+        yield
+    finally:
+        host.start()
+
+
+@contextmanager
+def too_busy(site: Site, host: NamespaceHost) -> Iterator[None]:
+    """Every ordinary worker of its libvirtd waits for a QEMU that is stopped."""
+    uuid = subprocess.run(
+        ["virsh", "-q", "-c", host.uri, "list", "--uuid"], capture_output=True, text=True, timeout=20, check=True
+    ).stdout.split()[0]
+    stopped = host.guests()
+    for qemu in stopped:
+        qemu.send(signal.SIGSTOP)
+    waiting = [
+        subprocess.Popen(
+            ["virsh", "-q", "-c", host.uri, "qemu-monitor-command", uuid, "--hmp", "info status"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for _ in range(6)
+    ]  # fmt: skip
+    try:
+        yield
+    finally:
+        for qemu in stopped:
+            qemu.send(signal.SIGCONT)
+        for one in waiting:
+            try:
+                one.wait(60)
+            finally:
+                one.kill()
+                one.wait()
+
+
 Trouble = Callable[[Site, NamespaceHost], AbstractContextManager[None]]
 
 
@@ -88,7 +127,10 @@ Trouble = Callable[[Site, NamespaceHost], AbstractContextManager[None]]
     "trouble",
     [
         pytest.param(cut_off, marks=pytest.mark.xdist_group("hosts-away")),
-        *(pytest.param(one, marks=[pytest.mark.slow, pytest.mark.xdist_group("hosts-away")]) for one in (frozen,)),
+        *(
+            pytest.param(one, marks=[pytest.mark.slow, pytest.mark.xdist_group("hosts-away")])
+            for one in (frozen, killed, too_busy)
+        ),
     ],
 )
 def test_a_host_that_does_not_answer_is_told_in_time_and_slows_no_other(site: Site, trouble: Trouble) -> None:

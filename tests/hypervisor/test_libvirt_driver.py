@@ -15,7 +15,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.hypervisor.base import Abort, Aborted, HypervisorError, Job, Mark, MigrationFailed, Reason, State, Unreachable
+from app.hypervisor.base import (
+    Abort,
+    Aborted,
+    Busy,
+    HypervisorError,
+    Job,
+    Mark,
+    MigrationFailed,
+    Reason,
+    State,
+    Unreachable,
+)
 from app.hypervisor.libvirt_driver.driver import Deadlines, LibvirtHypervisors, connect_factory
 from app.lab.hosts import LabHost, LabHosts
 from tests.hypervisor.conftest import MIB, A, B, LibvirtSite
@@ -220,17 +231,23 @@ async def test_a_host_without_a_free_worker_still_says_the_state(own_lab: LabHos
         with (host.directory / "libvirtd.conf").open("a") as conf:
             conf.write("min_workers = 1\nmax_workers = 1\n")
         host.start()
-    site = LibvirtSite(own_lab, Deadlines(probe_s=0.5))
+    site = LibvirtSite(own_lab, Deadlines(probe_s=0.5, worker_s=0.5))
     guest = await busy_guest(site)
-    move = asyncio.create_task(outcome(site, guest, bandwidth=16 * MIB))
     source = await site.hypervisors.connect(site.uri(A))
+    assert (await source.host()).cpus > 0
+    move = asyncio.create_task(outcome(site, guest, bandwidth=16 * MIB))
 
     seen = await eventually(lambda: source.look(guest), lambda now: now.job is not Job.NONE)
 
+    for _ in range(3):
+        with pytest.raises(Busy, match="takes no work"):
+            await source.host()
+    assert source.connected
     assert (seen.state, seen.job, seen.mark) == (State.RUNNING, Job.OTHER, None)
     await source.destroy(guest)
     assert (await source.look(guest)).state is State.SHUTOFF
     assert isinstance(await move, HypervisorError)
+    assert (await source.host()).cpus > 0
     await site.hypervisors.close()
 
 

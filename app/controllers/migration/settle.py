@@ -143,14 +143,16 @@ class _Third:
     """What the other hosts say of the guest."""
 
     knows: str | None = None
-    """The first that knows it."""
+    """The first that knows it, be it by an old definition."""
+    has: str | None = None
+    """The first where it is active: an old definition is no guest, and stays while a migration of its guest is under way."""
     silent: str | None = None
     """The first that does not answer, and was not declared to be off."""
 
     def why_not_lost(self, told: bool) -> str:
         """Where the operator said so, a host that does not answer is no evidence."""
-        if self.knows is not None:
-            return f"{self.knows} has it"
+        if self.has is not None:
+            return f"{self.has} has it"
         return f"{self.silent} does not answer" if self.silent is not None and not told else ""
 
 
@@ -179,14 +181,17 @@ def _facts(move: Move) -> Facts:
 
 
 async def _third(move: Move) -> _Third:
-    silent = None
+    third = _Third()
     for end in move.others:
         seen = await end.look(move.plan.domain)
-        if seen is not None and seen.state is not State.ABSENT:
-            return _Third(knows=end.node)
-        if seen is None and silent is None and end.node not in move.orders.told.off:
-            silent = end.node
-    return _Third(silent=silent)
+        if seen is None:
+            if end.node not in move.orders.told.off:
+                third = replace(third, silent=third.silent or end.node)
+        elif seen.state is not State.ABSENT:
+            third = replace(third, knows=third.knows or end.node)
+            if seen.state is not State.SHUTOFF:
+                third = replace(third, has=third.has or end.node)
+    return third
 
 
 async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Domain | None) -> Outcome:

@@ -44,7 +44,7 @@ from app.hypervisor.libvirt_driver.connection import (
     listen,
     translated,
 )
-from app.hypervisor.libvirt_driver.host import capabilities_of, judge, read_host
+from app.hypervisor.libvirt_driver.host import capabilities_of, is_awake, judge, read_host, use_worker
 from app.hypervisor.libvirt_driver.line import Line
 from app.hypervisor.libvirt_driver.looking import definition_of, inspect, list_domains, look, probe
 from app.hypervisor.libvirt_driver.moving import apply_steer, completed_of, migrate, progress_of, recover
@@ -83,6 +83,8 @@ class Deadlines:
     """Starting a guest, and destroying one: libvirt itself waits 15 s for QEMU to end."""
     probe_s: float = 1
     """For what libvirt answers only when a worker is free; without an answer the job counts as OTHER."""
+    worker_s: float = 4
+    """For a free worker, before the host counts as one that takes no work."""
 
 
 _ACTIVE = frozenset({State.RUNNING, State.PAUSED, State.SHUTTING_DOWN, State.CRASHED})
@@ -127,9 +129,9 @@ class LibvirtHypervisor:
     One connection. A call that overruns its deadline breaks it: every later call raises Unreachable at once, listeners hear
     DISCONNECTED, and its holder connects again.
 
-    There are four threads, and a connection for each as it is needed: one for what libvirtd answers at any time, which also
-    hears its events, one for what needs a free worker there, two for starting and stopping guests. Each running migration
-    has a connection of its own too.
+    There are five threads, and a connection for each as it is needed: one for what libvirtd answers at any time, which also
+    hears its events, one for what needs a free worker there, one that learns whether there is any, two for starting and
+    stopping guests. Each running migration has a connection of its own too.
     """
 
     def __init__(
@@ -141,6 +143,9 @@ class LibvirtHypervisor:
         self._loop = asyncio.get_running_loop()
         self._prompt = Line("prompt", uri, deadlines.connect_s, self._ended, connection)
         self._patient = Line("patient", uri, deadlines.connect_s, self._ended)
+        self._any_worker = Line("any-worker", uri, deadlines.connect_s, self._ended)
+        self._worker_used: asyncio.Task[None] | None = None
+        """Until a worker was free for it."""
         self._work = tuple(Line(f"work-{number}", uri, deadlines.connect_s, self._ended) for number in range(2))
         self._subscriptions = Subscriptions()
         self._broken: str | None = None
@@ -161,6 +166,8 @@ class LibvirtHypervisor:
         self._events = await self._ask(self._prompt, partial(listen, heard=self._heard, ended=self._ended))
 
     async def host(self) -> Host:
+        await self._ask(self._prompt, is_awake)
+        await self._use_worker()
         if self._capabilities is None:
             self._capabilities = await self._ask(self._patient, capabilities_of)
         return await self._ask(self._prompt, partial(read_host, *self._capabilities))
@@ -301,6 +308,24 @@ class LibvirtHypervisor:
                 self._break(text)
                 raise Unreachable(text) from None
 
+    async def _use_worker(self) -> None:
+        """Raises Busy. Asked once, however long it takes: a second question, on a new connection too, would wait behind it."""
+        used = self._worker_used
+        if used is None:
+            used = self._worker_used = asyncio.create_task(self._any_worker.run(use_worker))
+            used.add_done_callback(_looked_at)
+        done, _ = await asyncio.wait({used}, timeout=self._deadlines.worker_s)
+        if not done:
+            text = (
+                f"no worker of libvirtd was free within {self._deadlines.worker_s:g} s: it answers, but takes no work"
+            )
+            raise Busy(text)
+        if self._worker_used is used:
+            self._worker_used = None
+        if used.cancelled():
+            raise Unreachable(self._broken or f"the connection to {self._uri} was closed")
+        used.result()
+
     async def _labour(self, call: Call[T], errors: Errors = ERRORS) -> T:
         """On the line where fewer wait."""
         return await self._ask(min(self._work, key=lambda line: line.waiting), call, errors)
@@ -333,5 +358,13 @@ class LibvirtHypervisor:
         self._broken = text
         self._subscriptions.tell(disconnected(time.time()))
         self._prompt.end(self._events)
-        for line in (self._patient, *self._work):
+        for line in (self._patient, self._any_worker, *self._work):
             line.end()
+        if self._worker_used is not None:
+            self._worker_used.cancel()
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """An error that comes when nobody waits any more is the connection's end, which is told otherwise."""
+    if not task.cancelled():
+        task.exception()

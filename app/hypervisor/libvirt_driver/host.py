@@ -47,6 +47,16 @@ def _found(look_up: Callable[[Any], Any], what: Any) -> Any | None:
         raise
 
 
+def is_awake(connection: libvirt.virConnect) -> None:
+    """Answered also while all ordinary workers are busy."""
+    connection.getInfo()
+
+
+def use_worker(connection: libvirt.virConnect) -> None:
+    """The cheapest call that needs an ordinary worker: no guest has a part in it."""
+    connection.getCPUMap()
+
+
 def capabilities_of(connection: libvirt.virConnect) -> tuple[Capabilities, tuple[GuestCpus, ...]]:
     read = read_capabilities(connection.getCapabilities())
     return read, tuple(_guest_cpus(read.arch, kind, connection) for kind in read.domain_types)

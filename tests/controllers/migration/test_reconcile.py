@@ -285,6 +285,39 @@ async def test_deleting_one_that_runs_cancels_its_run_and_waits_for_it(controlle
     assert (await controller.vm())["status"] == {"phase": "Running", "nodeName": "node0"}
 
 
+@pytest.mark.parametrize("phase", ["Pending", "Scheduling", "Running", "Running, claimed"])
+async def test_deleting_the_vm_cancels_its_migration_in_every_phase_and_keeps_the_record(
+    store: PostgresStore, phase: str
+) -> None:
+    await create(store, *(node_document(f"node{n}") for n in range(3)))
+    await running_vm(store, "testvm", "node0")
+    await running_vm(store, "other", "node1")
+    controller = await controller_of(store, Limits(cluster=1))
+    if phase == "Pending":
+        await controller.request("m0", "other")
+    if phase == "Scheduling":
+        await change_spec(controller, nodeSelector={"nowhere": "yes"})
+    assert await controller.request("m1") == phase.partition(",")[0]
+    if phase == "Running, claimed":
+        await controller.claimed("m1")
+
+    await edit(
+        store.objects,
+        VM_KEY,
+        lambda vm: {**vm, "metadata": {**vm["metadata"], "deletionTimestamp": BIRTH.stamp(), "finalizers": ["guest"]}},
+    )
+    await controller.look("m1")
+    if phase == "Running, claimed":
+        assert (await controller.run_of("m1")).cancelled
+        await controller.finish("m1", ExitCode.CANCELLED, targetFree=True)
+
+    ended = await controller.get("m1")
+    assert phase_of(ended) == "Failed"
+    reason, message = failure(ended)
+    assert (reason, message.partition(":")[0]) == ("Cancelled", "the VirtualMachine is being deleted")
+    assert [run.migration for run in await store.runs.unfinished() if run.migration == migration_key("m1")] == []
+
+
 async def test_one_that_is_taken_away_by_force_is_cancelled_and_tidied(controller: Controller) -> None:
     await controller.request("m1")
     run = await controller.run_of("m1")

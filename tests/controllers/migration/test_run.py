@@ -363,6 +363,30 @@ async def test_a_source_that_was_left_paused_is_not_resumed_while_any_host_is_aw
     await kill(process)
 
 
+@pytest.mark.parametrize("runs", [False, True])
+async def test_a_guest_that_both_hosts_lost_is_not_held_for_a_third_ones_old_definition(
+    scene: Scene, runs: bool
+) -> None:
+    source, third = [await FakeHypervisors(scene.cloud).connect(scene.cloud[name].uri) for name in ("node0", "node2")]
+    await third.define_and_start(
+        f"<domain type='qemu'><name>default_testvm</name><uuid>{scene.guest}</uuid><memory unit='MiB'>64</memory>"
+        "<vcpu>1</vcpu><os><type>hvm</type></os></domain>"
+    )
+    if not runs:
+        await third.destroy(scene.guest)
+    await source.destroy(scene.guest)
+    await source.undefine(scene.guest)
+
+    process = scene.process(fresh=False)
+    await scene.until(lambda: process.done() or scene.heard_of(Holding))
+
+    assert process.done() is not runs
+    if runs:
+        await kill(process)
+    else:
+        assert (await process).code is ExitCode.LOST
+
+
 async def test_nothing_is_ended_or_resumed_before_the_former_holders_calls_are_over(scene: Scene) -> None:
     await left_paused(scene)
     now = 1000.0
