@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from app.api import errors
 from app.api.auth.base import Credentials, Unauthorized
 from app.api.auth.gate import Gate
-from app.api.bodies import ACCEPTED, parsed
-from app.api.negotiation import JSON, negotiate
+from app.api.bodies import body_type, complaints, decoded, pruned, strict_error, strictly
+from app.api.negotiation import negotiate
+from app.api.options import Validation, WriteOptions
 from app.api.requests import Request
-from app.api.responses import Response, of_document
+from app.api.responses import Response, of_document, warned
 from app.machinery.access import Attributes, Decision, User, Verdict, authenticated
 from app.machinery.bindings import together
+from app.machinery.decoding import ensure_identity, ensure_types, metadata_of, told
 from app.machinery.errors import ApiError, FieldError, bad_request, invalid, invalid_object
-from app.machinery.go_json import cannot_unmarshal
 from app.machinery.objects import Document
+from app.machinery.reviews import (
+    LOCAL_SUBJECT_ACCESS_REVIEW,
+    SELF_SUBJECT_ACCESS_REVIEW,
+    SELF_SUBJECT_REVIEW,
+    SELF_SUBJECT_RULES_REVIEW,
+    SUBJECT_ACCESS_REVIEW,
+    TOKEN_REVIEW,
+    Review,
+)
 
-AUTHORIZATION = "authorization.k8s.io/v1"
-AUTHENTICATION = "authentication.k8s.io/v1"
 NO_RESOURCE = "<unset>"
 """A question that names no resource is about one that nobody serves: never about a path."""
 
@@ -43,42 +50,42 @@ class Reviews:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._answers: dict[str, tuple[str, str, Answer]] = {
-            "selfsubjectaccessreviews": (AUTHORIZATION, "SelfSubjectAccessReview", self._own_access),
-            "subjectaccessreviews": (AUTHORIZATION, "SubjectAccessReview", self._access),
-            "localsubjectaccessreviews": (AUTHORIZATION, "LocalSubjectAccessReview", self._access),
-            "selfsubjectrulesreviews": (AUTHORIZATION, "SelfSubjectRulesReview", self._rules),
-            "selfsubjectreviews": (AUTHENTICATION, "SelfSubjectReview", self._self),
-            "tokenreviews": (AUTHENTICATION, "TokenReview", self._token),
-        }
+        answers: tuple[tuple[Review, Answer], ...] = (
+            (SELF_SUBJECT_ACCESS_REVIEW, self._own_access),
+            (SUBJECT_ACCESS_REVIEW, self._access),
+            (LOCAL_SUBJECT_ACCESS_REVIEW, self._access),
+            (SELF_SUBJECT_RULES_REVIEW, self._rules),
+            (SELF_SUBJECT_REVIEW, self._self),
+            (TOKEN_REVIEW, self._token),
+        )
+        self._answers = {f"{review.group_version.path}/{review.plural}": (review, answer) for review, answer in answers}
 
     def find(self, path: str) -> Callable[[Request], Awaitable[Response]] | None:
         """What answers the path; None where it is no review's."""
+        namespace = ""
         match path.split("/"):
-            case ["", "apis", group, version, "namespaces", namespace, "localsubjectaccessreviews" as plural]:
-                pass
-            case ["", "apis", group, version, plural] if plural != "localsubjectaccessreviews":
-                namespace = ""
-            case _:
-                return None
-        found = self._answers.get(plural)
-        if found is None or found[0] != f"{group}/{version}":
+            case ["", "apis", group, version, "namespaces", namespace, plural]:
+                path = f"/apis/{group}/{version}/{plural}"
+        found = self._answers.get(path)
+        if found is None or found[0].namespaced != bool(namespace):
             return None
-        return lambda request: self._answer(found, namespace, request)
+        return lambda request: self._answer(*found, namespace, request)
 
-    async def _answer(self, review: tuple[str, str, Answer], namespace: str, request: Request) -> Response:
-        version, kind, answer = review
+    async def _answer(self, review: Review, answer: Answer, namespace: str, request: Request) -> Response:
         if request.method != "POST":
             raise errors.method_not_allowed()
         media = negotiate(request.accept, shapes=False)
-        document = await _question(request, kind)
+        document, warnings = await _question(request, review)
         spec = document.get("spec") or {}
         status = await answer(Asked(request, spec, namespace))
-        metadata = document.get("metadata") if isinstance(document.get("metadata"), dict) else {}
-        answered: Document = {"kind": kind, "apiVersion": version, "metadata": metadata or {}}
-        if kind != "SelfSubjectReview":
+        answered: Document = {
+            "kind": review.name,
+            "apiVersion": str(review.group_version),
+            "metadata": document.get("metadata") or {},
+        }
+        if review is not SELF_SUBJECT_REVIEW:
             answered["spec"] = spec
-        return of_document({**answered, "status": status}, 201, media=media)
+        return warned(of_document({**answered, "status": status}, 201, media=media), warnings)
 
     async def _own_access(self, asked: Asked) -> Document:
         attributes = _attributes(asked.spec)
@@ -96,7 +103,7 @@ class Reviews:
 
     async def _rules(self, asked: Asked) -> Document:
         namespace = asked.spec.get("namespace")
-        if not isinstance(namespace, str) or not namespace:
+        if not namespace:
             raise bad_request("no namespace on request")
         if self._gate.rules is None:
             told: Document = {"resourceRules": [], "nonResourceRules": [], "incomplete": True}
@@ -114,11 +121,10 @@ class Reviews:
         return {"userInfo": asked.request.user.info()}
 
     async def _token(self, asked: Asked) -> Document:
-        token, audiences = asked.spec.get("token"), asked.spec.get("audiences") or []
-        if not isinstance(token, str) or not token:
+        token, wanted = asked.spec.get("token"), tuple(asked.spec.get("audiences", ()))
+        if not token:
             return {"user": {}, "error": "token was not provided"}
         header = (b"authorization", f"Bearer {token}".encode("latin-1", errors="replace"))
-        wanted = tuple(audience for audience in audiences if isinstance(audience, str))
         try:
             user = await self._gate.authenticator.authenticate(Credentials(dict([header]), [header], audiences=wanted))
         except Unauthorized as error:
@@ -142,77 +148,51 @@ def _status(verdict: Verdict) -> Document:
 def _attributes(spec: Document) -> Attributes:
     """What is asked about. Raises 422 for nothing, or for two things."""
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if resource is None and other is None:
-        one = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        raise _invalid(invalid("spec.resourceAttributes", None, one))
-    if resource is not None and other is not None:
-        shown = {name.capitalize(): value for name, value in other.items()} if isinstance(other, dict) else other
+    if resource is None:
+        if other is None:
+            one = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+            raise _invalid(invalid("spec.resourceAttributes", None, one))
+        return Attributes(other.get("verb", ""), path=other.get("path", ""))
+    if other is not None:
+        shown = {name.capitalize(): value for name, value in other.items()}
         both = "cannot be specified in combination with resourceAttributes"
         raise _invalid(invalid("spec.nonResourceAttributes", shown, both))
-    if resource is None:
-        told = _object(other, "nonResourceAttributes")
-        return Attributes(_text(told, "verb"), path=_text(told, "path"))
-    told = _object(resource, "resourceAttributes")
     return Attributes(
-        _text(told, "verb"),
-        _text(told, "group"),
-        _text(told, "version"),
-        _text(told, "resource") or NO_RESOURCE,
-        _text(told, "subresource"),
-        _text(told, "name"),
-        _text(told, "namespace"),
+        resource.get("verb", ""),
+        resource.get("group", ""),
+        resource.get("version", ""),
+        resource.get("resource") or NO_RESOURCE,
+        resource.get("subresource", ""),
+        resource.get("name", ""),
+        resource.get("namespace", ""),
     )
 
 
 def _user(spec: Document) -> User:
-    extra = spec.get("extra")
     return User(
-        _text(spec, "user"),
-        tuple(_texts(spec.get("groups"), "groups")),
-        _text(spec, "uid"),
-        tuple((key.lower(), tuple(_texts(values, "extra"))) for key, values in extra.items())
-        if isinstance(extra, dict)
-        else (),
+        spec.get("user", ""),
+        tuple(spec.get("groups", ())),
+        spec.get("uid", ""),
+        tuple((key.lower(), tuple(values)) for key, values in spec.get("extra", {}).items()),
     )
 
 
-def _object(value: Any, field: str) -> Document:
-    if not isinstance(value, dict):
-        raise bad_request(cannot_unmarshal(value, "v1.Attributes", f"spec.{field}"))
-    return value
-
-
-def _text(told: Document, name: str) -> str:
-    value = told.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise bad_request(cannot_unmarshal(value, "string", f"spec.{name}"))
-    return value
-
-
-def _texts(values: Any, name: str) -> list[str]:
-    if values is None:
-        return []
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise bad_request(cannot_unmarshal(values, "[]string", f"spec.{name}"))
-    return values
-
-
-async def _question(request: Request, kind: str) -> Document:
-    """The review as it was sent. Raises ApiError for what is no question."""
-    body = await request.body()
-    type_ = request.content_type or JSON
-    if type_ not in ACCEPTED:
-        raise errors.unsupported_media(ACCEPTED)
-    document = parsed(type_, body).document if body else {}
-    said = document.get("kind")
-    if said not in (None, kind):
-        raise bad_request(f"{said} in version {document.get('apiVersion')!s} cannot be handled as a {kind}")
-    spec = document.get("spec")
-    if spec is not None and not isinstance(spec, dict):
-        raise bad_request(cannot_unmarshal(spec, "v1.Spec", f"{kind}.spec"))
-    return document
+async def _question(request: Request, review: Review) -> tuple[Document, list[str]]:
+    """The review as it was sent, its fields known to be of the right types, and what to warn of. Raises ApiError for what is
+    no question. There is nothing that a dry run would not do."""
+    type_, raw = body_type(request), await request.body()
+    options = WriteOptions.read(request.parameters, "CreateOptions")
+    if not raw:
+        return {}, []
+    body, version = decoded(review, type_, raw), review.group_version
+    document = told(review, body.document)
+    ensure_identity(review, version, document, raw)
+    metadata_of(review, version, document)
+    ensure_types(review, version, document)
+    found = complaints(body.duplicates, pruned(review, document))
+    if found and options.validation is Validation.STRICT:
+        raise strict_error(review.name, version, found)
+    return document, strictly(found, options.validation)
 
 
 def _invalid(error: FieldError) -> ApiError:

@@ -161,16 +161,12 @@ class NamespaceHost:
         """libvirtd dies as in a crash; its guests go on without it."""
         for daemon in self.enclosure.processes("libvirtd"):
             daemon.send(signal.SIGKILL)
-        if self._child is not None:
-            self._child.wait(timeout=START_S)
-            self._child = None
+        self._see_end()
 
     def power_off(self) -> None:
         """As if somebody had pulled its plug: libvirtd, guests and network are gone for good. Twice is harmless."""
         self.enclosure.end()
-        if self._child is not None:
-            self._child.wait(timeout=START_S)
-            self._child = None
+        self._see_end()
 
     def cut(self) -> None:
         """What it sends is lost from now on, and nothing says so, as when a switch fails. Twice is harmless."""
@@ -182,6 +178,13 @@ class NamespaceHost:
     def keep(self) -> None:
         """What its libvirt learned of QEMU, for labs to come."""
         capabilities.keep(self._learned, ROOT, kind="system")
+
+    def _see_end(self) -> None:
+        """Its nsenter stops itself when libvirtd is stopped, and would never see it end."""
+        if self._child is not None:
+            self._child.send_signal(signal.SIGCONT)
+            self._child.wait(timeout=START_S)
+            self._child = None
 
     @property
     def _conf(self) -> Path:

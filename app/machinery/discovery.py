@@ -11,6 +11,7 @@ import orjson
 
 from app.machinery.kind import GroupVersion, Kind, Subresource
 from app.machinery.objects import Document
+from app.machinery.reviews import REVIEW_VERBS, REVIEWS
 
 Kinds = Sequence[Kind[Any, Any]]
 
@@ -20,10 +21,9 @@ STATUS_VERBS = ("get", "patch", "update")
 
 
 def served_group_versions(kinds: Kinds) -> list[GroupVersion]:
-    """Every group version that some kind is served under, the core group first."""
-    return sorted(
-        {served for kind in kinds for served in kind.offered}, key=lambda served: (served.group, served.version)
-    )
+    """Every group version that some kind or review is served under, the core group first."""
+    offered = {served for kind in (*kinds, *_reviews(kinds)) for served in kind.offered}
+    return sorted(offered, key=lambda served: (served.group, served.version))
 
 
 def kinds_under(kinds: Kinds, group_version: GroupVersion) -> list[Kind[Any, Any]]:
@@ -31,9 +31,14 @@ def kinds_under(kinds: Kinds, group_version: GroupVersion) -> list[Kind[Any, Any
     return sorted((kind for kind in kinds if group_version in kind.offered), key=lambda kind: kind.plural)
 
 
+def reviews_under(kinds: Kinds, group_version: GroupVersion) -> list[Kind[Any, Any]]:
+    """The reviews of a group version, by their plural: created, answered, and not there afterwards."""
+    return kinds_under(_reviews(kinds), group_version)
+
+
 def serves_core(kinds: Kinds) -> bool:
     """Is the core group served? Not behind a cluster, which has its own."""
-    return any(not served.group for served in served_group_versions(kinds))
+    return any(not served.group for kind in kinds for served in kind.offered)
 
 
 def api_versions(server_address: str = "") -> Document:
@@ -63,13 +68,14 @@ def api_group(kinds: Kinds, group: str) -> Document | None:
 
 def resource_list(kinds: Kinds, group_version: GroupVersion) -> Document | None:
     """GET /api/v1 or /apis/<group>/<version>; None when nothing is served there."""
-    served = kinds_under(kinds, group_version)
-    if not served:
+    served, reviews = kinds_under(kinds, group_version), reviews_under(kinds, group_version)
+    if not served and not reviews:
         return None
     document: Document = {"kind": "APIResourceList"}
     if group_version.group:
         document["apiVersion"] = "v1"
     resources = [entry for kind in served for entry in _resources(kind, group_version)]
+    resources += [_named(review, REVIEW_VERBS) for review in reviews]
     return {**document, "groupVersion": str(group_version), "resources": resources}
 
 
@@ -106,8 +112,13 @@ def has_status(kind: Kind[Any, Any]) -> bool:
     return kind.has_status and kind.body is None
 
 
+def _reviews(kinds: Kinds) -> Kinds:
+    """A cluster answers its own; behind one, none are served."""
+    return REVIEWS if serves_core(kinds) else ()
+
+
 def _named_groups(kinds: Kinds) -> list[str]:
-    return sorted({served.group for kind in kinds for served in kind.offered if served.group})
+    return sorted({served.group for served in served_group_versions(kinds) if served.group})
 
 
 def _versions(kinds: Kinds, group: str) -> list[GroupVersion]:
@@ -121,11 +132,7 @@ def _group(kinds: Kinds, group: str) -> Document:
 
 def _resources(kind: Kind[Any, Any], group_version: GroupVersion) -> Iterator[Document]:
     yield {
-        "name": kind.plural,
-        "singularName": kind.singular,
-        "namespaced": kind.namespaced,
-        "kind": kind.name,
-        "verbs": verbs(kind),
+        **_named(kind, verbs(kind)),
         **_announced(kind, group_version),
         "storageVersionHash": _storage_version_hash(kind),
     }
@@ -138,6 +145,16 @@ def _resources(kind: Kind[Any, Any], group_version: GroupVersion) -> Iterator[Do
         if subresource.group_version is not None and subresource.group_version != group_version:
             entry |= {"group": subresource.group_version.group, "version": subresource.group_version.version}
         yield {**entry, "kind": subresource.kind, "verbs": list(subresource.verbs)}
+
+
+def _named(kind: Kind[Any, Any], verbs: Iterable[str]) -> Document:
+    return {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.name,
+        "verbs": list(verbs),
+    }
 
 
 def _announced(kind: Kind[Any, Any], group_version: GroupVersion) -> Document:
@@ -165,7 +182,10 @@ def _aggregated_group(kinds: Kinds, group: str) -> Document:
         "versions": [
             {
                 "version": served.version,
-                "resources": [_aggregated_resource(kind, served) for kind in kinds_under(kinds, served)],
+                "resources": [
+                    *(_aggregated_resource(kind, served) for kind in kinds_under(kinds, served)),
+                    *(_aggregated_review(review) for review in reviews_under(kinds, served)),
+                ],
                 "freshness": "Current",
             }
             for served in _versions(kinds, group)
@@ -184,6 +204,17 @@ def _aggregated_resource(kind: Kind[Any, Any], group_version: GroupVersion) -> D
     }
     below = list(_aggregated_subresources(kind, group_version))
     return {**resource, "subresources": below} if below else resource
+
+
+def _aggregated_review(review: Kind[Any, Any]) -> Document:
+    """Empty group and version are, as in kube-apiserver's own, those of the version that it stands in."""
+    return {
+        "resource": review.plural,
+        "responseKind": {"group": "", "version": "", "kind": review.name},
+        "scope": "Namespaced" if review.namespaced else "Cluster",
+        "singularResource": review.singular,
+        "verbs": list(REVIEW_VERBS),
+    }
 
 
 def _aggregated_subresources(kind: Kind[Any, Any], group_version: GroupVersion) -> Iterable[Document]:

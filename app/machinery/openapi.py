@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
-from app.machinery.discovery import Kinds, etag, kinds_under, served_group_versions, serves_core
+from app.machinery.discovery import Kinds, etag, kinds_under, reviews_under, served_group_versions, serves_core
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
 from app.machinery.openapi_meta import (
@@ -16,11 +16,12 @@ from app.machinery.openapi_meta import (
     OBJECT_META,
     PATCH,
     REFERENCE,
+    SHARED_SHAPES,
     TYPE_META,
     described,
     reference,
 )
-from app.machinery.openapi_operations import Naming, paths_of
+from app.machinery.openapi_operations import Naming, paths_of, review_paths
 from app.machinery.openapi_roots import roots
 from app.machinery.schema import whole, with_type_meta
 from app.machinery.structural import shapes
@@ -52,10 +53,12 @@ def v3(kinds: Kinds, group_version: GroupVersion) -> Document:
     schemas: Document = dict(META_SCHEMAS)
     paths: Document = {}
     for kind in kinds_under(kinds, group_version):
-        for name, schema in _schemas(kind, naming):
-            if schemas.setdefault(name, schema) != schema:
-                raise ValueError(f"BUG: two shapes are called {name}")
+        _add(schemas, _schemas(kind, naming))
+        _add(schemas, [(naming.schema(kind.list_name), _list_schema(kind, naming))])
         paths |= paths_of(kind, naming)
+    for review in reviews_under(kinds, group_version):
+        _add(schemas, _schemas(review, naming))
+        paths |= review_paths(review, naming)
     return {
         "openapi": "3.0.0",
         "info": {"title": TITLE, "version": group_version.version},
@@ -82,8 +85,14 @@ def v2(kinds: Kinds) -> Document:
     }
 
 
+def _add(schemas: Document, more: Iterable[tuple[str, Document]]) -> None:
+    for name, schema in more:
+        if schemas.setdefault(name, schema) != schema:
+            raise ValueError(f"BUG: two shapes are called {name}")
+
+
 def _schemas(kind: Kind[Any, Any], naming: Naming) -> Iterator[tuple[str, Document]]:
-    """The object, its list, and every shape that they are made of, by name."""
+    """The object and every shape that it is made of, by name."""
     metadata = described(OBJECT_META, "Standard object's metadata.")
     if kind.body is not None:
         parts = _shapes(kind.body, naming)
@@ -96,14 +105,17 @@ def _schemas(kind: Kind[Any, Any], naming: Naming) -> Iterator[tuple[str, Docume
         body = whole(fields, spec=parts[schemas["spec"]])
     schema = with_type_meta(kind, metadata, body)
     yield naming.schema(kind.name), {**schema, "x-kubernetes-group-version-kind": [naming.gvk(kind.name)]}
-    yield naming.schema(kind.list_name), _list_schema(kind, naming)
     yield from parts.items()
 
 
 def _shapes(model: type[BaseModel], naming: Naming) -> dict[str, Document]:
     """A model and those below, as schemas that refer to one another."""
-    below = shapes(model, lambda name: REFERENCE + naming.schema(name))
-    return {naming.schema(name): schema for name, schema in below.items()}
+    below = shapes(model, lambda name: REFERENCE + _shape_name(name, naming))
+    return {_shape_name(name, naming): schema for name, schema in below.items()}
+
+
+def _shape_name(name: str, naming: Naming) -> str:
+    return SHARED_SHAPES.get(name) or naming.schema(name)
 
 
 def _list_schema(kind: Kind[Any, Any], naming: Naming) -> Document:

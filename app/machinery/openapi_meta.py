@@ -24,6 +24,8 @@ STRATEGIC_PATCH = f"{_META}StrategicPatch"
 APPLY_PATCH = f"{_META}ApplyPatch"
 WATCH_EVENT = f"{_META}WatchEvent"
 EVICTION = "io.k8s.api.policy.v1.Eviction"
+SHARED_SHAPES = {name: f"{_META}{name}" for name in ("FieldSelectorRequirement", "LabelSelectorRequirement")}
+"""Shapes that kinds of every group are made of, by the names of their models."""
 
 _STRING: Document = {"type": "string"}
 _INTEGER: Document = {"type": "integer", "format": "int64"}

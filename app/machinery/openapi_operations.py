@@ -84,6 +84,16 @@ def paths_of(kind: AnyKind, naming: Naming) -> Document:
     return paths | _watch_paths(kind, naming, operations)
 
 
+def review_paths(review: AnyKind, naming: Naming) -> Document:
+    """The one path of what is answered and never stored; its parameters stand at the path."""
+    root = naming.group_version.path
+    scoped = f"{root}/namespaces/{{namespace}}" if review.namespaced else root
+    at = [_NAMESPACE] if review.namespaced else []
+    create = dict(_Operations(review, naming).collection())["post"]
+    post = {name: value for name, value in create.items() if name != "parameters"}
+    return {f"{scoped}/{review.plural}": {"post": post, "parameters": [*_WRITING, *at, _PRETTY]}}
+
+
 def _served(kind: AnyKind, collection: Document) -> Document:
     """Without the deletion of all where there is none."""
     allowed = "deletecollection" in verbs(kind)

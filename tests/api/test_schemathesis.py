@@ -21,7 +21,12 @@ from tests.api.processes import line, running
 pytestmark = pytest.mark.postgres
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["v3/apis/kubevirt.io/v1alpha1.json", "v3/api/v1.json"]
+DOCUMENTS = [
+    "v3/apis/kubevirt.io/v1alpha1.json",
+    "v3/api/v1.json",
+    "v3/apis/authorization.k8s.io/v1.json",
+    "v3/apis/authentication.k8s.io/v1.json",
+]
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
     "response_schema_conformance"

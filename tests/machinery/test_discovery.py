@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from app.machinery.discovery import aggregated, api_group, api_group_list, api_versions, etag, resource_list
+import pytest
+
+from app.machinery.discovery import (
+    aggregated,
+    api_group,
+    api_group_list,
+    api_versions,
+    etag,
+    resource_list,
+    served_group_versions,
+)
 from app.machinery.kind import CORE, KUBEVIRT, GroupVersion
 from app.machinery.objects import Document
 from tests.machinery.examples import HAPPENING, HOST, MACHINE
 
 KINDS = (MACHINE, HOST, HAPPENING)
+BEHIND = (MACHINE,)
+"""What stands behind a cluster has no core group."""
+REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 
 
@@ -21,7 +34,7 @@ def test_groups_are_those_that_kinds_are_served_under() -> None:
     version = {"groupVersion": "kubevirt.io/v1alpha1", "version": "v1alpha1"}
     group = {"name": "kubevirt.io", "versions": [version], "preferredVersion": version}
 
-    assert api_group_list(KINDS) == {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]}
+    assert api_group_list(BEHIND) == {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]}
     assert api_group(KINDS, "kubevirt.io") == {"kind": "APIGroup", "apiVersion": "v1", **group}
 
 
@@ -79,7 +92,7 @@ def test_a_kind_with_a_body_has_no_status() -> None:
 
 
 def test_aggregated_discovery_says_it_all_at_once() -> None:
-    (group,) = aggregated(KINDS, core=False)["items"]
+    *_, group = aggregated(KINDS, core=False)["items"]
     (version,) = group["versions"]
     nodes, machines = version["resources"]
 
@@ -112,6 +125,72 @@ def test_the_core_group_is_aggregated_without_a_name() -> None:
 
     assert group["metadata"] == {}
     assert [resource["resource"] for resource in group["versions"][0]["resources"]] == ["events", "nodes"]
+
+
+REVIEWS = {
+    "authentication.k8s.io": [
+        ("selfsubjectreviews", "selfsubjectreview", False, "SelfSubjectReview"),
+        ("tokenreviews", "tokenreview", False, "TokenReview"),
+    ],
+    "authorization.k8s.io": [
+        ("localsubjectaccessreviews", "localsubjectaccessreview", True, "LocalSubjectAccessReview"),
+        ("selfsubjectaccessreviews", "selfsubjectaccessreview", False, "SelfSubjectAccessReview"),
+        ("selfsubjectrulesreviews", "selfsubjectrulesreview", False, "SelfSubjectRulesReview"),
+        ("subjectaccessreviews", "subjectaccessreview", False, "SubjectAccessReview"),
+    ],
+}
+"""Group by group: name, singularName, namespaced and kind, as kube-apiserver lists them."""
+
+
+@pytest.mark.parametrize("group", REVIEW_GROUPS)
+def test_reviews_are_listed_as_what_can_only_be_created(group: str) -> None:
+    version = {"groupVersion": f"{group}/v1", "version": "v1"}
+
+    assert api_group(KINDS, group) == {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": group,
+        "versions": [version],
+        "preferredVersion": version,
+    }
+    assert resource_list(KINDS, GroupVersion(group, "v1")) == {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{group}/v1",
+        "resources": [
+            {"name": name, "singularName": singular, "namespaced": namespaced, "kind": kind, "verbs": ["create"]}
+            for name, singular, namespaced, kind in REVIEWS[group]
+        ],
+    }
+
+
+@pytest.mark.parametrize("group", REVIEW_GROUPS)
+def test_reviews_are_aggregated_too(group: str) -> None:
+    found = {item["metadata"]["name"]: item["versions"] for item in aggregated(KINDS, core=False)["items"]}
+
+    assert found[group] == [
+        {
+            "version": "v1",
+            "freshness": "Current",
+            "resources": [
+                {
+                    "resource": name,
+                    "responseKind": {"group": "", "version": "", "kind": kind},
+                    "scope": "Namespaced" if namespaced else "Cluster",
+                    "singularResource": singular,
+                    "verbs": ["create"],
+                }
+                for name, singular, namespaced, kind in REVIEWS[group]
+            ],
+        }
+    ]
+
+
+def test_behind_a_cluster_reviews_are_the_clusters_own() -> None:
+    assert [str(version) for version in served_group_versions(BEHIND)] == ["kubevirt.io/v1alpha1"]
+    assert [item["metadata"]["name"] for item in aggregated(BEHIND, core=False)["items"]] == ["kubevirt.io"]
+    assert [api_group(BEHIND, group) for group in REVIEW_GROUPS] == [None, None]
+    assert [resource_list(BEHIND, GroupVersion(group, "v1")) for group in REVIEW_GROUPS] == [None, None]
 
 
 def test_an_etag_does_not_depend_on_the_order_of_keys() -> None:

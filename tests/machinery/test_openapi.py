@@ -12,6 +12,7 @@ from app.machinery.discovery import Kinds, etag, served_group_versions
 from app.machinery.kind import CORE, KUBEVIRT, GroupVersion
 from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3, v3_index
+from app.machinery.reviews import AUTHENTICATION, AUTHORIZATION
 from tests.machinery.examples import HAPPENING, HOST, MACHINE
 
 KINDS = (MACHINE, HOST, HAPPENING)
@@ -124,7 +125,8 @@ def test_there_is_no_scale() -> None:
 def test_the_index_names_each_document_by_its_hash() -> None:
     paths = v3_index(KINDS)["paths"]
 
-    assert sorted(paths) == ["api", "api/v1", "apis", "apis/kubevirt.io/v1alpha1", "version"]
+    reviews = ["apis/authentication.k8s.io/v1", "apis/authorization.k8s.io/v1"]
+    assert sorted(paths) == ["api", "api/v1", "apis", *reviews, "apis/kubevirt.io/v1alpha1", "version"]
     assert paths["apis/kubevirt.io/v1alpha1"]["serverRelativeURL"] == (
         f"/openapi/v3/apis/kubevirt.io/v1alpha1?hash={etag(GROUP)}"
     )
@@ -165,6 +167,55 @@ def test_kubectl_explain_has_something_to_say_about_every_field(group_version: G
     assert [path for name, schema in schemas.items() for path in undescribed(schema, name)] == []
 
 
+def test_a_review_is_one_create_with_its_options_at_the_path() -> None:
+    documents = {version: v3(KINDS, version) for version in (AUTHENTICATION, AUTHORIZATION)}
+
+    assert {name: action for document in documents.values() for name, action in operations(document).items()} == {
+        "createAuthenticationV1SelfSubjectReview": "post",
+        "createAuthenticationV1TokenReview": "post",
+        "createAuthorizationV1NamespacedLocalSubjectAccessReview": "post",
+        "createAuthorizationV1SelfSubjectAccessReview": "post",
+        "createAuthorizationV1SelfSubjectRulesReview": "post",
+        "createAuthorizationV1SubjectAccessReview": "post",
+    }
+    paths = {path: item for document in documents.values() for path, item in document["paths"].items()}
+    local = "/apis/authorization.k8s.io/v1/namespaces/{namespace}/localsubjectaccessreviews"
+    options = ["dryRun", "fieldManager", "fieldValidation", "pretty"]
+    assert {path: [p["name"] for p in item["parameters"]] for path, item in paths.items()} == {
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews": options,
+        "/apis/authentication.k8s.io/v1/tokenreviews": options,
+        local: [*options[:3], "namespace", "pretty"],
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": options,
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews": options,
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews": options,
+    }
+    assert "parameters" not in paths[local]["post"]
+    gvk = {"group": "authorization.k8s.io", "version": "v1", "kind": "LocalSubjectAccessReview"}
+    assert paths[local]["post"]["x-kubernetes-group-version-kind"] == gvk
+
+
+def test_a_reviews_schemas_are_called_as_kube_apiservers() -> None:
+    named = [
+        name.removeprefix("io.k8s.api.authorization.v1.")
+        for name in v3(KINDS, AUTHORIZATION)["components"]["schemas"]
+        if name.startswith("io.k8s.api.authorization.v1.")
+    ]
+    swagger = v2(KINDS)["definitions"]
+
+    assert named == [
+        *("FieldSelectorAttributes", "LabelSelectorAttributes", "LocalSubjectAccessReview"),
+        *("NonResourceAttributes", "NonResourceRule", "ResourceAttributes", "ResourceRule", "SelfSubjectAccessReview"),
+        *("SelfSubjectAccessReviewSpec", "SelfSubjectRulesReview", "SelfSubjectRulesReviewSpec", "SubjectAccessReview"),
+        *("SubjectAccessReviewSpec", "SubjectAccessReviewStatus", "SubjectRulesReviewStatus"),
+    ]
+    assert swagger["io.k8s.api.authentication.v1.TokenReview"]["required"] == ["spec"]
+    assert swagger["io.k8s.api.authentication.v1.SelfSubjectReview"]["x-kubernetes-group-version-kind"] == [
+        {"group": "authentication.k8s.io", "version": "v1", "kind": "SelfSubjectReview"}
+    ]
+    for requirement in ("FieldSelectorRequirement", "LabelSelectorRequirement"):
+        assert f"io.k8s.apimachinery.pkg.apis.meta.v1.{requirement}" in swagger
+
+
 def test_the_same_kinds_make_the_same_documents() -> None:
     assert list(v3(KINDS, KUBEVIRT)["paths"]) == sorted(GROUP["paths"])
     assert v3(KINDS, KUBEVIRT) == GROUP
@@ -174,7 +225,10 @@ def test_the_same_kinds_make_the_same_documents() -> None:
 def test_v2_has_the_same_operations_in_swaggers_form() -> None:
     swagger = v2(KINDS)
 
-    assert operations(swagger) == {**operations(GROUP), **operations(v3(KINDS, CORE))}
+    versions = (KUBEVIRT, CORE, AUTHENTICATION, AUTHORIZATION)
+    assert operations(swagger) == {
+        name: action for version in versions for name, action in operations(v3(KINDS, version)).items()
+    }
     create = swagger["paths"][ITEM.removesuffix("/{name}")]["post"]
     assert create["parameters"][-1] == {
         "name": "body",

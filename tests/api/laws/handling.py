@@ -121,7 +121,7 @@ ROWS = [
     Row(f"GET {MACHINES}", accept=f"{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", has={"kind": "PartialObjectMetadataList", "items.1.metadata.name": "vm1"}),
     Row(f"GET {N0}", 406, accept=f"{PROTOBUF};as=Table;g=meta.k8s.io;v=v1", headers={"content-type": "application/json"}),
     Row("GET /api/v1", accept=PROTOBUF, headers={"content-type": PROTOBUF}, has={"kind": "APIResourceList", "groupVersion": "v1", "resources.namespaces.verbs": ["create", "delete", "get", "list", "patch", "update", "watch"]}),
-    Row("GET /apis", accept=PROTOBUF, has={"kind": "APIGroupList", "groups.0.preferredVersion.version": "v1alpha1"}),
+    Row("GET /apis", accept=PROTOBUF, has={"kind": "APIGroupList", "groups.2.preferredVersion.version": "v1alpha1"}),
     Row(f"POST {NODES}", 201, body=to_protobuf(node("new")), type=PROTOBUF, accept=PROTOBUF, has={"kind": "Node", "metadata.name": "new"}),
     Row(f"DELETE {N0}", accept=PROTOBUF, has={"kind": "Status", "status": "Success", "details.uid": "<node0.uid>"}),
     Row(f"POST {PODS}", 422, body=to_protobuf(pod()), type=PROTOBUF, says='Pod "virt-migration-abcde" is invalid: spec: Forbidden: …'),

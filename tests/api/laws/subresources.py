@@ -24,9 +24,9 @@ def log(query: str, *errors: str) -> Row:
     )
 
 
-def protobuf(kind: str, raw: bytes = b"") -> bytes:
+def protobuf(kind: str, raw: bytes = b"", version: bytes = b"v1") -> bytes:
     """A message of a kind, empty unless it is given, in the envelope that kubectl sends."""
-    version, name = b"v1", kind.encode()
+    name = kind.encode()
     type_meta = b"\x0a" + bytes([len(version)]) + version + b"\x12" + bytes([len(name)]) + name
     return b"k8s\x00\x0a" + bytes([len(type_meta)]) + type_meta + b"\x12" + bytes([len(raw)]) + raw
 
@@ -62,9 +62,14 @@ ROWS = [
     # Reviews
     Row(f"POST {SSAR}", 201, body={"spec": ASKS}, has={"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": ASKS, "status.allowed": True}),
     Row(f"POST {SSAR}", 201, body={"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}, has={"status.allowed": True}),
-    Row(f"POST {SSAR}", 201, body=protobuf("SelfSubjectAccessReview", ASKS_TO_GET), type=PROTOBUF, has={"status.allowed": True}),
+    Row(f"POST {SSAR}", 201, body=protobuf("SelfSubjectAccessReview", ASKS_TO_GET, b"authorization.k8s.io/v1"), type=PROTOBUF, has={"status.allowed": True}),
     Row(f"POST {SSAR}", body={"spec": {}}, **invalid('.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified')),
     Row(f"POST {SSAR}", body={"spec": {**ASKS, "nonResourceAttributes": {"path": "/", "verb": "get"}}}, **invalid('.authorization.k8s.io "" is invalid: spec.nonResourceAttributes: Invalid value: {"Path":"/","Verb":"get"}: cannot be specified in combination with resourceAttributes')),
+    Row(f"POST {SSAR}?dryRun=All&fieldManager=me&pretty=true", 201, body={"spec": ASKS}, has={"status.allowed": True}),
+    Row(f"POST {SSAR}?dryRun=Some", body={"spec": ASKS}, code=422, reason="Invalid", says='CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All"'),
+    Row(f"POST {SSAR}?fieldValidation=Strict", body={"spec": {**ASKS, "unknown": 1}}, **bad('SelfSubjectAccessReview in version "v1" cannot be handled as a SelfSubjectAccessReview: strict decoding error: unknown field "spec.unknown"')),
+    Row(f"POST {SSAR}", 201, body={"spec": {**ASKS, "unknown": 1}}, warns=['unknown field "spec.unknown"'], has={"spec": ASKS}),
+    Row(f"POST {SSAR}", body={"spec": {"resourceAttributes": {"verb": 1}}}, **bad('SelfSubjectAccessReview in version "v1" cannot be handled as a SelfSubjectAccessReview: json: cannot unmarshal number into Go struct field ResourceAttributes.spec.resourceAttributes.verb of type string')),
     Row(f"POST {SSRR}", 201, body={"spec": {"namespace": "default"}}, has={"status.incomplete": False, "status.resourceRules.0.verbs": ["*"]}),
     Row(f"POST {SSRR}", body={"spec": {}}, **bad("no namespace on request")),
     Row(f"POST {SSR}", 201, body={}, has={"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "status.userInfo.username": "system:admin", "status.userInfo.groups": ["system:masters", "system:authenticated"]}),
