@@ -31,7 +31,13 @@ async def test_what_is_served_is_found(kates: kr8s.asyncio.Api) -> None:
     assert {(found["name"], found["version"]) for found in await kates.api_resources()} >= {
         ("migrations", "kubevirt.io/v1alpha1"), ("nodes", "v1"), ("nodes", "kubevirt.io/v1alpha1"),
     }  # fmt: skip
-    assert [version async for version in kates.api_versions()] == ["v1", "kubevirt.io/v1alpha1"]
+    groups = (
+        "authentication.k8s.io/v1",
+        "authorization.k8s.io/v1",
+        "kubevirt.io/v1alpha1",
+        "rbac.authorization.k8s.io/v1",
+    )
+    assert [version async for version in kates.api_versions()] == ["v1", *groups]
     assert await kates.whoami() == "system:admin"
     assert await kates.lookup_kind("mig") == ("migration.kubevirt.io/v1alpha1", "migrations", True)
 
