@@ -61,8 +61,9 @@ class Sights:
         came = asyncio.get_running_loop().create_future()
 
         def now(sight: Sight) -> None:
-            act(sight)
-            came.set_result(None)
+            if not came.done():  # the deadline may have passed in this very turn
+                act(sight)
+                came.set_result(None)
 
         entry = (wanted, now)
         self._waiting.append(entry)

@@ -97,6 +97,9 @@ def every_kind(generated: Generated, server: Server) -> None:
                 "metadata": {"generateName": "testvm-"},
                 "involvedObject": {"kind": "VirtualMachine", "name": "testvm", "namespace": "default"},
                 "eventTime": "2026-11-26T10:00:00.123456Z",
+                "reportingComponent": "tests",
+                "reportingInstance": "tests-0",
+                "action": "Test",
                 "count": 1,
                 "reason": "Tested",
             }

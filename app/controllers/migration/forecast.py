@@ -82,7 +82,7 @@ def forecast(move: Move, history: Iterable[Measured]) -> MigrationForecast:
     allowed_s = move.seconds_per_gib * max(LEAST_GIB, move.memory / _GIB)
     load = Load(move.memory, float(dirty or 0), move.memory)
     copied = advanced(begun(load), load, float(sending), move.max_downtime_ms / 1000, allowed_s)
-    total = int(copied.sent + (copied.remaining if copied.ready else 0))
+    total = round(copied.sent + (copied.remaining if copied.ready else 0))
     known = "the guest's last move" if dirty is not None else "nothing yet, so the guest is taken to write nothing"
     return MigrationForecast(
         bytes=total,
