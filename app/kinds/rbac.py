@@ -198,7 +198,8 @@ CREATED_AT = Column("Created At", "metadata.creationTimestamp", description="Whe
 
 
 def _role(document: Document) -> str:
-    return f"{document['roleRef'].get('kind')}/{document['roleRef'].get('name')}"
+    reference = document.get("roleRef", {})  # a bookmark has none
+    return f"{reference.get('kind', '')}/{reference.get('name', '')}"
 
 
 def _bound(kind: str, title: str, description: str) -> Column:

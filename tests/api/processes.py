@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from app.api.application import create_api
@@ -82,5 +83,7 @@ async def serve(url: str, patience_s: str = "30", port: str = "0", tls_folder: s
 
 
 if __name__ == "__main__":
+    # As the real ones: nobody reads standard output after the first line, and a full pipe would stop the process.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(*sys.argv[2:]))
