@@ -42,14 +42,14 @@ def condition(migration: Document | None, type_: str) -> Document | None:
 
 async def held_at_the_switch_over(store: PostgresStore, hosts: LabHosts) -> Document | None:
     """Both libvirtd die while the source waits for the target to say that the guest runs there; the target's host for good."""
-    await create(store, migration_document("m1", options={"bandwidthPerMigration": "32Mi"}))
+    await create(store, migration_document("m1", options={"bandwidthPerMigration": "8Mi"}))
     await until(store, migration_key("m1"), copying)
     target = hosts["node1"].pid
     assert target is not None
     daemon = processes.process(target)
     assert daemon is not None
     daemon.send(signal.SIGSTOP)
-    assert await asyncio.to_thread(processes.wait_until, lambda: is_paused(hosts), 20)
+    assert await asyncio.to_thread(processes.wait_until, lambda: is_paused(hosts), 30)
     await asyncio.sleep(SWITCHED_S)  # no event tells that it waits
     hosts["node0"].kill()
     hosts["node1"].kill()
