@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     """Emulator binaries that domains may name, perhaps as `namespace:/binary`. Empty: the host's own default only."""
     allowed_disk_hosts: tuple[str, ...] = ()
     """Servers of network disks (`ceph:6789`, or `ceph` for every port): hosts connect to them in a guest's name. Empty: none."""
+    host_credentials: Path | None = None
+    """A directory of sets of certificates and keys by which hosts are reached, each a folder: those that a Node's annotation
+    kubevirt.io/credentials names, and `default` for the others. Unset: libvirt's own places, /etc/pki and ~/.ssh."""
     drain_s: Annotated[float, Field(gt=0)] = 25
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
     log_requests: Literal["failed", "writes", "all"] = "failed"

@@ -53,6 +53,7 @@ from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.durability import durability_gauge, watch_durability
 from app.hypervisor import domain_xml
+from app.hypervisor.credentials import Credentials
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.kinds import (
     ALL,
@@ -407,19 +408,20 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
     tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
-    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
+    credentials = Credentials(settings.host_credentials)
+    workers = Workers(store, partial(connect_factory, credentials), identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,
         keeper,
         _migration_config(settings),
-        LibvirtHypervisors(metrics=meters.calls),
+        LibvirtHypervisors(metrics=meters.calls, credentials=credentials),
         metrics=meters.migrations,
         loops=meters.loops,
     )
-    agents = LibvirtHypervisors(metrics=meters.calls)
+    agents = LibvirtHypervisors(metrics=meters.calls, credentials=credentials)
     return (
         keeper.run,
-        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops, hosts=meters.hosts)).run,
         migrations.run,
         workers.run,
     )
