@@ -28,6 +28,7 @@ from app.api.audit import Audit, JsonLines
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
 from app.api.auth.roles import Roles
+from app.api.eventrate import EventRate, Rate
 from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
@@ -59,6 +60,7 @@ from app.kinds import (
     ALL,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    EVENT,
     MIGRATION,
     NAMESPACE,
     NODE,
@@ -329,12 +331,18 @@ def _api(
         exposition=exposition,
         gate=gate,
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
-        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
+        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)}
+        | {EVENT.name: _event_rate(settings)},
         bounds=_bounds(settings),
         logged=Told(settings.log_requests),
         audit=audit,
         attended=_attended(attendance),
     )
+
+
+def _event_rate(settings: Settings) -> EventRate:
+    user = Rate(settings.events_of_user, settings.events_of_user_per_s)
+    return EventRate(user, Rate(settings.events_of_object, settings.events_of_object_per_s))
 
 
 def _attended(attendance: Attendance) -> Mapping[str, Attendance]:
