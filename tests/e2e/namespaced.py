@@ -62,11 +62,9 @@ class Site:
 
 
 @contextmanager
-def networked(*names: str, libvirtd_conf: str = "", log_format: str = "console") -> Iterator[Site]:
+def networked(*names: str, libvirtd_conf: str = "", settings: Mapping[str, str] | None = None) -> Iterator[Site]:
     """The same, but what controls hosts runs at the switch: what is cut off there, Drover does not reach either."""
-    with namespaced(
-        *names, flags=("--no-workers",), libvirtd_conf=libvirtd_conf, more={"DROVER_LOG_FORMAT": log_format}
-    ) as site:
+    with namespaced(*names, flags=("--no-workers",), libvirtd_conf=libvirtd_conf, settings=settings) as site:
         site.drover.start_worker(program("nsenter"), f"--net=/proc/{site.lab.switch.pid}/ns/net", "--")
         try:
             yield site
@@ -76,7 +74,10 @@ def networked(*names: str, libvirtd_conf: str = "", log_format: str = "console")
 
 @contextmanager
 def namespaced(
-    *names: str, flags: tuple[str, ...] = (), libvirtd_conf: str = "", more: Mapping[str, str] | None = None
+    *names: str,
+    flags: tuple[str, ...] = (),
+    libvirtd_conf: str = "",
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
     """All is gone on the way out, also after a failure."""
     directory = Path(tempfile.mkdtemp(prefix="drover-e2e-"))
@@ -87,7 +88,7 @@ def namespaced(
         allowed = {
             "DROVER_ALLOWED_PATHS": json.dumps([str(lab.directory)]), "DROVER_ALLOWED_BRIDGES": json.dumps([BRIDGE])
         }  # fmt: skip
-        env = environment(home) | allowed | dict(more or {})
+        env = environment(home) | allowed | dict(settings or {})
         service = Drover(directory, directory / "lab", directory / "log", flags=flags, env=env)
         try:
             service.start()
