@@ -28,6 +28,7 @@ from app.api.audit import Audit, JsonLines
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
 from app.api.auth.roles import Roles
+from app.api.eventrate import EventRate, Rate
 from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
@@ -55,12 +56,14 @@ from app.controllers.workers import WorkerConfig, Workers
 from app.durability import durability_gauge, watch_durability
 from app.hypervisor import domain_xml
 from app.hypervisor.base import Hypervisors
+from app.hypervisor.credentials import Credentials
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.hypervisor.metrics import CallMetrics
 from app.kinds import (
     ALL,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    EVENT,
     MIGRATION,
     NAMESPACE,
     NODE,
@@ -94,11 +97,14 @@ Part = Callable[[], Coroutine[Any, Any, None]]
 class Driver:
     """How hosts are reached: by this process's controllers, and by the processes that move guests."""
 
-    hypervisors: Callable[[CallMetrics], Hypervisors]
-    of_processes: Factory
+    hypervisors: Callable[[CallMetrics, Credentials], Hypervisors]
+    of_processes: Callable[[Credentials], Factory]
 
 
-LIBVIRT = Driver(lambda calls: LibvirtHypervisors(metrics=calls), connect_factory)
+LIBVIRT = Driver(
+    lambda calls, credentials: LibvirtHypervisors(metrics=calls, credentials=credentials),
+    partial(partial, connect_factory),
+)
 
 
 class Misconfigured(Exception):
@@ -343,12 +349,18 @@ def _api(
         exposition=exposition,
         gate=gate,
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
-        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
+        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)}
+        | {EVENT.name: _event_rate(settings)},
         bounds=_bounds(settings),
         logged=Told(settings.log_requests),
         audit=audit,
         attended=_attended(attendance),
     )
+
+
+def _event_rate(settings: Settings) -> EventRate:
+    user = Rate(settings.events_of_user, settings.events_of_user_per_s)
+    return EventRate(user, Rate(settings.events_of_object, settings.events_of_object_per_s))
 
 
 def _attended(attendance: Attendance) -> Mapping[str, Attendance]:
@@ -425,19 +437,20 @@ def _parts(
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
     tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
-    workers = Workers(store, driver.of_processes, identity, tenure, metrics=meters.workers)
+    credentials = Credentials(settings.host_credentials)
+    workers = Workers(store, driver.of_processes(credentials), identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,
         keeper,
         _migration_config(settings),
-        driver.hypervisors(meters.calls),
+        driver.hypervisors(meters.calls, credentials),
         metrics=meters.migrations,
         loops=meters.loops,
     )
-    agents = driver.hypervisors(meters.calls)
+    agents = driver.hypervisors(meters.calls, credentials)
     return (
         keeper.run,
-        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops, hosts=meters.hosts)).run,
         migrations.run,
         workers.run,
     )

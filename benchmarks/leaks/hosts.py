@@ -171,7 +171,7 @@ class RemoteHosts:
         self._path = path
         self._opened: list[RemoteHost] = []
 
-    async def connect(self, uri: str) -> Hypervisor:
+    async def connect(self, uri: str, credentials: str = "") -> Hypervisor:
         try:
             reader, writer = await asyncio.open_unix_connection(self._path)
             _write(writer, uri)

@@ -62,7 +62,7 @@ async def _work(folder: Path, names: list[str]) -> None:
     cloud = FakeCloud(*names, bandwidth=1 << 40, tick_s=0.005)
     for host in cloud.hosts.values():
         host.memory = MEMORY
-    driver = Driver(lambda _calls: FakeHypervisors(cloud), remote_hosts)
+    driver = Driver(lambda _calls, _credentials: FakeHypervisors(cloud), lambda _credentials: remote_hosts)
     words = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin)
     with stop_signals() as stop:
