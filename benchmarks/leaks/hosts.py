@@ -9,7 +9,7 @@ import asyncio
 import os
 import pickle
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-from app.hypervisor.base import Destination, Hypervisor, HypervisorError, Hypervisors, Lifecycle, Unreachable
+from app.hypervisor.base import (
+    Certificate,
+    Destination,
+    Hypervisor,
+    HypervisorError,
+    Hypervisors,
+    Lifecycle,
+    Unreachable,
+)
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.hypervisor.subscription import Subscriptions, disconnected
 
@@ -184,6 +192,10 @@ class RemoteHosts:
         host = RemoteHost(uri, reader, writer)
         self._opened.append(host)
         return cast(Hypervisor, host)  # the port's other verbs are looked up when they are asked
+
+    async def certificates(self, uri: str, credentials: str = "") -> Sequence[Certificate]:
+        """A unix socket shows none."""
+        return ()
 
     async def close(self) -> None:
         for host in self._opened:
