@@ -150,7 +150,7 @@ def options(moment: Moment) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """Hosts whose cut Drover feels too."""
-    with networked("node0", "node1", settings={"DROVER_LOG_FORMAT": "json"}) as made:
+    with networked("node0", "node1", settings={"DROVER_LOG_FORMAT": "json", "DROVER_PAIR_FAILURES": "1000"}) as made:
         for host in made.lab:
             made.register(host, uri=host.peer_uri)
         yield made
