@@ -20,7 +20,7 @@ from tests.e2e.conftest import MakeGuest
 from tests.e2e.harness import Drover, definers, eventually, qemus
 from tests.e2e.test_what_dies import exit_codes, migration_process, moved_bytes
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.xdist_group("database-dies")]
+pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("database-dies")]
 
 LEASE_S = 8.0
 ENDED_S = 120.0
@@ -69,7 +69,7 @@ def job(drover: Drover, node: str, uid: str) -> str:
     [
         pytest.param(killed, None, id="killed"),
         *(
-            pytest.param(frozen(seconds), seconds > LEASE_S, id=f"frozen-{seconds:.0f}-s", marks=pytest.mark.slow)
+            pytest.param(frozen(seconds), seconds > LEASE_S, id=f"frozen-{seconds:.0f}-s")
             for seconds in (4.0, 20.0, 60.0)
         ),
     ],
