@@ -36,6 +36,7 @@ from app.api.requestlog import RequestLog, Told
 from app.api.resources import Resources
 from app.api.routes import Routes
 from app.api.streams import Streams
+from app.api.tokenrequests import IssuerDocuments
 from app.api.uids import random_uid
 from app.machinery.kind import Kind
 from app.store.base import Store
@@ -82,13 +83,14 @@ def create_api(
     bounds: Bounds | None = None,
     logged: Told = Told.FAILED,
     attended: Mapping[str, Attendance] = _NONE,
+    issuer: IssuerDocuments | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes, `previews` of dry runs and
     `write_guards` by kind, `checks` decide /readyz; what else the process measures is told by the same `exposition`. The
     `gate` judges every request; without one everybody is the administrator: for who has asked already. `namespaces` are
     looked up where they are kept, if that is not here. `bounds` say how much is given to whom, and `logged` which requests
-    are told in the log. Writes of the kinds of `attended` are
-    answered with its warning besides."""
+    are told in the log. Writes of the kinds of `attended` are answered with its warning besides. `issuer` says by what others
+    judge the tokens that are issued here."""
     exposition = exposition or Exposition()
     metrics = Metrics(exposition.registry)
     streams = Streams()
@@ -121,6 +123,7 @@ def create_api(
             RequestLog(logged),
             process,
             audit or Audit(),
+            issuer,
         )
 
     api = Api(dispatch, streams)

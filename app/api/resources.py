@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.types import Receive, Send
 
 from app.api import errors
-from app.api.bodies import ACCEPTED, parsed
+from app.api.bodies import ACCEPTED, parsed, question
 from app.api.context import Context
 from app.api.deleting import Deleting
 from app.api.logs import Following
@@ -167,6 +167,11 @@ class Resources:
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{target.kind.plural}/{declared.name} is not served here", {})
         media = negotiate(request.accept, protobuf=target.served.in_protobuf)
+        if declared.asks is not None:
+            asked, warnings = await question(request, declared.asks)
+            options = WriteOptions.read(request.parameters, "CreateOptions")
+            answered = await handler(_VERBS[request.method], target.key, asked, options.dry_run)
+            return warned(of_document(answered, 201, media=media), warnings)
         body = await request.body()
         type_ = request.content_type or JSON
         if body and type_ not in ACCEPTED:

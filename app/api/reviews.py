@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from app.api import errors
 from app.api.auth.base import Credentials, Unauthorized
 from app.api.auth.gate import Gate
-from app.api.bodies import body_type, complaints, decoded, pruned, strict_error, strictly
+from app.api.bodies import question
 from app.api.negotiation import negotiate
-from app.api.options import Validation, WriteOptions
 from app.api.requests import Request
 from app.api.responses import Response, of_document, warned
 from app.machinery.access import Attributes, Decision, User, Verdict, authenticated
 from app.machinery.bindings import together
-from app.machinery.decoding import ensure_identity, ensure_types, metadata_of, told
 from app.machinery.errors import ApiError, FieldError, bad_request, invalid, invalid_object
 from app.machinery.objects import Document
 from app.machinery.reviews import (
@@ -75,7 +73,7 @@ class Reviews:
         if request.method != "POST":
             raise errors.method_not_allowed()
         media = negotiate(request.accept, shapes=False)
-        document, warnings = await _question(request, review)
+        document, warnings = await question(request, review)
         spec = document.get("spec") or {}
         status = await answer(Asked(request, spec, namespace))
         answered: Document = {
@@ -121,7 +119,8 @@ class Reviews:
         return {"userInfo": asked.request.user.info()}
 
     async def _token(self, asked: Asked) -> Document:
-        token, wanted = asked.spec.get("token"), tuple(asked.spec.get("audiences", ()))
+        token = asked.spec.get("token")
+        wanted = tuple(asked.spec.get("audiences", ())) or self._gate.audiences
         if not token:
             return {"user": {}, "error": "token was not provided"}
         header = (b"authorization", f"Bearer {token}".encode("latin-1", errors="replace"))
@@ -129,11 +128,14 @@ class Reviews:
             user = await self._gate.authenticator.authenticate(Credentials(dict([header]), [header], audiences=wanted))
         except Unauthorized as error:
             return {"user": {}, "error": str(error)}
-        if user is None:
-            return {"user": {}}
-        return {"authenticated": True, "user": authenticated(user).info()} | (
-            {"audiences": list(wanted)} if wanted else {}
+        # Who does not look at audiences vouches for this API's own alone.
+        audiences = (
+            () if user is None else user.audiences or tuple(name for name in wanted if name in self._gate.audiences)
         )
+        if user is None or (wanted and not audiences):
+            return {"user": {}}
+        told: Document = {"authenticated": True, "user": authenticated(user).info()}
+        return told | ({"audiences": list(audiences)} if audiences else {})
 
 
 def _status(verdict: Verdict) -> Document:
@@ -175,24 +177,6 @@ def _user(spec: Document) -> User:
         spec.get("uid", ""),
         tuple((key.lower(), tuple(values)) for key, values in spec.get("extra", {}).items()),
     )
-
-
-async def _question(request: Request, review: Review) -> tuple[Document, list[str]]:
-    """The review as it was sent, its fields known to be of the right types, and what to warn of. Raises ApiError for what is
-    no question. There is nothing that a dry run would not do."""
-    type_, raw = body_type(request), await request.body()
-    options = WriteOptions.read(request.parameters, "CreateOptions")
-    if not raw:
-        return {}, []
-    body, version = decoded(review, type_, raw), review.group_version
-    document = told(review, body.document)
-    ensure_identity(review, version, document, raw)
-    metadata_of(review, version, document)
-    ensure_types(review, version, document)
-    found = complaints(body.duplicates, pruned(review, document))
-    if found and options.validation is Validation.STRICT:
-        raise strict_error(review.name, version, found)
-    return document, strictly(found, options.validation)
 
 
 def _invalid(error: FieldError) -> ApiError:
