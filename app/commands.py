@@ -414,6 +414,7 @@ def _for_health(settings: Settings) -> Settings:
             "aggregated": False,
             "tls": not here,
             "tls_cert": None if here else settings.tls_cert,
+            "tls_key": None if here else settings.tls_key,
             "trust_loopback": here,
         }
     )

@@ -22,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access import AccessError, ServiceAccounts, Trust, access_of, service_accounts_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
+from app.api.admission.judge import Admission
+from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import Api, create_api
 from app.api.attendance import Attendance
 from app.api.audit import Audit, JsonLines
@@ -310,6 +312,7 @@ def _api_behind(
         logged=Told(settings.log_requests),
         namespaces=mirror.look,
         attended=_attended(attendance),
+        admission=_admission(settings),
     )
 
 
@@ -345,7 +348,19 @@ def _api(
         audit=audit,
         attended=_attended(attendance),
         issuer=IssuerDocuments(accounts.tokens),
+        admission=_admission(settings),
     )
+
+
+def _admission(settings: Settings) -> Admission:
+    """Raises Misconfigured for policies that cannot be used."""
+    file = settings.admission_policies
+    if file is None:
+        return Admission()
+    try:
+        return Admission(bound_policies(file.read_text()))
+    except (OSError, ValueError, PolicyError) as error:
+        raise Misconfigured(f"DROVER_ADMISSION_POLICIES: {file}: {error}") from error
 
 
 def _attended(attendance: Attendance) -> Mapping[str, Attendance]:

@@ -24,6 +24,7 @@ from app.api.writing import Writing
 from app.machinery.discovery import has_status, verbs
 from app.machinery.errors import ApiError
 from app.machinery.kind import Subresource
+from app.machinery.objects import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ class Resources:
         if declared.asks is not None:
             asked, warnings = await question(request, declared.asks)
             options = WriteOptions.read(request.parameters, "CreateOptions")
+            warnings += await self._admitted(target, request, asked, options)
             answered = await handler(_VERBS[request.method], target.key, asked, options.dry_run)
             return warned(of_document(answered, 201, media=media), warnings)
         body = await request.body()
@@ -178,8 +180,15 @@ class Resources:
             raise errors.unsupported_media(ACCEPTED)
         options = WriteOptions.read(request.parameters, "CreateOptions")
         document = parsed(type_, body).document if body else {}
+        warnings = await self._admitted(target, request, document, options)
         answered = await handler(_VERBS[request.method], target.key, document, options.dry_run)
-        return of_document(answered, 201 if request.method == "POST" else 200, media=media)
+        code = 201 if request.method == "POST" else 200
+        return warned(of_document(answered, code, media=media), warnings)
+
+    async def _admitted(self, target: Target, request: Request, sent: Document, options: WriteOptions) -> list[str]:
+        """What the operator's policies warn of in what was sent to a subresource. Raises ApiError where one denies it."""
+        admission, reader = self._context.admission, self._context.store.objects
+        return await admission.judge(target, request, reader, None, sent, dry_run=options.dry_run)
 
 
 def _is_only_read(target: Target, method: str) -> bool:

@@ -122,7 +122,7 @@ class Reviews:
         token = asked.spec.get("token")
         wanted = tuple(asked.spec.get("audiences", ())) or self._gate.audiences
         if not token:
-            return {"user": {}, "error": "token was not provided"}
+            raise bad_request("token is required for TokenReview in authentication")
         header = (b"authorization", f"Bearer {token}".encode("latin-1", errors="replace"))
         try:
             user = await self._gate.authenticator.authenticate(Credentials(dict([header]), [header], audiences=wanted))
@@ -133,7 +133,7 @@ class Reviews:
             () if user is None else user.audiences or tuple(name for name in wanted if name in self._gate.audiences)
         )
         if user is None or (wanted and not audiences):
-            return {"user": {}}
+            return {"user": {}, "error": "invalid bearer token"}
         told: Document = {"authenticated": True, "user": authenticated(user).info()}
         return told | ({"audiences": list(audiences)} if audiences else {})
 

@@ -32,13 +32,14 @@ class TokenRequests:
     longest_s: int
     """What is asked for beyond that is cut to it."""
 
-    async def answer(self, _verb: str, key: Key, request: Document, dry_run: bool) -> Document:
-        """Raises ApiError, StoreError. A dry run is answered without a token."""
+    async def answer(self, _verb: str, key: Key, request: Document, _dry_run: bool) -> Document:
+        """Raises ApiError, StoreError. A token is nothing that is stored: a dry run is answered one too, as in Kubernetes."""
         metadata = request.get("metadata") or {}
-        for field, wanted in (("name", key.name), ("namespace", key.namespace)):
-            if metadata.get(field) and metadata[field] != wanted:
-                said = f"must match the service account {field} if specified"
-                raise _invalid(key.name, invalid(f"metadata.{field}", metadata[field], said))
+        if metadata.get("namespace", key.namespace) != key.namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        if metadata.get("name", key.name) != key.name:
+            said = "must match the service account name if specified"
+            raise _invalid(key.name, invalid("metadata.name", metadata["name"], said))
         try:
             account = (await self.objects.get(key)).document["metadata"]
         except NotFound as error:
@@ -46,14 +47,14 @@ class TokenRequests:
         spec = dict(request.get("spec") or {})
         if found := list(problems(spec)):
             raise _invalid("", *found)
-        if bound := spec.get("boundObjectRef"):
+        if (bound := spec.get("boundObjectRef")) is not None:
             group, _, version = (bound.get("apiVersion") or "").rpartition("/")
             what = f"{group}/{version}, Kind={bound.get('kind') or ''}"
-            raise bad_request(f"cannot bind token for object of type {what}")
+            raise bad_request(f"cannot bind token to object of type {what}")
         lasts_s = min(spec.get("expirationSeconds", LASTS_S), self.longest_s)
         audiences = spec.get("audiences") or list(self.tokens.audiences)
         now = now_s()
-        token = "" if dry_run else await self.tokens.issue(_account(key, account), audiences, lasts_s, now)
+        token = await self.tokens.issue(_account(key, account), audiences, lasts_s, now)
         return {
             "kind": TOKEN_REQUEST.name,
             "apiVersion": str(TOKEN_REQUEST.group_version),
@@ -61,6 +62,7 @@ class TokenRequests:
                 **metadata,
                 "name": key.name,
                 "namespace": key.namespace,
+                "uid": account["uid"],
                 "creationTimestamp": _stamp(now),
             },
             "spec": {"audiences": audiences, "expirationSeconds": lasts_s, "boundObjectRef": None},

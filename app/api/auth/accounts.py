@@ -16,6 +16,7 @@ from app.api.auth.impersonation import service_account_groups
 from app.api.auth.signing import ALGORITHM, SigningKeys
 from app.machinery.access import SERVICE_ACCOUNT, User
 from app.machinery.objects import Document
+from app.machinery.rbac import listed
 from app.store.base import Key, NotFound, Objects
 
 RESOURCE = "serviceaccounts"
@@ -104,9 +105,12 @@ class AccountTokens:
         if not token or unproven(token).get("iss") != self.issuer:
             return None
         claims = await self._proven(token)
-        audiences = _common(claims["aud"], credentials.audiences or self.audiences)
+        wanted = credentials.audiences or self.audiences
+        said = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        audiences = tuple(name for name in wanted if name in said)
         if not audiences:
-            raise Unauthorized("the service account's token is for others")
+            told = listed(map(str, said))
+            raise Unauthorized(f"token audiences {told} is invalid for the target audiences {listed(wanted)}")
         account = _account(claims)
         if not await self._accounts.is_there(account):
             raise Unauthorized("the token's service account is gone")
@@ -144,11 +148,6 @@ def unproven(token: str) -> dict[str, Any]:
 def now_s() -> float:
     """The moment from which a token counts."""
     return time.time()
-
-
-def _common(said: object, wanted: Sequence[str]) -> tuple[str, ...]:
-    audiences = said if isinstance(said, list) else [said]
-    return tuple(name for name in wanted if name in audiences)
 
 
 def _account(claims: dict[str, Any]) -> Account:

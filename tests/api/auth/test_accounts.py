@@ -243,6 +243,7 @@ async def test_a_request_for_a_token_is_judged(drover: Drover) -> None:
             "short": {"spec": {"expirationSeconds": 10}},
             "long": {"spec": {"expirationSeconds": 2**33}},
             "other name": {"metadata": {"name": "x"}},
+            "other namespace": {"metadata": {"namespace": "x"}},
             "bound": {"spec": {"boundObjectRef": {"kind": "Node", "apiVersion": "v1", "name": "n"}}},
             "wrong type": {"spec": {"expirationSeconds": "x"}},
         }.items()
@@ -252,9 +253,10 @@ async def test_a_request_for_a_token_is_judged(drover: Drover) -> None:
 
     assert (missing.status_code, stranger.status_code) == (404, 403)
     assert made.status_code == 201 and made.json()["spec"]["expirationSeconds"] == 365 * 86_400
-    assert dry.status_code == 201 and dry.json()["status"]["token"] == ""
+    assert dry.status_code == 201 and dry.json()["status"]["token"]
+    assert "cannot bind token to object of type /v1, Kind=Node" in answers["bound"].json()["message"]
     assert {name: answer.status_code for name, answer in answers.items()} == {
-        "short": 422, "long": 422, "other name": 422, "bound": 400, "wrong type": 400
+        "short": 422, "long": 422, "other name": 422, "other namespace": 400, "bound": 400, "wrong type": 400
     }  # fmt: skip
     assert "may not specify a duration less than 10 minutes" in answers["short"].json()["message"]
     assert (await vault.get("/api")).status_code == 401
@@ -279,6 +281,6 @@ async def test_others_can_judge_a_token_by_what_is_published(drover: Drover) -> 
     assert claims["sub"] == "system:serviceaccount:default:bot"
     assert published.headers["content-type"] == "application/jwk-set+json"
     assert (reviewed["authenticated"], reviewed["audiences"]) == (True, ["vault"])
-    assert "authenticated" not in for_us["status"]
+    assert "is invalid for the target audiences" in for_us["status"]["error"]
     assert stranger.status_code == 403
     assert (await drover.root.get("/api/v1/signingkeys")).status_code == 404
