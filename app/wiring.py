@@ -30,6 +30,7 @@ from app.api.audit import Audit, JsonLines
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
 from app.api.auth.roles import Roles
+from app.api.eventrate import EventRate, Rate
 from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
@@ -48,6 +49,7 @@ from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.preview import Preview
+from app.controllers.migration.process import Factory
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
@@ -56,11 +58,15 @@ from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.durability import durability_gauge, watch_durability
 from app.hypervisor import domain_xml
+from app.hypervisor.base import Hypervisors
+from app.hypervisor.credentials import Credentials
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
+from app.hypervisor.metrics import CallMetrics
 from app.kinds import (
     ALL,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    EVENT,
     MIGRATION,
     NAMESPACE,
     NODE,
@@ -89,6 +95,20 @@ log = structlog.get_logger()
 
 Part = Callable[[], Coroutine[Any, Any, None]]
 """Something that runs until it is cancelled, and cleans up then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """How hosts are reached: by this process's controllers, and by the processes that move guests."""
+
+    hypervisors: Callable[[CallMetrics, Credentials], Hypervisors]
+    of_processes: Callable[[Credentials], Factory]
+
+
+LIBVIRT = Driver(
+    lambda calls, credentials: LibvirtHypervisors(metrics=calls, credentials=credentials),
+    partial(partial, connect_factory),
+)
 
 
 class Misconfigured(Exception):
@@ -198,6 +218,7 @@ async def running(
     api: bool = True,
     trust: Trust | None = None,
     renewed: Callable[[], None] = lambda: None,
+    driver: Driver = LIBVIRT,
 ) -> AsyncIterator[Service]:
     """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
     health and metrics alone. `trust` is the listener's, whose certificates count; `renewed` tells it when a cluster has
@@ -249,7 +270,7 @@ async def running(
             )
             served = make(access.gate(roles, accounts.tokens), exposition)
         if workers:
-            parts.extend(_parts(store, settings, identity, meters.controllers()))
+            parts.extend(_parts(store, settings, identity, meters.controllers(), driver))
         background = await stack.enter_async_context(Background(parts).running())
         ready = {} if behind is None else {"ready": behind.ready}
         yield Service(api=served, failed=background.failed, end_watches=served.end_streams, **ready)
@@ -342,7 +363,8 @@ def _api(
         exposition=exposition,
         gate=gate,
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
-        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
+        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)}
+        | {EVENT.name: _event_rate(settings)},
         bounds=_bounds(settings),
         logged=Told(settings.log_requests),
         audit=audit,
@@ -361,6 +383,11 @@ def _admission(settings: Settings) -> Admission:
         return Admission(bound_policies(file.read_text()))
     except (OSError, ValueError, PolicyError) as error:
         raise Misconfigured(f"DROVER_ADMISSION_POLICIES: {file}: {error}") from error
+
+
+def _event_rate(settings: Settings) -> EventRate:
+    user = Rate(settings.events_of_user, settings.events_of_user_per_s)
+    return EventRate(user, Rate(settings.events_of_object, settings.events_of_object_per_s))
 
 
 def _attended(attendance: Attendance) -> Mapping[str, Attendance]:
@@ -419,7 +446,9 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Controllers) -> tuple[Part, ...]:
+def _parts(
+    store: PostgresStore, settings: Settings, identity: str, meters: Controllers, driver: Driver
+) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
     lease = timedelta(seconds=settings.lease_s)
     keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
@@ -428,25 +457,27 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
+        event_ttl=timedelta(seconds=settings.event_ttl_s),
         log_retention=timedelta(seconds=settings.log_retention_s),
         history_retention=timedelta(seconds=settings.history_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
     tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
-    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
+    credentials = Credentials(settings.host_credentials)
+    workers = Workers(store, driver.of_processes(credentials), identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,
         keeper,
         _migration_config(settings),
-        LibvirtHypervisors(metrics=meters.calls),
+        driver.hypervisors(meters.calls, credentials),
         metrics=meters.migrations,
         loops=meters.loops,
     )
-    agents = LibvirtHypervisors(metrics=meters.calls)
+    agents = driver.hypervisors(meters.calls, credentials)
     return (
         keeper.run,
-        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops, hosts=meters.hosts)).run,
         migrations.run,
         workers.run,
     )

@@ -128,7 +128,7 @@ class Writing:
         """What the operator's policies warn of. Raises ApiError where the writer may not write this."""
         guard = self._context.write_guards.get(target.kind.name)
         if guard is not None:
-            await guard(Written(request.user, old, new))
+            await guard(Written(request.user, old, new, options.dry_run))
         admission = self._context.admission
         return await admission.judge(target, request, self._objects, old, new, dry_run=options.dry_run)
 
