@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from app.api import errors
@@ -14,8 +14,9 @@ from app.api.requests import Request
 from app.api.responses import Response, of_document, warned
 from app.machinery.access import Attributes, Decision, User, Verdict, authenticated
 from app.machinery.bindings import together
-from app.machinery.errors import ApiError, FieldError, bad_request, invalid, invalid_object
+from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
 from app.machinery.objects import Document
+from app.machinery.review_checks import problems, unreadable
 from app.machinery.reviews import (
     LOCAL_SUBJECT_ACCESS_REVIEW,
     SELF_SUBJECT_ACCESS_REVIEW,
@@ -35,6 +36,7 @@ class Asked:
     """A question and who asks it."""
 
     request: Request
+    metadata: Document
     spec: Document
     namespace: str = ""
     """Of the path."""
@@ -75,7 +77,7 @@ class Reviews:
         media = negotiate(request.accept, shapes=False)
         document, warnings = await question(request, review)
         spec = document.get("spec") or {}
-        status = await answer(Asked(request, spec, namespace))
+        status = await answer(Asked(request, document.get("metadata") or {}, spec, namespace))
         answered: Document = {
             "kind": review.name,
             "apiVersion": str(review.group_version),
@@ -86,18 +88,20 @@ class Reviews:
         return warned(of_document({**answered, "status": status}, 201, media=media), warnings)
 
     async def _own_access(self, asked: Asked) -> Document:
-        attributes = _attributes(asked.spec)
-        return _status(await self._gate.authorizer.authorize(asked.request.user, attributes))
+        return await self._judged(SELF_SUBJECT_ACCESS_REVIEW, asked, asked.request.user)
 
     async def _access(self, asked: Asked) -> Document:
-        attributes = _attributes(asked.spec)
-        if asked.namespace and attributes.namespace != asked.namespace:
-            said = f"must match metadata.namespace {asked.namespace}"
-            raise _invalid(invalid("spec.resourceAttributes.namespace", attributes.namespace, said))
-        user = _user(asked.spec)
-        if not user.name and not user.groups:
-            raise _invalid(invalid("spec.user", "", "at least one of user or group must be specified"))
-        return _status(await self._gate.authorizer.authorize(user, attributes))
+        review = LOCAL_SUBJECT_ACCESS_REVIEW if asked.namespace else SUBJECT_ACCESS_REVIEW
+        return await self._judged(review, asked, _user(asked.spec))
+
+    async def _judged(self, review: Review, asked: Asked, user: User) -> Document:
+        if asked.metadata.get("namespace", asked.namespace) != asked.namespace and review.namespaced:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        if found := list(problems(review, asked.metadata, asked.spec, asked.namespace)):
+            raise _invalid(found)
+        verdict = await self._gate.authorizer.authorize(user, _attributes(asked.spec))
+        unread = unreadable(asked.spec)
+        return _status(verdict) | ({"evaluationError": together(unread)} if unread else {})
 
     async def _rules(self, asked: Asked) -> Document:
         namespace = asked.spec.get("namespace")
@@ -148,17 +152,10 @@ def _status(verdict: Verdict) -> Document:
 
 
 def _attributes(spec: Document) -> Attributes:
-    """What is asked about. Raises 422 for nothing, or for two things."""
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    """What is asked about, one of the two."""
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes") or {}
     if resource is None:
-        if other is None:
-            one = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            raise _invalid(invalid("spec.resourceAttributes", None, one))
         return Attributes(other.get("verb", ""), path=other.get("path", ""))
-    if other is not None:
-        shown = {name.capitalize(): value for name, value in other.items()}
-        both = "cannot be specified in combination with resourceAttributes"
-        raise _invalid(invalid("spec.nonResourceAttributes", shown, both))
     return Attributes(
         resource.get("verb", ""),
         resource.get("group", ""),
@@ -179,8 +176,8 @@ def _user(spec: Document) -> User:
     )
 
 
-def _invalid(error: FieldError) -> ApiError:
+def _invalid(errors: Sequence[FieldError]) -> ApiError:
     """kube-apiserver forgets the kind of a review that it refuses."""
-    refused = invalid_object("", "authorization.k8s.io", "", [error])
+    refused = invalid_object("", "authorization.k8s.io", "", errors)
     details = {name: value for name, value in (refused.details or {}).items() if value}
     return ApiError(refused.code, refused.reason, refused.message, details)
