@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import tracing
 from app.api import errors, responses
 from app.api.audit import Audit
 from app.api.auth.gate import Gate
@@ -60,10 +61,30 @@ class Dispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, receive)
-        exchange, received = _Exchange(request, send), datetime.now(UTC)
-        started = time.perf_counter()
         target = self._routes.find(request.path)
         told = self._told(target, request)
+        exchange = _Exchange(request, send)
+        if not tracing.is_on() or told.verb in LASTING:
+            await self._handle(target, told, exchange)
+            return
+        with tracing.request(request.header(b"traceparent")) as span:
+            await self._handle(target, told, exchange)
+            asked_for = request.attributes.full_resource or request.path.split("/")[1]
+            span.note(
+                f"{told.verb} {asked_for}",
+                http__request__method=request.method,
+                http__response__status_code=exchange.code,
+                k8s__namespace__name=request.attributes.namespace,
+                drover__object=request.attributes.name,
+                drover__audit_id=request.audit_id.decode("latin-1"),
+                user__name=request.user.name,
+            )
+            if exchange.code >= 500:
+                span.failed(f"answered {exchange.code}")
+
+    async def _handle(self, target: Target | None, told: Asked, exchange: _Exchange) -> None:
+        request, received = exchange.request, datetime.now(UTC)
+        started = time.perf_counter()
         self._metrics.began(told)
         try:
             await errors.answering(lambda: self._answer(target, told, exchange), exchange.refuse)
