@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -28,6 +29,8 @@ from app.machinery.errors import ApiError
 
 PROCESS = frozenset(("livez", "readyz", "healthz", "version", "metrics"))
 """What is asked about the process, by the first step of the path."""
+READING_S = 5.0
+"""How long the sending of an answer counts as work."""
 
 
 class Dispatch:
@@ -104,7 +107,7 @@ class Dispatch:
             except ApiError as error:
                 answer = of_error(error, request.accept)
             if isinstance(answer, Response):
-                await exchange.send(answer)
+                await self._send(exchange, answer)
             elif told.verb in LASTING:
                 with self._metrics.lasting(told), self._fairness.lasting(request.user):
                     await answer.run(request.receive, exchange.sending)
@@ -114,6 +117,17 @@ class Dispatch:
             exchange.code = 499
         finally:
             self._fairness.leave(exchange.ticket)
+
+    async def _send(self, exchange: _Exchange, answer: Response) -> None:
+        """Who reads a large answer slowly keeps its seats for a while only: what is left to do is then the reader's."""
+        if len(answer.body) <= responses.SLICE:
+            await exchange.send(answer)
+            return
+        later = asyncio.get_running_loop().call_later(READING_S, self._fairness.leave, exchange.ticket)
+        try:
+            await exchange.send(answer)
+        finally:
+            later.cancel()
 
     def _told(self, target: Target | None, request: Request) -> Asked:
         """The request, as metrics name it."""

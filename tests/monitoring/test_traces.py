@@ -61,7 +61,7 @@ def test_a_migrations_trace_is_one_whoever_tells_of_it(collector: Collector) -> 
         with tracing.within(uid, "attempt", number=1), tracing.inside("copy"), calls.call("migrate", "qemu+tls://h1/"):
             logged = tracing.with_ids(None, "", {})
         with tracing.within(uid, "attempt"), pytest.raises(DomainGone), calls.call("look", "qemu+tls://h1/"):
-            raise DomainGone("DomainGone: no such domain")
+            raise DomainGone("no such domain")
         with calls.call("host", "qemu+tls://h1/"):
             """Nobody's: told by metrics alone."""
         whole = tracing.Stretch("migration default/m1", noon, noon + timedelta(seconds=9))
@@ -76,7 +76,7 @@ def test_a_migrations_trace_is_one_whoever_tells_of_it(collector: Collector) -> 
     assert {by_id[span.parent_span_id].name for span in spans if span is not root} == {root.name, "attempt", "copy"}
     assert by_id[migrate.parent_span_id].name == "copy"
     assert facts(migrate) == {"server.address": "h1"}
-    assert (look.status.code, look.status.message) == (Status.STATUS_CODE_ERROR, "no such domain")
+    assert (look.status.code, look.status.message) == (Status.STATUS_CODE_ERROR, "DomainGone: no such domain")
     assert (root.status.message, root.end_time_unix_nano - root.start_time_unix_nano) == ("TimedOut", 9_000_000_000)
     assert running.parent_span_id == root.span_id
     assert logged == {"trace_id": uid.replace("-", ""), "span_id": migrate.span_id.hex()}
