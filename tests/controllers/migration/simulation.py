@@ -22,6 +22,7 @@ from app.controllers.birth import Birth
 from app.controllers.documents import is_over, key_of
 from app.controllers.guards import node_guard
 from app.controllers.lease import Held, LeaseKeeper
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
 from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
@@ -29,7 +30,7 @@ from app.controllers.migration.move import Outcome
 from app.controllers.migration.observe import status_of
 from app.controllers.migration.orders import Bounds, Orders
 from app.controllers.migration.plan import Plan
-from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.run import run_migration
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.told import told_of
