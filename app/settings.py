@@ -75,6 +75,14 @@ class Settings(BaseSettings):
     """Watches and followed logs that one process serves: each takes about 0.1 MB."""
     watches_of_user: Annotated[int, Field(ge=1)] = 2_500
     """Of one user, administrators too."""
+    events_of_user: Annotated[int, Field(ge=1)] = 1000
+    """Events that one user may write at once; after that `events_of_user_per_s`, and 429 for the others. Of each process."""
+    events_of_user_per_s: Annotated[float, Field(gt=0)] = 50
+    """kube-apiserver's own example for its plugin EventRateLimit."""
+    events_of_object: Annotated[int, Field(ge=1)] = 100
+    """Events that one source may write of one object at once; four times what well-behaved clients send."""
+    events_of_object_per_s: Annotated[float, Field(gt=0)] = 1
+    """After that, so many a second."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
@@ -147,6 +155,9 @@ class Settings(BaseSettings):
     """Emulator binaries that domains may name, perhaps as `namespace:/binary`. Empty: the host's own default only."""
     allowed_disk_hosts: tuple[str, ...] = ()
     """Servers of network disks (`ceph:6789`, or `ceph` for every port): hosts connect to them in a guest's name. Empty: none."""
+    host_credentials: Path | None = None
+    """A directory of sets of certificates and keys by which hosts are reached, each a folder: those that a Node's annotation
+    kubevirt.io/credentials names, and `default` for the others. Unset: libvirt's own places, /etc/pki and ~/.ssh."""
     drain_s: Annotated[float, Field(gt=0)] = 25
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
     log_requests: Literal["failed", "writes", "all"] = "failed"

@@ -28,6 +28,7 @@ from app.api.audit import Audit, JsonLines
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
 from app.api.auth.roles import Roles
+from app.api.eventrate import EventRate, Rate
 from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
@@ -54,11 +55,13 @@ from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.durability import durability_gauge, watch_durability
 from app.hypervisor import domain_xml
+from app.hypervisor.credentials import Credentials
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.kinds import (
     ALL,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    EVENT,
     MIGRATION,
     NAMESPACE,
     NODE,
@@ -329,12 +332,18 @@ def _api(
         exposition=exposition,
         gate=gate,
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
-        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
+        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)}
+        | {EVENT.name: _event_rate(settings)},
         bounds=_bounds(settings),
         logged=Told(settings.log_requests),
         audit=audit,
         attended=_attended(attendance),
     )
+
+
+def _event_rate(settings: Settings) -> EventRate:
+    user = Rate(settings.events_of_user, settings.events_of_user_per_s)
+    return EventRate(user, Rate(settings.events_of_object, settings.events_of_object_per_s))
 
 
 def _attended(attendance: Attendance) -> Mapping[str, Attendance]:
@@ -408,19 +417,20 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
     tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
-    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
+    credentials = Credentials(settings.host_credentials)
+    workers = Workers(store, partial(connect_factory, credentials), identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,
         keeper,
         _migration_config(settings),
-        LibvirtHypervisors(metrics=meters.calls),
+        LibvirtHypervisors(metrics=meters.calls, credentials=credentials),
         metrics=meters.migrations,
         loops=meters.loops,
     )
-    agents = LibvirtHypervisors(metrics=meters.calls)
+    agents = LibvirtHypervisors(metrics=meters.calls, credentials=credentials)
     return (
         keeper.run,
-        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops, hosts=meters.hosts)).run,
         migrations.run,
         workers.run,
     )

@@ -33,6 +33,7 @@ class Written:
     old: Document | None
     """None: it is new."""
     new: Document
+    dry_run: bool = False
 
 
 WriteGuard = Callable[[Written], Awaitable[None]]

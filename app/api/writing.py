@@ -116,17 +116,19 @@ class Writing:
             # judges that itself.
             await self._ensure_namespace(target, fresh)
             raise
-        await self._guard(target, request, None, first)
+        await self._guard(target, request, None, first, dry_run=options.dry_run)
         if options.dry_run:
             await self._ensure_namespace(target, fresh)
         response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
         return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(kind, None, first)])
 
-    async def _guard(self, target: Target, request: Request, old: Document | None, new: Document) -> None:
+    async def _guard(
+        self, target: Target, request: Request, old: Document | None, new: Document, *, dry_run: bool
+    ) -> None:
         """Raises ApiError where the writer may not write this."""
         guard = self._context.write_guards.get(target.kind.name)
         if guard is not None:
-            await guard(Written(request.user, old, new))
+            await guard(Written(request.user, old, new, dry_run))
 
     def _writer(self, target: Target, request: Request, options: WriteOptions) -> Writer:
         name = options.manager or manager_of(request.header(b"user-agent"))
@@ -304,7 +306,7 @@ class Writing:
         fresh = self._fresh(target, document)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
         prepared = with_entries(fresh, wanted.owners or ())
-        await self._guard(target, request, None, prepared)
+        await self._guard(target, request, None, prepared, dry_run=options.dry_run)
         view = View(target.served, media)
         if options.dry_run:
             return await self._previewed(target, view, prepared)
@@ -337,7 +339,7 @@ class Writing:
         for attempt in range(ATTEMPTS):
             stored = await self._current(target)
             outcome = self._outcome(target, stored, change, writer, patched=patched)
-            await self._guard(target, request, stored.document, outcome.document)
+            await self._guard(target, request, stored.document, outcome.document, dry_run=options.dry_run)
             warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise]
             if options.dry_run:
                 return warned(self._representations.of(view, self._served(target, outcome.document)), warnings)
