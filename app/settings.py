@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     """How often each host is asked whether it is well; Ready is told within three of them."""
     log_retention_s: Annotated[float, Field(ge=60)] = 600
     """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
+    event_ttl_s: Annotated[float, Field(ge=60)] = 3600
+    """How long Events are kept, kube-apiserver's --event-ttl."""
     history_retention_s: Annotated[float, Field(ge=60)] = 90 * 86_400
     """How long `drover history` tells of a Migration, whatever became of its object: a quarter."""
     audit_log: str | None = None

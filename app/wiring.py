@@ -47,6 +47,7 @@ from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.preview import Preview
+from app.controllers.migration.process import Factory
 from app.controllers.migration.reconcile import MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
@@ -55,8 +56,10 @@ from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.durability import durability_gauge, watch_durability
 from app.hypervisor import domain_xml
+from app.hypervisor.base import Hypervisors
 from app.hypervisor.credentials import Credentials
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
+from app.hypervisor.metrics import CallMetrics
 from app.kinds import (
     ALL,
     CLUSTER_ROLE,
@@ -89,6 +92,20 @@ log = structlog.get_logger()
 
 Part = Callable[[], Coroutine[Any, Any, None]]
 """Something that runs until it is cancelled, and cleans up then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """How hosts are reached: by this process's controllers, and by the processes that move guests."""
+
+    hypervisors: Callable[[CallMetrics, Credentials], Hypervisors]
+    of_processes: Callable[[Credentials], Factory]
+
+
+LIBVIRT = Driver(
+    lambda calls, credentials: LibvirtHypervisors(metrics=calls, credentials=credentials),
+    partial(partial, connect_factory),
+)
 
 
 class Misconfigured(Exception):
@@ -198,6 +215,7 @@ async def running(
     api: bool = True,
     trust: Trust | None = None,
     renewed: Callable[[], None] = lambda: None,
+    driver: Driver = LIBVIRT,
 ) -> AsyncIterator[Service]:
     """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
     health and metrics alone. `trust` is the listener's, whose certificates count; `renewed` tells it when a cluster has
@@ -246,7 +264,7 @@ async def running(
             )
             served = make(access.gate(roles), exposition)
         if workers:
-            parts.extend(_parts(store, settings, identity, meters.controllers()))
+            parts.extend(_parts(store, settings, identity, meters.controllers(), driver))
         background = await stack.enter_async_context(Background(parts).running())
         ready = {} if behind is None else {"ready": behind.ready}
         yield Service(api=served, failed=background.failed, end_watches=served.end_streams, **ready)
@@ -402,7 +420,9 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Controllers) -> tuple[Part, ...]:
+def _parts(
+    store: PostgresStore, settings: Settings, identity: str, meters: Controllers, driver: Driver
+) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
     lease = timedelta(seconds=settings.lease_s)
     keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
@@ -411,6 +431,7 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
+        event_ttl=timedelta(seconds=settings.event_ttl_s),
         log_retention=timedelta(seconds=settings.log_retention_s),
         history_retention=timedelta(seconds=settings.history_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
@@ -418,16 +439,16 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
     )
     tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
     credentials = Credentials(settings.host_credentials)
-    workers = Workers(store, partial(connect_factory, credentials), identity, tenure, metrics=meters.workers)
+    workers = Workers(store, driver.of_processes(credentials), identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,
         keeper,
         _migration_config(settings),
-        LibvirtHypervisors(metrics=meters.calls, credentials=credentials),
+        driver.hypervisors(meters.calls, credentials),
         metrics=meters.migrations,
         loops=meters.loops,
     )
-    agents = LibvirtHypervisors(metrics=meters.calls, credentials=credentials)
+    agents = driver.hypervisors(meters.calls, credentials)
     return (
         keeper.run,
         HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops, hosts=meters.hosts)).run,
