@@ -47,10 +47,11 @@ from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guar
 from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.avoid import Breaker
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.preview import Preview
 from app.controllers.migration.process import Factory
-from app.controllers.migration.reconcile import MigrationConfig, MigrationController
+from app.controllers.migration.reconcile import MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
 from app.controllers.roles import RoleAggregation, ensure_default_roles
