@@ -213,12 +213,19 @@ def at(vm: dict[str, dict[str, str]], node: str) -> bool:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("cut_s", [14.0, pytest.param(CUT_S, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("moment", "cut_s"),
+    [
+        (Moment.COPYING, 14.0),
+        pytest.param(Moment.COPYING, CUT_S, marks=pytest.mark.slow),
+        pytest.param(Moment.TAKEN_OVER, CUT_S, marks=pytest.mark.slow),
+    ],
+)
 def test_a_source_that_never_hears_of_the_arrival_does_not_run_the_guest_a_second_time(
-    site: Site, cut_s: float
+    site: Site, moment: Moment, cut_s: float
 ) -> None:
     """Left alone, libvirt on the source resumes its copy when the target's answer is 30 s late, and the guest runs twice."""
-    ended = moved_across(site, f"unheard-{cut_s:.0f}", Moment.COPYING, on_the_way_back, cut_s=cut_s)
+    ended = moved_across(site, f"unheard-{moment}-{cut_s:.0f}", moment, on_the_way_back, cut_s=cut_s)
 
     assert (ended.phase, ended.place) == ("Succeeded", "node1")
 

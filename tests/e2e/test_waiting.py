@@ -23,6 +23,8 @@ from tests.e2e.harness import DROVER, ROOT, environment, eventually
 
 pytestmark = [pytest.mark.postgres]
 
+SECRET = "opensesame"
+
 
 @pytest.fixture
 def place() -> Iterator[Path]:
@@ -66,7 +68,7 @@ def line_of(process: subprocess.Popen[str], word: str, within_s: float = 20) -> 
 
 @pytest.mark.parametrize("words", [("serve", "--no-tls", "--trust-loopback", "--port", "0"), ("work",)])
 def test_one_that_refuses_is_told_at_once_and_the_end_is_status_3(place: Path, words: tuple[str, ...]) -> None:
-    url = f"postgresql://nobody:opensesame@127.0.0.1:{(port := free_port())}/drover"
+    url = f"postgresql://nobody:{SECRET}@127.0.0.1:{(port := free_port())}/drover"
     with starting(place, url, *words, wait_s=2) as process:
         waiting = line_of(process, "waiting for PostgreSQL")
         said, errors = process.communicate(timeout=30)
@@ -74,7 +76,7 @@ def test_one_that_refuses_is_told_at_once_and_the_end_is_status_3(place: Path, w
     assert f"127.0.0.1:{port}/drover" in waiting
     assert (process.returncode, said) == (3, "")
     assert errors.strip().splitlines()[-1].startswith(f"drover: no PostgreSQL at 127.0.0.1:{port}/drover after 2 s: ")
-    assert "opensesame" not in waiting + errors and "Traceback" not in errors
+    assert SECRET not in waiting + errors and "Traceback" not in errors
 
 
 def test_while_one_is_silent_the_process_lives_is_not_ready_and_may_be_stopped(place: Path) -> None:
