@@ -232,6 +232,7 @@ async def test_a_cd_of_the_same_name_with_other_data_is_neither_used_nor_touched
     assert digest(outside(lab["node1"], FOLDER / "seed.iso")) == other
 
 
+@pytest.mark.slow
 async def test_a_cd_that_is_gone_from_its_host_stops_the_move_until_it_is_ejected(store: Store, lab: Machines) -> None:
     """The guest reads on what was deleted; on another host it would find nothing."""
     for name in ("gone.iso", "spare.iso"):
