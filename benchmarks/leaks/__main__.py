@@ -123,6 +123,9 @@ def _worker(
     stand: Bench, process: list[str], plan: Plan, variables: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     limits = {
+        # On a busy machine a lease that lapses costs 40 s, and is not what is looked for.
+        "DROVER_LEASE_S": "60",
+        "DROVER_RUN_LEASE_S": "60",
         "DROVER_MIGRATIONS_PER_CLUSTER": str(plan.at_once),
         "DROVER_MIGRATIONS_OUTBOUND_PER_NODE": str(plan.at_once),
         "DROVER_MIGRATIONS_INBOUND_PER_NODE": str(plan.at_once),
@@ -138,6 +141,9 @@ def _worker(
             if worker.stdout.readline() != b"works\n":
                 raise RuntimeError(f"the worker did not start: {Path(log.name).read_text()[-2000:]}")
             yield worker
+        except BaseException:
+            print(Path(log.name).read_text()[-4000:], file=sys.stderr, flush=True)
+            raise
         finally:
             worker.stdin.close()
             try:
