@@ -65,6 +65,35 @@ class Settings(BaseSettings):
     it changes."""
     requestheader_allowed_names: tuple[str, ...] = ()
     """Common names of front proxies' certificates. Empty: whatever that authority signed."""
+    service_account_issuer: Annotated[str, Field(min_length=1)] = "https://drover"
+    """Who says that it issued the tokens of service accounts: kube-apiserver's --service-account-issuer. The https address under
+    which others reach this API, where they are to judge the tokens by themselves (OpenID Connect discovery)."""
+    api_audiences: tuple[str, ...] = ()
+    """Whom a token must be meant for to count here: kube-apiserver's --api-audiences. Empty: the issuer."""
+    service_account_max_token_s: Annotated[int, Field(ge=600)] = 365 * 86_400
+    """The longest that such a token lasts; who asks for more gets this. A year: those of robots are made anew that often."""
+    service_account_key_s: Annotated[int, Field(ge=600)] = 90 * 86_400
+    """How long a key signs tokens until a new one does; what it signed counts on. A quarter, as is usual for keys."""
+    oidc_issuer_url: str | None = None
+    """An OpenID Connect issuer whose ID tokens count, an https address: kube-apiserver's flags of these names. Unset: none."""
+    oidc_client_id: str | None = None
+    """For whom the tokens must be (aud)."""
+    oidc_username_claim: str = "sub"
+    """Which claim is the user. An email must be verified."""
+    oidc_username_prefix: str | None = None
+    """What the user's name begins with, so that it is nobody else's. Unset: the issuer and #, for email nothing. `-`: nothing."""
+    oidc_groups_claim: str | None = None
+    """Which claim is the groups: a text or a list of them. Unset: the tokens name none."""
+    oidc_groups_prefix: str = ""
+    """What the groups' names begin with."""
+    oidc_ca_file: Path | None = None
+    """PEM: who signs the issuer's certificate. Unset: whom the system trusts."""
+    oidc_signing_algs: tuple[str, ...] = ("RS256",)
+    """By which algorithms tokens may be signed."""
+    oidc_required_claims: dict[str, str] = Field(default_factory=dict)
+    """Claims that a token must have, with their values, as JSON."""
+    admission_policies: Path | None = None
+    """YAML: ValidatingAdmissionPolicies and their bindings, which what clients write must keep. Read at the start."""
     seats: Annotated[int, Field(ge=10)] = 400
     """How much is answered at once: a get takes one, a list one for each 4 KiB. kube-apiserver's --max-requests-inflight."""
     seats_share: Annotated[float, Field(gt=0, le=1)] = 0.5

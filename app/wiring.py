@@ -20,8 +20,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import AccessError, Trust, access_of, trust_of
+from app.access import AccessError, ServiceAccounts, Trust, access_of, service_accounts_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
+from app.api.admission.judge import Admission
+from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import Api, create_api
 from app.api.attendance import Attendance
 from app.api.audit import Audit, JsonLines
@@ -35,6 +37,7 @@ from app.api.fairness.queue import Size
 from app.api.health import Check
 from app.api.requesters import Requesters
 from app.api.requestlog import Told
+from app.api.tokenrequests import IssuerDocuments, TokenRequests
 from app.controllers.agents import MEMBER
 from app.controllers.config import HostConfig, Kept
 from app.controllers.delegated.namespaces import NamespaceMirror
@@ -44,10 +47,11 @@ from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guar
 from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.avoid import Breaker
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.preview import Preview
 from app.controllers.migration.process import Factory
-from app.controllers.migration.reconcile import MigrationConfig, MigrationController
+from app.controllers.migration.reconcile import MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
 from app.controllers.roles import RoleAggregation, ensure_default_roles
@@ -70,6 +74,7 @@ from app.kinds import (
     POD,
     ROLE,
     ROLE_BINDING,
+    SERVICE_ACCOUNT,
     VIRTUAL_MACHINE,
 )
 from app.kinds.migration_options import MigrationOptions, Tls
@@ -237,18 +242,19 @@ async def running(
         store = PostgresStore(url, identity=identity, metrics=meters.store)
         stack.push_async_callback(store.close)
         await _open(store, url)
-        roles = Roles(store.objects)
+        roles, accounts = Roles(store.objects), service_accounts_of(settings, store)
         if behind is None:
             await _ensure_default_namespace(store)
             await ensure_default_roles(store)
             await roles.load()
+            await accounts.load()
         requesters = Requesters(store.history, (MIGRATION.resource,))
         audit = stack.enter_context(_audit(settings, requesters))
         shared = SharedMetrics(meters.registry, store, identity)
         stack.push_async_callback(shared.close)
         exposition = Exposition(meters.registry, shared.refresh)
         durability = partial(watch_durability, store.database, durability_gauge(meters.registry))
-        parts: list[Part] = [partial(_unless_dead, store), access.keep, requesters.run, durability]
+        parts: list[Part] = [partial(_unless_dead, store), *access.parts, requesters.run, durability]
         attendance = Attendance(store.leases, lambda lease: lease.name.startswith(MEMBER), settings.workers_absent_s)
         if api and not workers:
             parts.append(attendance.run)
@@ -257,11 +263,13 @@ async def running(
             served = _api_behind(store, settings, behind, mirror, audit, exposition, attendance)
             parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
         else:
-            parts += [roles.run, RoleAggregation(store).run]
+            parts += [roles.run, RoleAggregation(store).run, *accounts.parts]
             make = (
-                partial(_api, store, settings, audit, Escalation(roles), attendance) if api else partial(_health, store)
+                partial(_api, store, settings, audit, Escalation(roles), attendance, accounts)
+                if api
+                else partial(_health, store)
             )
-            served = make(access.gate(roles), exposition)
+            served = make(access.gate(roles, accounts.tokens), exposition)
         if workers:
             parts.extend(_parts(store, settings, identity, meters.controllers(), driver))
         background = await stack.enter_async_context(Background(parts).running())
@@ -326,6 +334,7 @@ def _api_behind(
         logged=Told(settings.log_requests),
         namespaces=mirror.look,
         attended=_attended(attendance),
+        admission=_admission(settings),
     )
 
 
@@ -335,14 +344,20 @@ def _api(
     audit: Audit,
     escalation: Escalation,
     attendance: Attendance,
+    accounts: ServiceAccounts,
     gate: Gate,
     exposition: Exposition,
 ) -> Api:
+    tokens = TokenRequests(store.objects, accounts.tokens, settings.service_account_max_token_s)
     return create_api(
         store,
         served_kinds(settings),
         version=version_of_drover(),
-        handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
+        handlers={
+            (POD.name, "eviction"): Evictions(store).answer,
+            (NAMESPACE.name, "finalize"): Finalize(store),
+            (SERVICE_ACCOUNT.name, "token"): tokens.answer,
+        },
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks=_checks(store),
@@ -355,7 +370,20 @@ def _api(
         logged=Told(settings.log_requests),
         audit=audit,
         attended=_attended(attendance),
+        issuer=IssuerDocuments(accounts.tokens),
+        admission=_admission(settings),
     )
+
+
+def _admission(settings: Settings) -> Admission:
+    """Raises Misconfigured for policies that cannot be used."""
+    file = settings.admission_policies
+    if file is None:
+        return Admission()
+    try:
+        return Admission(bound_policies(file.read_text()))
+    except (OSError, ValueError, PolicyError) as error:
+        raise Misconfigured(f"DROVER_ADMISSION_POLICIES: {file}: {error}") from error
 
 
 def _event_rate(settings: Settings) -> EventRate:

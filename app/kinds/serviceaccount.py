@@ -7,8 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from app.kinds.shape import ATOMIC, Nothing, Shape, map_by
-from app.machinery.kind import AGE, CORE, Column, Kind
+from app.machinery.kind import AGE, CORE, Column, Kind, Subresource
 from app.machinery.objects import Document
+from app.machinery.reviews import AUTHENTICATION
+from app.machinery.tokenrequest import TOKEN_REQUEST
 
 
 class SecretReference(Shape):
@@ -52,4 +54,5 @@ SERVICE_ACCOUNT: Kind[Nothing, Nothing] = Kind(
     typed=True,
     columns=(Column("Secrets", _secrets, type="integer", description="How many secrets belong to it."), AGE),
     has_status=False,
+    subresources=(Subresource("token", ("create",), TOKEN_REQUEST.name, AUTHENTICATION, asks=TOKEN_REQUEST),),
 )
