@@ -3,7 +3,8 @@
 `python -m benchmarks.leaks [--migrations 10000] [--reconnects 1000] [--first 1000] [--rest-s 130] [--json FILE]`. Looks after
 `--first` migrations, with their share of the reconnects, and at the end; each time once every Migration has gone (they live
 for a second after their end) and everything has rested for so long that old Events, changes and records have gone too. What is
-kept by number, such as the newest 4,096 changes, fills up with the first two hundred migrations. Says what each process held, what the processor did for each migration, and exits with 1 where something grew.
+kept by number, such as the newest 4,096 changes, fills up with the first two hundred migrations. Says what each process held,
+what the processor did for each migration, and exits with 1 where something grew.
 """
 
 from __future__ import annotations
