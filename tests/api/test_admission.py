@@ -16,8 +16,9 @@ from app.api.admission.judge import Admission
 from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import create_api
 from app.kinds import ALL
+from app.machinery.objects import Document
 from app.settings import Settings
-from app.store.base import Store
+from app.store.base import Key, Store
 from app.wiring import Misconfigured, running
 from tests.api.builders import make_namespace
 
@@ -61,6 +62,11 @@ NO_POST_COPY = {
 Serve = Callable[..., Any]
 
 
+async def evicted(_verb: str, _key: Key, _body: Document, _dry_run: bool) -> Document:
+    """Of who was admitted."""
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
 @pytest.fixture
 async def serve(store: Store) -> AsyncIterator[Serve]:
     """A client of an API with these policies."""
@@ -69,7 +75,10 @@ async def serve(store: Store) -> AsyncIterator[Serve]:
 
         async def served(*documents: dict[str, Any]) -> httpx.AsyncClient:
             admission = Admission(bound_policies(yaml.safe_dump_all(documents)))
-            transport = httpx.ASGITransport(app=create_api(store, ALL, version="v1.36.0", admission=admission))
+            api = create_api(
+                store, ALL, version="v1.36.0", admission=admission, handlers={("Pod", "eviction"): evicted}
+            )
+            transport = httpx.ASGITransport(app=api)
             return await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://drover"))
 
         yield served
@@ -211,6 +220,21 @@ async def test_an_endless_expression_ends_soon(serve: Serve) -> None:
 
     assert answer.status_code == 422 and "budget" in answer.json()["message"]
     assert time.process_time() - started < 2
+
+
+async def test_what_is_sent_to_a_subresource_is_judged_whatever_it_is(store: Store, serve: Serve) -> None:
+    rule = {"expression": "object.?metadata.?name.orValue('') != 'kept'", "message": "stays"}
+    chosen = about("pods/eviction", "CREATE", group="*") | {"objectSelector": {"matchLabels": {}}}
+    client = await serve(policy(rule, matchConstraints=chosen), binding())
+    paths = [f"{root}/namespaces/default/pods/kept/eviction" for root in ("/api/v1", "/apis/kubevirt.io/v1alpha1")]
+    bodies = [{"kind": "Pod"}, {"metadata": []}, {"metadata": {"labels": 1}}, {}]
+
+    odd = [(await client.post(path, json=body)).status_code for path in paths for body in bodies]
+    denied = [await client.post(path, json={"metadata": {"name": "kept"}}) for path in paths]
+
+    assert set(odd) == {201, 422}
+    assert [answer.status_code for answer in denied] == [422, 422]
+    assert all("denied request: stays" in answer.text for answer in denied)
 
 
 async def test_nothing_is_evaluated_on_what_is_too_large(serve: Serve) -> None:

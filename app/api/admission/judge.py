@@ -9,7 +9,7 @@ import orjson
 import structlog
 
 from app.api.admission.expressions import Expression, ExpressionError
-from app.api.admission.policies import Bound, Check, Rules, Subject
+from app.api.admission.policies import Bound, Check, Rules, Subject, metadata_of
 from app.api.requests import Request
 from app.api.routes import Target
 from app.machinery.errors import ApiError, resource_details
@@ -50,9 +50,9 @@ class Admission:
         `new` is what was sent. Raises ApiError for what a policy denies."""
         if not self._bound:
             return []
-        operation = "DELETE" if new is None else "CREATE" if old is None else "UPDATE"
-        named = (new or old or {}).get("metadata") or {}
-        name = target.name or str(named.get("name", ""))
+        creates = old is None and request.method != "PUT"
+        operation = "DELETE" if new is None else "CREATE" if creates else "UPDATE"
+        name = target.name or str(metadata_of(new or old).get("name", ""))
         shown = [_served(target, document) for document in (new, old)]
         subject = Subject(target, operation, name, shown[0], shown[1], await self._namespace(target, reader))
         values = {
@@ -84,7 +84,7 @@ class Admission:
 
 def _served(target: Target, document: Document | None) -> Document | None:
     """What is below an object has a form of its own."""
-    if document is None or document.get("kind") != target.kind.name:
+    if document is None or target.subresource not in ("", "status"):
         return document
     return served_as(target.kind, target.served.group_version, document)
 
