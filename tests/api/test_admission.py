@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from app.access import Access, AccessError, access_of, trust_of
 from app.api.admission.judge import Admission
 from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import create_api
@@ -19,7 +20,6 @@ from app.kinds import ALL
 from app.machinery.objects import Document
 from app.settings import Settings
 from app.store.base import Key, Store
-from app.wiring import Misconfigured, running
 from tests.api.builders import make_namespace
 
 A = "/apis/kubevirt.io/v1alpha1/namespaces/default"
@@ -286,22 +286,40 @@ def test_a_file_that_cannot_be_used_is_one_line(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@asynccontextmanager
-async def served_with(postgres_url: str, file: Path) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings(database_url=postgres_url, admission_policies=file, tls=False, trust_loopback=True)
-    async with running(settings, workers=False) as service:
-        transport = httpx.ASGITransport(app=service.api, client=("127.0.0.1", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            yield client
-
-
-async def test_the_settings_name_the_file(postgres_url: str, tmp_path: Path) -> None:
+def test_the_settings_name_the_file(tmp_path: Path) -> None:
     file = tmp_path / "policies.yaml"
     file.write_text("kind: Pod")
 
-    with pytest.raises(Misconfigured, match=f"DROVER_ADMISSION_POLICIES: {file}: document 1 is no"):
-        async with served_with(postgres_url, file):
-            pass
-    with pytest.raises(Misconfigured, match=r"DROVER_ADMISSION_POLICIES: .*No such file"):
-        async with served_with(postgres_url, tmp_path / "none"):
-            pass
+    with pytest.raises(AccessError, match=f"DROVER_ADMISSION_POLICIES: {file}: document 1 is no"):
+        opened(tmp_path, file)
+    with pytest.raises(AccessError, match=r"DROVER_ADMISSION_POLICIES: cannot read .*No such file"):
+        opened(tmp_path, tmp_path / "none")
+
+
+def opened(folder: Path, file: Path) -> Access:
+    settings = Settings(data_dir=folder, admission_policies=file)
+    return access_of(settings, trust_of(settings))
+
+
+async def test_a_changed_file_counts_and_a_broken_one_does_not(store: Store, tmp_path: Path) -> None:
+    await make_namespace(store, "default")
+    file = tmp_path / "policies.yaml"
+    file.write_text(yaml.safe_dump_all([policy(NO_POST_COPY), binding()]))
+    access = opened(tmp_path, file)
+    (read,) = access.files
+    api = create_api(store, ALL, version="v1.36.0", admission=access.admission)
+
+    async def code(name: str) -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url="http://drover") as client:
+            return (await client.post(f"{A}/migrations", json=migration(name, allowPostCopy=True))).status_code
+
+    first = await code("a")
+    file.write_text("kind: [")
+    with pytest.raises(PolicyError, match="no YAML"):
+        read.refresh()
+    second = await code("b")
+    file.write_text(yaml.safe_dump_all([policy({"expression": "true"}), binding()]))
+    changed = read.refresh()
+
+    assert (first, second, changed, await code("c")) == (422, 422, True, 201)
+    assert read.refresh() is False

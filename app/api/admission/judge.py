@@ -30,11 +30,12 @@ class Admission:
     """The policies of one file. Their expressions see the object as the request's group version has it."""
 
     def __init__(self, bound: Sequence[Bound] = ()) -> None:
+        self.replace(bound)
+
+    def replace(self, bound: Sequence[Bound]) -> None:
+        """These count from now on."""
         self._bound = tuple(bound)
         self._with_namespaces = any(one.asks_for_namespaces for one in self._bound)
-
-    def __bool__(self) -> bool:
-        return bool(self._bound)
 
     async def judge(
         self,
