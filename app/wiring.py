@@ -90,6 +90,7 @@ from app.store.metrics import SharedMetrics
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
+from app.tracing import tracing
 
 log = structlog.get_logger()
 
@@ -225,6 +226,7 @@ async def running(
     changed them."""
     meters, identity = Meters(), f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
+        stack.enter_context(tracing("drover", version("drover")))
         try:
             trust = trust or trust_of(settings)
             behind = _behind(settings, trust, renewed, meters.registry) if api else None

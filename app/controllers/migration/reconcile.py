@@ -36,6 +36,7 @@ from app.controllers.migration.observe import (
     vm_name,
 )
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.traces import trace
 from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.nodestatus import is_out_of_service
 from app.controllers.outcome import SETTLED, Again, Outcome
@@ -59,6 +60,7 @@ from app.store.base import (
     Stored,
     Transaction,
 )
+from app.tracing import is_on
 
 log = structlog.get_logger()
 
@@ -229,6 +231,8 @@ class Reconciler:
             attempt=None if state is None else state.attempt,
             phase=decision.status.phase.value,
         )
+        if is_on() and decision.status.phase in FINAL:
+            trace(scene.migration, decision.status)
 
     async def _question(self, tx: Transaction, scene: Scene, decision: Decision) -> Question | None:
         """Only a node that is about to be used is asked about, and not again at once."""
