@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import reading, schema, standing, transaction
-from app.store.address import Limits, connect
+from app.store.address import Limits, connect, place_of
 from app.store.attempts import Broken, driver_read, read, translated
 from app.store.base import (
     Key,
@@ -25,7 +25,6 @@ from app.store.base import (
     Stored,
     StoreError,
     Transaction,
-    Unavailable,
     Vitals,
     Watch,
 )
@@ -39,9 +38,10 @@ from app.store.herald import Herald
 from app.store.history import PostgresHistory
 from app.store.leases import PostgresLeases
 from app.store.line import Line
-from app.store.lists import Lists
+from app.store.lists import Asked, Lists
 from app.store.logs import PostgresLogs
 from app.store.metrics import StoreMetrics
+from app.store.opening import until_it_answers
 from app.store.reading import Head
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
@@ -67,6 +67,8 @@ class PostgresObjects:
         self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP, alone=True)
         self._herald = Herald(engine, limits)
         self._lists = Lists()
+        self._turns: WeakValueDictionary[Asked, asyncio.Lock] = WeakValueDictionary()
+        """Of lists that are being read; a turn lives for as long as somebody has it or waits for it."""
         self._newest: Revision = 0
         """As of the last write here; others may have written since."""
 
@@ -105,10 +107,22 @@ class PostgresObjects:
         left: int | None = None,
     ) -> Listing:
         asked = self._lists.key(scope, limit) if after is None and at is None else None
-        if asked in self._lists:
-            found = self._lists.at(asked, await self._heads.submit(scope))
-            if found is not None:
-                return found
+        if (kept := await self._kept(asked, scope)) is not None:
+            return kept
+        if asked is None or limit:
+            return await self._listed(asked, scope, limit, after, at, left)
+        # Of many who ask for all of it at once, one reads; the others look again whether what it read is the newest.
+        async with self._turns.setdefault(asked, asyncio.Lock()):
+            kept = await self._kept(asked, scope)
+            return kept if kept is not None else await self._listed(asked, scope, limit, after, at, left)
+
+    async def _kept(self, asked: Asked | None, scope: Scope) -> Listing | None:
+        """What was read before, if it is still true now."""
+        return self._lists.at(asked, await self._heads.submit(scope)) if asked in self._lists else None
+
+    async def _listed(
+        self, asked: Asked | None, scope: Scope, limit: int, after: Key | None, at: Revision | None, left: int | None
+    ) -> Listing:
         with self._metrics.statement("list"):
             listing = await driver_read(
                 self._engine,
@@ -197,7 +211,7 @@ class PostgresStore:
         self._url = url
         self._engine = connect(url, self._limits, identity)
         self._open_s = open_s
-        """How long to wait for a database that is still starting."""
+        """How long to wait for a database that is not there yet."""
         self._feed = feed = Feed(
             self._engine, self._limits, forget=self._forget, queue=watch_queue, queue_bytes=watch_queue_bytes
         )
@@ -308,15 +322,11 @@ class PostgresStore:
         return await compact(self._engine, older_than, keep)
 
     async def _migrate(self) -> None:
-        deadline = time.monotonic() + self._open_s
-        while True:
-            try:
-                with translated():
-                    return await schema.upgrade(self._engine)
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.2)
+        async def attempt() -> None:
+            with translated():
+                await schema.upgrade(self._engine)
+
+        await until_it_answers(attempt, place_of(self._url), self._open_s)
 
 
 async def _identity(connection: AsyncConnection) -> UUID:
