@@ -23,7 +23,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access import AccessError, ServiceAccounts, Trust, access_of, service_accounts_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.admission.judge import Admission
-from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import Api, create_api
 from app.api.attendance import Attendance
 from app.api.audit import Audit, JsonLines
@@ -263,12 +262,12 @@ async def running(
             parts.append(attendance.run)
         if behind is not None:
             mirror = NamespaceMirror(store, behind.cluster)
-            served = _api_behind(store, settings, behind, mirror, audit, exposition, attendance)
+            served = _api_behind(store, settings, behind, mirror, audit, exposition, attendance, access.admission)
             parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
         else:
             parts += [roles.run, RoleAggregation(store).run, *accounts.parts]
             make = (
-                partial(_api, store, settings, audit, Escalation(roles), attendance, accounts)
+                partial(_api, store, settings, audit, Escalation(roles), attendance, accounts, access.admission)
                 if api
                 else partial(_health, store)
             )
@@ -321,6 +320,7 @@ def _api_behind(
     audit: Audit,
     exposition: Exposition,
     attendance: Attendance,
+    admission: Admission,
 ) -> Api:
     return create_api(
         store,
@@ -337,7 +337,7 @@ def _api_behind(
         logged=Told(settings.log_requests),
         namespaces=mirror.look,
         attended=_attended(attendance),
-        admission=_admission(settings),
+        admission=admission,
     )
 
 
@@ -348,6 +348,7 @@ def _api(
     escalation: Escalation,
     attendance: Attendance,
     accounts: ServiceAccounts,
+    admission: Admission,
     gate: Gate,
     exposition: Exposition,
 ) -> Api:
@@ -374,19 +375,8 @@ def _api(
         audit=audit,
         attended=_attended(attendance),
         issuer=IssuerDocuments(accounts.tokens),
-        admission=_admission(settings),
+        admission=admission,
     )
-
-
-def _admission(settings: Settings) -> Admission:
-    """Raises Misconfigured for policies that cannot be used."""
-    file = settings.admission_policies
-    if file is None:
-        return Admission()
-    try:
-        return Admission(bound_policies(file.read_text()))
-    except (OSError, ValueError, PolicyError) as error:
-        raise Misconfigured(f"DROVER_ADMISSION_POLICIES: {file}: {error}") from error
 
 
 def _event_rate(settings: Settings) -> EventRate:
