@@ -247,7 +247,7 @@ class Runs(Protocol):
         """Every run of a migration, by attempt."""
 
     async def unfinished(self) -> Sequence[Run]:
-        """All runs that hold a slot."""
+        """All runs that hold a slot, without their plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +381,8 @@ class Transaction(Reader, Protocol):
 
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]: ...
 
-    async def unfinished_runs(self) -> Sequence[Run]: ...
+    async def unfinished_runs(self) -> Sequence[Run]:
+        """All runs that hold a slot, without their plans."""
 
     async def failed_runs(self, within: timedelta) -> Sequence[Run]:
         """Those that ended with another exit code than 0 so short a time ago, by the database's clock."""

@@ -29,7 +29,7 @@ from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
 from app.kinds.virtualmachine import VMDisk, VMHostRequirements
 from app.machinery.objects import Document
-from app.store.base import Key, Run, Scope, Transaction
+from app.store.base import Key, Run, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Committer:
             adopted=is_adopted(guest.vm),
             source=_place(source),
             target=_place(target),
-            others=await _others(tx, {guest.node, target_name}),
+            others=_others(self.census, {guest.node, target_name}),
             peer_uri=peer_uri(target),
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
             **planned(options.configuration, options.granted),
@@ -324,9 +324,12 @@ def _place(node: Document) -> Place:
     return Place(node=name, uri=uri, credentials=credentials_of(node))
 
 
-async def _others(tx: Transaction, apart_from: set[str]) -> tuple[Place, ...]:
-    nodes = [stored.document for stored in (await tx.list(Scope(NODE.resource))).items]
-    return tuple(_place(node) for node in nodes if node["metadata"]["name"] not in apart_from)
+def _others(census: Census, apart_from: set[str]) -> tuple[Place, ...]:
+    return tuple(
+        Place(node=host.node, uri=host.uri, credentials=host.credentials)
+        for host in census.hosts()
+        if host.node not in apart_from
+    )
 
 
 def _migration_uri(declared: str | None, uid: str) -> str | None:
