@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     """postgresql://… ; unset means the embedded PostgreSQL in `data_dir`. A secret: only a variable, never a flag."""
     database_url_file: Path | None = None
     """A file that holds the URL, for orchestrators that mount secrets."""
+    database_wait_s: Annotated[float, Field(ge=0)] = 60
+    """How long a process that starts waits for PostgreSQL: after a power cut everything comes back at once, and a server that
+    recovers takes a while. Then exit status 3, so that whoever supervises it tries again."""
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where the embedded PostgreSQL keeps its data; shared by every process that names it."""
     lab_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / f"drover-lab-{os.geteuid()}")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -85,6 +85,7 @@ from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
 from app.meters import Controllers, Meters
 from app.settings import Settings
+from app.store.address import place_of
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
 from app.store.metrics import SharedMetrics
@@ -115,6 +116,10 @@ LIBVIRT = Driver(
 
 class Misconfigured(Exception):
     """The settings contradict one another; the text says what to change."""
+
+
+class DatabaseAway(Exception):
+    """PostgreSQL did not answer for as long as was to be waited; trying again later may help."""
 
 
 def openapi_documents() -> dict[str, Document]:
@@ -201,15 +206,13 @@ def _postgresql(url: str, variable: str) -> str:
     return url.replace("postgres://", "postgresql://", 1)
 
 
-async def _open(store: PostgresStore, url: str) -> None:
+async def _open(store: PostgresStore, url: str, wait_s: float) -> None:
     try:
         await store.open()
     except SchemaTooNew as error:
         raise Misconfigured(str(error)) from error
     except Unavailable as error:
-        where = urlsplit(url)
-        place = where.hostname or dict(parse_qsl(where.query)).get("host", "")
-        raise Misconfigured(f"cannot use the PostgreSQL at {place}:{where.port or 5432}: {error}") from error
+        raise DatabaseAway(f"no PostgreSQL at {place_of(url)} after {wait_s:g} s: {error}") from error
 
 
 @asynccontextmanager
@@ -241,9 +244,9 @@ async def running(
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        store = PostgresStore(url, identity=identity, metrics=meters.store)
+        store = PostgresStore(url, identity=identity, open_s=settings.database_wait_s, metrics=meters.store)
         stack.push_async_callback(store.close)
-        await _open(store, url)
+        await _open(store, url, settings.database_wait_s)
         roles, accounts = Roles(store.objects), service_accounts_of(settings, store)
         if behind is None:
             await _ensure_default_namespace(store)
