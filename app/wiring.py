@@ -88,6 +88,7 @@ from app.store.address import place_of
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
 from app.store.metrics import SharedMetrics
+from app.store.opening import until_it_answers
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
@@ -248,10 +249,7 @@ async def running(
         await _open(store, url, settings.database_wait_s)
         roles, accounts = Roles(store.objects), service_accounts_of(settings, store)
         if behind is None:
-            await _ensure_default_namespace(store)
-            await ensure_default_roles(store)
-            await roles.load()
-            await accounts.load()
+            await until_it_answers(partial(_prepare, store, roles, accounts), place_of(url), settings.database_wait_s)
         requesters = Requesters(store.history, (MIGRATION.resource,))
         audit = stack.enter_context(_audit(settings, requesters))
         shared = SharedMetrics(meters.registry, store, identity)
@@ -407,6 +405,15 @@ async def _unless_dead(store: PostgresStore) -> None:
 
 async def _answers(store: PostgresStore) -> None:
     await store.objects.revision()
+
+
+async def _prepare(store: PostgresStore, roles: Roles, accounts: ServiceAccounts) -> None:
+    """What is there from the start. Twice is harmless. Raises Unavailable, also while somebody who stands still holds the
+    counter of revisions."""
+    await _ensure_default_namespace(store)
+    await ensure_default_roles(store)
+    await roles.load()
+    await accounts.load()
 
 
 async def _ensure_default_namespace(store: PostgresStore) -> None:
