@@ -96,7 +96,8 @@ class Settings(BaseSettings):
     oidc_required_claims: dict[str, str] = Field(default_factory=dict)
     """Claims that a token must have, with their values, as JSON."""
     admission_policies: Path | None = None
-    """YAML: ValidatingAdmissionPolicies and their bindings, which what clients write must keep. Read at the start."""
+    """YAML: ValidatingAdmissionPolicies and their bindings, which what clients write must keep. Read again when it
+    changes."""
     seats: Annotated[int, Field(ge=10)] = 400
     """How much is answered at once: a get takes one, a list one for each 4 KiB. kube-apiserver's --max-requests-inflight."""
     seats_share: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
 from app.store.embedded import EmbeddedPostgres
+from app.store.writing import TAKE_COUNTER
 from tests.api.processes import free_port
 from tests.e2e.harness import DROVER, ROOT, environment, eventually
 
@@ -110,6 +112,35 @@ def answered(port: int, path: str) -> httpx.Response:
 
     found: httpx.Response = eventually(f"{path} is answered", ask, 15)
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_somebody_who_stands_still_with_the_counter_of_revisions_is_waited_for(place: Path) -> None:
+    server, words = (
+        EmbeddedPostgres(place / "elsewhere", durable=False),
+        ("serve", "--no-tls", "--no-workers", "--port", "0"),
+    )
+    await server.start()
+    try:
+        with starting(place, server.url, *words) as first:
+            assert first.stdout is not None
+            first.stdout.readline()
+        connection = await asyncpg.connect(server.url)
+        try:
+            await connection.execute("BEGIN")
+            await connection.execute(str(TAKE_COUNTER))
+            with starting(place, server.url, *words) as process:
+                line_of(process, "lock timeout", 40)
+                await connection.execute("ROLLBACK")
+                assert process.stdout is not None
+                said = process.stdout.readline()
+        finally:
+            await connection.close()
+    finally:
+        await server.stop()
+
+    assert said.startswith("Drover serves http://127.0.0.1:"), said
 
 
 def test_one_that_comes_late_is_used(place: Path) -> None:
