@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.api.errors import NoSuchPath, no_such_resource
@@ -75,10 +75,12 @@ class Routes:
         steps = tuple(step for step in path.split("/") if step)
         below = steps[: 2 if steps[:1] == ("api",) else 3]
         compiled = any(served.native and served.kind.typed for served in self._served.get(below, {}).values())
-        return no_such_resource() if compiled else NoSuchPath()
+        return no_such_resource() if compiled or steps[:1] == ("api",) else NoSuchPath()
 
     def find(self, path: str) -> Target | None:
         """None for what is no resource's path."""
+        if "//" in path:
+            return None
         steps = [step for step in path.split("/") if step]
         length = 2 if steps[:1] == ["api"] else 3
         plurals = self._served.get(tuple(steps[:length]))
@@ -117,6 +119,6 @@ def _target(served: Served, namespace: str | None, rest: Sequence[str]) -> Targe
 
 
 def _watched(target: Target | None) -> Target | None:
-    if target is None or target.subresource:
+    if target is None or (target.subresource and target.kind.typed):
         return None
-    return Target(target.served, target.namespace, target.name, watch=True)
+    return replace(target, watch=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, Protocol
 
 from app.machinery.errors import FieldError, forbidden, invalid, required, too_long
 from app.machinery.kind import Kind
@@ -18,7 +19,7 @@ ANNOTATIONS_LIMIT = 262_144
 def validate_metadata(kind: Kind[Any, Any], document: Document) -> Iterator[FieldError]:
     """Of a new object: names, labels, annotations, owners and finalizers."""
     metadata = document.get("metadata") or {}
-    yield from _name_errors(metadata, lambda name: object_name(kind, name))
+    yield from _name_errors(metadata, partial(object_name, kind))
     yield from _common_errors(kind, metadata)
     yield from _unqualified_errors(kind, metadata)
 
@@ -39,10 +40,16 @@ def _described_errors(metadata: Document) -> Iterator[FieldError]:
     yield from _owner_errors(metadata.get("ownerReferences") or [])
 
 
-def _name_errors(metadata: Document, problems: Callable[[str], Iterable[str]]) -> Iterator[FieldError]:
+class _Problems(Protocol):
+    """What is wrong with a name, or with what one begins with."""
+
+    def __call__(self, name: str, *, begins: bool = False) -> Iterable[str]: ...
+
+
+def _name_errors(metadata: Document, problems: _Problems) -> Iterator[FieldError]:
     base, name = metadata.get("generateName") or "", metadata.get("name") or ""
     if base:
-        for problem in problems(base.removesuffix("-") or base):
+        for problem in problems(base, begins=True):
             yield invalid("metadata.generateName", base, problem)
     if not name:
         yield required("metadata.name", "name or generateName is required")

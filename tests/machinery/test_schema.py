@@ -21,6 +21,7 @@ WRONG: dict[str, tuple[Document, str]] = {
     "a fraction for an integer": (
         {"replicas": 1.5},
         'spec.replicas: Invalid value: "number": spec.replicas in body must be of type integer: "number"',
+        '<nil>: Invalid value: "": Checked value must be of type integer (default format) in spec.replicas',
     ),
     "true is no number": (
         {"replicas": True},

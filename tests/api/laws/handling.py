@@ -186,4 +186,14 @@ ROWS = [
     # Sizes
     Row(f"POST {MACHINES}", **refused(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"), body=" " * (3 * 1024 * 1024 + 1)),
     Row(f"GET {PODS}/nope", **absent("pods", "nope")),
+    # Of the process
+    Row("GET /livez/", 404, text=NOT_FOUND_TEXT),
+    Row("POST /livez", text="ok"), Row("OPTIONS /readyz", text="ok"),
+    Row("GET /livez/ping", text="ok", headers={"x-content-type-options": None, "cache-control": "no-cache, private"}),
+    Row("GET /livez", sends={"audit-id": "mine"}, headers={"audit-id": "mine"}),
+    Row("GET /version", accept="text/html", **refused(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: application/json")),
+    Row("POST /version", **refused(405, "MethodNotAllowed", NO_METHOD)),
+    Row("GET /api/v2", **refused(404, "NotFound", NO_RESOURCE)),
+    Row("GET /api/v1/namespaces/default//events", **refused(404, "NotFound", NO_RESOURCE)),
+    Row(f"GET {KV}//virtualmachines", 404, text=NOT_FOUND_TEXT),
 ]  # fmt: skip
