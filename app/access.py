@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
+from app.api.auth.accounts import Accounts, AccountTokens
 from app.api.auth.anonymous import TrustLoopback, is_loopback
 from app.api.auth.base import AnyAuthenticator, AnyAuthorizer, Authenticator, Authorizer
 from app.api.auth.frontproxy import FrontProxy
 from app.api.auth.gate import Gate
 from app.api.auth.masters import MastersMay
+from app.api.auth.oidc import OidcTokens, Reading
 from app.api.auth.roles import Roles
+from app.api.auth.signing import SigningKeys
 from app.api.auth.tokenfile import TokenFile, TokenFileError
 from app.api.auth.x509 import Authorities, AuthoritiesError, ClientCertificates
+from app.certificates import make_signing_key
+from app.oidc.base import ALGORITHMS
+from app.oidc.issuer import Issuer
 from app.settings import Settings
+from app.store.base import Store
 
 log = structlog.get_logger()
 
@@ -68,13 +78,20 @@ def trust_of(settings: Settings, own: Path | None = None) -> Trust:
 class Access:
     """Who is known, and the files behind it."""
 
-    authenticator: Authenticator
+    authenticators: Sequence[Authenticator]
     files: Sequence[TokenFile]
+    issuer: Issuer | None
 
-    def gate(self, roles: Roles) -> Gate:
-        """Whoever is known may what the roles say."""
+    def gate(self, roles: Roles, tokens: AccountTokens) -> Gate:
+        """Whoever is known, and whoever has one of our tokens, may what the roles say."""
         authorizers: list[Authorizer] = [MastersMay(), roles]
-        return Gate(self.authenticator, AnyAuthorizer(authorizers), roles.bindings.granted)
+        known = AnyAuthenticator([*self.authenticators, tokens])
+        return Gate(known, AnyAuthorizer(authorizers), roles.bindings.granted, tokens.audiences)
+
+    @property
+    def parts(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """What keeps up to date what is known."""
+        return (self.keep,) if self.issuer is None else (self.keep, self.issuer.run)
 
     async def keep(self) -> None:
         """Reads changed files again, until it is cancelled. What is wrong is said once, and what was read before stays."""
@@ -103,9 +120,84 @@ def access_of(settings: Settings, trust: Trust) -> Access:
         ClientCertificates(trust.clients),
         *files,
     ]
+    issuer = _issuer_of(settings)
+    if issuer is not None:
+        authenticators.append(OidcTokens(_reading_of(settings, issuer.url), issuer))
     if settings.trust_loopback:
         authenticators.append(TrustLoopback())
-    return Access(AnyAuthenticator(authenticators), files)
+    return Access(authenticators, files, issuer)
+
+
+def _issuer_of(settings: Settings) -> Issuer | None:
+    """Raises AccessError."""
+    url = settings.oidc_issuer_url
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username is not None:
+        raise AccessError(f"DROVER_OIDC_ISSUER_URL must be an https address without user, query and fragment: {url}")
+    if not settings.oidc_client_id:
+        raise AccessError("DROVER_OIDC_ISSUER_URL needs DROVER_OIDC_CLIENT_ID: for whom its tokens must be")
+    unknown = [name for name in settings.oidc_signing_algs if name not in ALGORITHMS]
+    if unknown or not settings.oidc_signing_algs:
+        raise AccessError(
+            f"DROVER_OIDC_SIGNING_ALGS: {', '.join(unknown) or 'none'}; known are {', '.join(ALGORITHMS)}"
+        )
+    try:
+        return Issuer(url, settings.oidc_ca_file)
+    except OSError as error:
+        raise AccessError(f"DROVER_OIDC_CA_FILE: cannot use {settings.oidc_ca_file}: {error}") from error
+
+
+def _reading_of(settings: Settings, url: str) -> Reading:
+    prefix = settings.oidc_username_prefix
+    if prefix is None:
+        prefix = "" if settings.oidc_username_claim == "email" else f"{url}#"
+    return Reading(
+        issuer=url,
+        client_id=settings.oidc_client_id or "",
+        username_claim=settings.oidc_username_claim,
+        username_prefix="" if prefix == "-" else prefix,
+        groups_claim=settings.oidc_groups_claim or "",
+        groups_prefix=settings.oidc_groups_prefix,
+        algorithms=settings.oidc_signing_algs,
+        required=settings.oidc_required_claims,
+    )
+
+
+@dataclass(frozen=True)
+class ServiceAccounts:
+    """Who is known by tokens that Drover signs."""
+
+    tokens: AccountTokens
+    accounts: Accounts
+
+    async def load(self) -> None:
+        """Raises StoreError."""
+        await self.accounts.following.load()
+        await self.tokens.keys.following.load()
+
+    @property
+    def parts(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """What follows the store."""
+        return (self.accounts.following.run, self.tokens.keys.following.run)
+
+
+def signing_keys_of(settings: Settings, store: Store) -> SigningKeys:
+    """By which tokens are signed and judged."""
+    return SigningKeys(
+        store.objects,
+        make_signing_key,
+        signs=timedelta(seconds=settings.service_account_key_s),
+        lasts=timedelta(seconds=settings.service_account_max_token_s),
+    )
+
+
+def service_accounts_of(settings: Settings, store: Store) -> ServiceAccounts:
+    """Nothing is read yet."""
+    keys, accounts = signing_keys_of(settings, store), Accounts(store.objects)
+    issuer = settings.service_account_issuer
+    return ServiceAccounts(AccountTokens(keys, accounts, issuer, settings.api_audiences or (issuer,)), accounts)
 
 
 def ensure_safe(settings: Settings) -> None:

@@ -38,6 +38,7 @@ _STANDALONE = (
     "requestheader_client_ca",
     "requestheader_allowed_names",
     "trust_loopback",
+    "oidc_issuer_url",
 )
 """Settings of who may come in that the cluster decides."""
 

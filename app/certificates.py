@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_LASTS = timedelta(days=3650)
@@ -169,6 +169,14 @@ def _signed_builder(
     builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     return builder.add_extension(signer, critical=False)
+
+
+def make_signing_key() -> str:
+    """A private RSA key for tokens, as PEM; takes up to half a second."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
 def split(pair: str) -> tuple[str, str]:

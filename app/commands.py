@@ -262,6 +262,20 @@ def database_bump(
     print(f"resourceVersion {_asked(bumped(settings_of(data_dir=data_dir), by))}")
 
 
+@database.command("rotate-token-key")
+def database_rotate_token_key(
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="Tokens that were signed until now count no longer (401).")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """A new key signs the tokens of service accounts from now on, as one does by itself every 90 days."""
+    from app.operations import rotated
+
+    _asked(rotated(settings_of(data_dir=data_dir), revoke=revoke))
+    print("a new key signs; " + ("tokens from before count no longer" if revoke else "tokens from before count on"))
+
+
 def _asked(question: Coroutine[Any, Any, AnswerT]) -> AnswerT:
     """What the database answers, or one line."""
     from app.store.base import StoreError
@@ -400,6 +414,7 @@ def _for_health(settings: Settings) -> Settings:
             "aggregated": False,
             "tls": not here,
             "tls_cert": None if here else settings.tls_cert,
+            "tls_key": None if here else settings.tls_key,
             "trust_loopback": here,
         }
     )

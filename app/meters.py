@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from app.controllers.leader import LEADS
 from app.controllers.lease import LeaseKeeper
-from app.controllers.metrics import LeaseMetrics, LoopMetrics
+from app.controllers.metrics import HostMetrics, LeaseMetrics, LoopMetrics
 from app.controllers.migration.metrics import MigrationMetrics
 from app.controllers.migration.worker_metrics import WorkerMetrics
 from app.hypervisor.metrics import CallMetrics
@@ -43,6 +43,7 @@ class Controllers:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.calls = CallMetrics(registry)
         self.loops = LoopMetrics(registry)
+        self.hosts = HostMetrics(registry)
         self.leases = LeaseMetrics(registry)
         self.migrations = MigrationMetrics(registry)
         self.workers = WorkerMetrics(registry)

@@ -1,4 +1,5 @@
-"""What an operator asks the database itself, so that it is answered while no API process runs: who holds what, and a bump."""
+"""What an operator asks the database itself, so that it is answered while no API process runs: who holds what, a bump,
+and a new key for tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from app.access import signing_keys_of
 from app.controllers.agents import MEMBER, SERVES
 from app.controllers.leader import LEADS
 from app.controllers.migration.observe import status_of, vm_name
@@ -40,6 +42,14 @@ async def bumped(settings: Settings, by: int) -> int:
     """The revision that was reached."""
     async with looking(settings) as store:
         return await store.bump(by)
+
+
+async def rotated(settings: Settings, *, revoke: bool) -> None:
+    """A new key signs tokens; running processes hear of it within a second."""
+    async with looking(settings) as store:
+        await store.open()
+        keys = signing_keys_of(settings, store)
+        await (keys.revoke() if revoke else keys.rotate())
 
 
 async def standing(settings: Settings) -> Document:

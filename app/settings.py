@@ -65,6 +65,35 @@ class Settings(BaseSettings):
     it changes."""
     requestheader_allowed_names: tuple[str, ...] = ()
     """Common names of front proxies' certificates. Empty: whatever that authority signed."""
+    service_account_issuer: Annotated[str, Field(min_length=1)] = "https://drover"
+    """Who says that it issued the tokens of service accounts: kube-apiserver's --service-account-issuer. The https address under
+    which others reach this API, where they are to judge the tokens by themselves (OpenID Connect discovery)."""
+    api_audiences: tuple[str, ...] = ()
+    """Whom a token must be meant for to count here: kube-apiserver's --api-audiences. Empty: the issuer."""
+    service_account_max_token_s: Annotated[int, Field(ge=600)] = 365 * 86_400
+    """The longest that such a token lasts; who asks for more gets this. A year: those of robots are made anew that often."""
+    service_account_key_s: Annotated[int, Field(ge=600)] = 90 * 86_400
+    """How long a key signs tokens until a new one does; what it signed counts on. A quarter, as is usual for keys."""
+    oidc_issuer_url: str | None = None
+    """An OpenID Connect issuer whose ID tokens count, an https address: kube-apiserver's flags of these names. Unset: none."""
+    oidc_client_id: str | None = None
+    """For whom the tokens must be (aud)."""
+    oidc_username_claim: str = "sub"
+    """Which claim is the user. An email must be verified."""
+    oidc_username_prefix: str | None = None
+    """What the user's name begins with, so that it is nobody else's. Unset: the issuer and #, for email nothing. `-`: nothing."""
+    oidc_groups_claim: str | None = None
+    """Which claim is the groups: a text or a list of them. Unset: the tokens name none."""
+    oidc_groups_prefix: str = ""
+    """What the groups' names begin with."""
+    oidc_ca_file: Path | None = None
+    """PEM: who signs the issuer's certificate. Unset: whom the system trusts."""
+    oidc_signing_algs: tuple[str, ...] = ("RS256",)
+    """By which algorithms tokens may be signed."""
+    oidc_required_claims: dict[str, str] = Field(default_factory=dict)
+    """Claims that a token must have, with their values, as JSON."""
+    admission_policies: Path | None = None
+    """YAML: ValidatingAdmissionPolicies and their bindings, which what clients write must keep. Read at the start."""
     seats: Annotated[int, Field(ge=10)] = 400
     """How much is answered at once: a get takes one, a list one for each 4 KiB. kube-apiserver's --max-requests-inflight."""
     seats_share: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -75,6 +104,14 @@ class Settings(BaseSettings):
     """Watches and followed logs that one process serves: each takes about 0.1 MB."""
     watches_of_user: Annotated[int, Field(ge=1)] = 2_500
     """Of one user, administrators too."""
+    events_of_user: Annotated[int, Field(ge=1)] = 1000
+    """Events that one user may write at once; after that `events_of_user_per_s`, and 429 for the others. Of each process."""
+    events_of_user_per_s: Annotated[float, Field(gt=0)] = 50
+    """kube-apiserver's own example for its plugin EventRateLimit."""
+    events_of_object: Annotated[int, Field(ge=1)] = 100
+    """Events that one source may write of one object at once; four times what well-behaved clients send."""
+    events_of_object_per_s: Annotated[float, Field(gt=0)] = 1
+    """After that, so many a second."""
     workers: bool = True
     """Run controllers and workers in this process too."""
     migrations_per_cluster: Annotated[int, Field(ge=1)] = 5
@@ -131,6 +168,8 @@ class Settings(BaseSettings):
     """How often each host is asked whether it is well; Ready is told within three of them."""
     log_retention_s: Annotated[float, Field(ge=60)] = 600
     """How long a watcher may be away before it must list again (410). kube-apiserver's etcd keeps five minutes."""
+    event_ttl_s: Annotated[float, Field(ge=60)] = 3600
+    """How long Events are kept, kube-apiserver's --event-ttl."""
     history_retention_s: Annotated[float, Field(ge=60)] = 90 * 86_400
     """How long `drover history` tells of a Migration, whatever became of its object: a quarter."""
     audit_log: str | None = None
@@ -147,6 +186,9 @@ class Settings(BaseSettings):
     """Emulator binaries that domains may name, perhaps as `namespace:/binary`. Empty: the host's own default only."""
     allowed_disk_hosts: tuple[str, ...] = ()
     """Servers of network disks (`ceph:6789`, or `ceph` for every port): hosts connect to them in a guest's name. Empty: none."""
+    host_credentials: Path | None = None
+    """A directory of sets of certificates and keys by which hosts are reached, each a folder: those that a Node's annotation
+    kubevirt.io/credentials names, and `default` for the others. Unset: libvirt's own places, /etc/pki and ~/.ssh."""
     drain_s: Annotated[float, Field(gt=0)] = 25
     """How long a worker may finish its step after SIGTERM; below Kubernetes' 30 s."""
     log_requests: Literal["failed", "writes", "all"] = "failed"

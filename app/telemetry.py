@@ -41,6 +41,7 @@ _HIDDEN = (
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s@'\"/]+(?=@)"), r"\1***"),
     (re.compile(r"(\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), r"\1***"),
     (re.compile(r"\b(password|passwd|pwd|secret|token)=(?!\d+\b)[^\s&'\",)]+", re.IGNORECASE), r"\1=***"),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "***"),
     (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL), r"\1***\2"),
 )
 """What a line may not say. Nobody logs secrets; libraries quote what they were given when it is wrong."""

@@ -20,20 +20,24 @@ import structlog
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import AccessError, Trust, access_of, trust_of
+from app.access import AccessError, ServiceAccounts, Trust, access_of, service_accounts_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
+from app.api.admission.judge import Admission
+from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import Api, create_api
 from app.api.attendance import Attendance
 from app.api.audit import Audit, JsonLines
 from app.api.auth.escalation import Escalation
 from app.api.auth.gate import Gate
 from app.api.auth.roles import Roles
+from app.api.eventrate import EventRate, Rate
 from app.api.exposition import Exposition
 from app.api.fairness.gate import Bounds
 from app.api.fairness.queue import Size
 from app.api.health import Check
 from app.api.requesters import Requesters
 from app.api.requestlog import Told
+from app.api.tokenrequests import IssuerDocuments, TokenRequests
 from app.controllers.agents import MEMBER
 from app.controllers.config import HostConfig, Kept
 from app.controllers.delegated.namespaces import NamespaceMirror
@@ -45,6 +49,7 @@ from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.preview import Preview
+from app.controllers.migration.process import Factory
 from app.controllers.migration.reconcile import MigrationConfig, MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
@@ -53,17 +58,22 @@ from app.controllers.tools import Tools
 from app.controllers.workers import WorkerConfig, Workers
 from app.durability import durability_gauge, watch_durability
 from app.hypervisor import domain_xml
+from app.hypervisor.base import Hypervisors
+from app.hypervisor.credentials import Credentials
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
+from app.hypervisor.metrics import CallMetrics
 from app.kinds import (
     ALL,
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
+    EVENT,
     MIGRATION,
     NAMESPACE,
     NODE,
     POD,
     ROLE,
     ROLE_BINDING,
+    SERVICE_ACCOUNT,
     VIRTUAL_MACHINE,
 )
 from app.kinds.migration_options import MigrationOptions, Tls
@@ -85,6 +95,20 @@ log = structlog.get_logger()
 
 Part = Callable[[], Coroutine[Any, Any, None]]
 """Something that runs until it is cancelled, and cleans up then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """How hosts are reached: by this process's controllers, and by the processes that move guests."""
+
+    hypervisors: Callable[[CallMetrics, Credentials], Hypervisors]
+    of_processes: Callable[[Credentials], Factory]
+
+
+LIBVIRT = Driver(
+    lambda calls, credentials: LibvirtHypervisors(metrics=calls, credentials=credentials),
+    partial(partial, connect_factory),
+)
 
 
 class Misconfigured(Exception):
@@ -194,6 +218,7 @@ async def running(
     api: bool = True,
     trust: Trust | None = None,
     renewed: Callable[[], None] = lambda: None,
+    driver: Driver = LIBVIRT,
 ) -> AsyncIterator[Service]:
     """Everything started, in order; everything stopped, in the opposite order. Without `api` the process answers for its
     health and metrics alone. `trust` is the listener's, whose certificates count; `renewed` tells it when a cluster has
@@ -216,18 +241,19 @@ async def running(
         store = PostgresStore(url, identity=identity, metrics=meters.store)
         stack.push_async_callback(store.close)
         await _open(store, url)
-        roles = Roles(store.objects)
+        roles, accounts = Roles(store.objects), service_accounts_of(settings, store)
         if behind is None:
             await _ensure_default_namespace(store)
             await ensure_default_roles(store)
             await roles.load()
+            await accounts.load()
         requesters = Requesters(store.history, (MIGRATION.resource,))
         audit = stack.enter_context(_audit(settings, requesters))
         shared = SharedMetrics(meters.registry, store, identity)
         stack.push_async_callback(shared.close)
         exposition = Exposition(meters.registry, shared.refresh)
         durability = partial(watch_durability, store.database, durability_gauge(meters.registry))
-        parts: list[Part] = [partial(_unless_dead, store), access.keep, requesters.run, durability]
+        parts: list[Part] = [partial(_unless_dead, store), *access.parts, requesters.run, durability]
         attendance = Attendance(store.leases, lambda lease: lease.name.startswith(MEMBER), settings.workers_absent_s)
         if api and not workers:
             parts.append(attendance.run)
@@ -236,13 +262,15 @@ async def running(
             served = _api_behind(store, settings, behind, mirror, audit, exposition, attendance)
             parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
         else:
-            parts += [roles.run, RoleAggregation(store).run]
+            parts += [roles.run, RoleAggregation(store).run, *accounts.parts]
             make = (
-                partial(_api, store, settings, audit, Escalation(roles), attendance) if api else partial(_health, store)
+                partial(_api, store, settings, audit, Escalation(roles), attendance, accounts)
+                if api
+                else partial(_health, store)
             )
-            served = make(access.gate(roles), exposition)
+            served = make(access.gate(roles, accounts.tokens), exposition)
         if workers:
-            parts.extend(_parts(store, settings, identity, meters.controllers()))
+            parts.extend(_parts(store, settings, identity, meters.controllers(), driver))
         background = await stack.enter_async_context(Background(parts).running())
         ready = {} if behind is None else {"ready": behind.ready}
         yield Service(api=served, failed=background.failed, end_watches=served.end_streams, **ready)
@@ -305,6 +333,7 @@ def _api_behind(
         logged=Told(settings.log_requests),
         namespaces=mirror.look,
         attended=_attended(attendance),
+        admission=_admission(settings),
     )
 
 
@@ -314,26 +343,51 @@ def _api(
     audit: Audit,
     escalation: Escalation,
     attendance: Attendance,
+    accounts: ServiceAccounts,
     gate: Gate,
     exposition: Exposition,
 ) -> Api:
+    tokens = TokenRequests(store.objects, accounts.tokens, settings.service_account_max_token_s)
     return create_api(
         store,
         served_kinds(settings),
         version=version_of_drover(),
-        handlers={(POD.name, "eviction"): Evictions(store).answer, (NAMESPACE.name, "finalize"): Finalize(store)},
+        handlers={
+            (POD.name, "eviction"): Evictions(store).answer,
+            (NAMESPACE.name, "finalize"): Finalize(store),
+            (SERVICE_ACCOUNT.name, "token"): tokens.answer,
+        },
         guards={NODE.name: node_guard, NAMESPACE.name: namespace_guard},
         previews={MIGRATION.name: Preview(store, _migration_config(settings)).answer},
         checks=_checks(store),
         exposition=exposition,
         gate=gate,
         write_guards={kind.name: escalation.role for kind in (ROLE, CLUSTER_ROLE)}
-        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)},
+        | {kind.name: escalation.binding for kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING)}
+        | {EVENT.name: _event_rate(settings)},
         bounds=_bounds(settings),
         logged=Told(settings.log_requests),
         audit=audit,
         attended=_attended(attendance),
+        issuer=IssuerDocuments(accounts.tokens),
+        admission=_admission(settings),
     )
+
+
+def _admission(settings: Settings) -> Admission:
+    """Raises Misconfigured for policies that cannot be used."""
+    file = settings.admission_policies
+    if file is None:
+        return Admission()
+    try:
+        return Admission(bound_policies(file.read_text()))
+    except (OSError, ValueError, PolicyError) as error:
+        raise Misconfigured(f"DROVER_ADMISSION_POLICIES: {file}: {error}") from error
+
+
+def _event_rate(settings: Settings) -> EventRate:
+    user = Rate(settings.events_of_user, settings.events_of_user_per_s)
+    return EventRate(user, Rate(settings.events_of_object, settings.events_of_object_per_s))
 
 
 def _attended(attendance: Attendance) -> Mapping[str, Attendance]:
@@ -392,7 +446,9 @@ def _migration_config(settings: Settings) -> MigrationConfig:
     )
 
 
-def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Controllers) -> tuple[Part, ...]:
+def _parts(
+    store: PostgresStore, settings: Settings, identity: str, meters: Controllers, driver: Driver
+) -> tuple[Part, ...]:
     """Controllers and workers of this process."""
     lease = timedelta(seconds=settings.lease_s)
     keeper = LeaseKeeper(store.leases, identity, lease, metrics=meters.leases)
@@ -401,25 +457,27 @@ def _parts(store: PostgresStore, settings: Settings, identity: str, meters: Cont
     hosts = HostConfig(
         heartbeat_s=settings.heartbeat_s,
         cpu_ratio=settings.cpu_allocation_ratio,
+        event_ttl=timedelta(seconds=settings.event_ttl_s),
         log_retention=timedelta(seconds=settings.log_retention_s),
         history_retention=timedelta(seconds=settings.history_retention_s),
         kept=Kept(settings.migrations_kept_succeeded, settings.migrations_kept_failed),
         path_problem=lambda namespace, path: policy.within(namespace).problem_of_path(path),
     )
     tenure = WorkerConfig(tenure=Tenure(lease=timedelta(seconds=settings.run_lease_s)))
-    workers = Workers(store, connect_factory, identity, tenure, metrics=meters.workers)
+    credentials = Credentials(settings.host_credentials)
+    workers = Workers(store, driver.of_processes(credentials), identity, tenure, metrics=meters.workers)
     migrations = MigrationController(
         store,
         keeper,
         _migration_config(settings),
-        LibvirtHypervisors(metrics=meters.calls),
+        driver.hypervisors(meters.calls, credentials),
         metrics=meters.migrations,
         loops=meters.loops,
     )
-    agents = LibvirtHypervisors(metrics=meters.calls)
+    agents = driver.hypervisors(meters.calls, credentials)
     return (
         keeper.run,
-        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops)).run,
+        HostControllers(store, agents, keeper, hosts, Tools(store, loops=meters.loops, hosts=meters.hosts)).run,
         migrations.run,
         workers.run,
     )

@@ -34,7 +34,7 @@ class Process:
 
     def memory_mb(self) -> float:
         """The resident memory of the largest process below it, itself included: PostgreSQL's are not below it."""
-        return max(_resident_kb(pid) for pid in (self.pid, *_children(self.pid))) / 1024
+        return max(_resident_kb(pid) for pid in (self.pid, *children(self.pid))) / 1024
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Bench:
             "--data-dir", str(own),
         ]  # fmt: skip
         variables = {"DROVER_DATABASE_URL": self.url_of(database)} if database else {}
-        with self._serving(command, variables) as (url, pid):
+        with self.serving(command, variables) as (url, pid):
             yield Process(url, pid, own / "tls" / "ca.crt")
 
     @contextmanager
@@ -63,7 +63,7 @@ class Bench:
         """The yardstick, with a database of its own on the same server and the same certificate."""
         self.create_database("yardstick")
         command = [sys.executable, "-m", "benchmarks.yardstick", self.url_of("yardstick"), str(pem)]
-        with self._serving(command, {}) as (url, pid):
+        with self.serving(command, {}) as (url, pid):
             yield Process(url, pid, pem.with_name("ca.crt"))
 
     def url_of(self, database: str) -> str:
@@ -86,7 +86,8 @@ class Bench:
         asyncio.run(run())
 
     @contextmanager
-    def _serving(self, command: Sequence[str], variables: dict[str, str]) -> Iterator[tuple[str, int]]:
+    def serving(self, command: Sequence[str], variables: dict[str, str]) -> Iterator[tuple[str, int]]:
+        """A process that says where it serves: its URL and its pid, until the block ends."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DROVER_")}
         with ExitStack() as stack:
             said = stack.enter_context((self.folder / f"{time.monotonic_ns()}.log").open("w+"))
@@ -144,13 +145,15 @@ def computed_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _children(pid: int) -> list[int]:
-    """Every process below."""
+def children(pid: int) -> list[int]:
+    """Every process below, whichever thread started it."""
+    own = []
     try:
-        own = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            own += [int(word) for word in (thread / "children").read_text().split()]
     except OSError:
         return []
-    return [below for child in own for below in (child, *_children(child))]
+    return [below for child in own for below in (child, *children(child))]
 
 
 def _resident_kb(pid: int) -> int:

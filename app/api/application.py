@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors, responses
+from app.api.admission.judge import Admission
 from app.api.attendance import Attendance
 from app.api.audit import Audit
 from app.api.auth.gate import Gate, open_gate
@@ -36,6 +37,7 @@ from app.api.requestlog import RequestLog, Told
 from app.api.resources import Resources
 from app.api.routes import Routes
 from app.api.streams import Streams
+from app.api.tokenrequests import IssuerDocuments
 from app.api.uids import random_uid
 from app.machinery.kind import Kind
 from app.store.base import Store
@@ -82,13 +84,15 @@ def create_api(
     bounds: Bounds | None = None,
     logged: Told = Told.FAILED,
     attended: Mapping[str, Attendance] = _NONE,
+    issuer: IssuerDocuments | None = None,
+    admission: Admission | None = None,
 ) -> Api:
     """The API for the kinds. `handlers` are by kind and subresource, `guards` of deletes, `previews` of dry runs and
     `write_guards` by kind, `checks` decide /readyz; what else the process measures is told by the same `exposition`. The
     `gate` judges every request; without one everybody is the administrator: for who has asked already. `namespaces` are
     looked up where they are kept, if that is not here. `bounds` say how much is given to whom, and `logged` which requests
-    are told in the log. Writes of the kinds of `attended` are
-    answered with its warning besides."""
+    are told in the log. Writes of the kinds of `attended` are answered with its warning besides. `issuer` says by what others
+    judge the tokens that are issued here. What clients write must keep the policies of `admission`."""
     exposition = exposition or Exposition()
     metrics = Metrics(exposition.registry)
     streams = Streams()
@@ -106,6 +110,7 @@ def create_api(
         suffix,
         namespaces,
         told=metrics.told,
+        admission=admission or Admission(),
         attended=attended,
     )
 
@@ -121,6 +126,7 @@ def create_api(
             RequestLog(logged),
             process,
             audit or Audit(),
+            issuer,
         )
 
     api = Api(dispatch, streams)

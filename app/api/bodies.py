@@ -8,9 +8,9 @@ from typing import Any
 
 from app.api import errors
 from app.api.negotiation import JSON, YAML
-from app.api.options import Validation
+from app.api.options import Validation, WriteOptions
 from app.api.requests import Request
-from app.machinery.decoding import Unrecognized
+from app.machinery.decoding import Unrecognized, ensure_identity, ensure_types, metadata_of, told
 from app.machinery.documents import CONFIG, parse_json, parse_yaml, yaml_duplicates
 from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
 from app.machinery.kind import GroupVersion, Kind
@@ -58,6 +58,24 @@ def parsed(type_: str, body: bytes) -> Decoded:
         return Decoded(document, body, _yaml_complaint(lines))
     document, paths = parse_json(body)
     return Decoded(document, body, [f'duplicate field "{path}"' for path in paths])
+
+
+async def question(request: Request, kind: Kind[Any, Any]) -> tuple[Document, list[str]]:
+    """The body of what is answered and never stored, its fields known to be of the right types, and what to warn of. Raises
+    ApiError for what is no such question."""
+    type_, raw = body_type(request), await request.body()
+    options = WriteOptions.read(request.parameters, "CreateOptions")
+    if not raw:
+        return {}, []
+    body, version = decoded(kind, type_, raw), kind.group_version
+    document = told(kind, body.document)
+    ensure_identity(kind, version, document, raw)
+    metadata_of(kind, version, document)
+    ensure_types(kind, version, document)
+    found = complaints(body.duplicates, pruned(kind, document))
+    if found and options.validation is Validation.STRICT:
+        raise strict_error(kind.name, version, found)
+    return document, strictly(found, options.validation)
 
 
 _YAML_ERRORS = "yaml: unmarshal errors:\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from app.api.admission.judge import Admission
 from app.api.attendance import Attendance
 from app.api.deadlines import Deadlines
 from app.api.representation import Representations
@@ -33,6 +34,7 @@ class Written:
     old: Document | None
     """None: it is new."""
     new: Document
+    dry_run: bool = False
 
 
 WriteGuard = Callable[[Written], Awaitable[None]]
@@ -82,6 +84,7 @@ class Context:
     deadlines: Deadlines = field(default_factory=Deadlines)
     told: Callable[[Served, int], None] = lambda _served, _events: None
     """Hears how many events went out to a watch."""
+    admission: Admission = field(default_factory=Admission)
     attended: Mapping[str, Attendance] = field(default_factory=dict)
     """By kind: what a write of it is for, and whether that is there."""
 

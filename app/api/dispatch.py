@@ -22,6 +22,7 @@ from app.api.resources import Answer, Lasting, Resources
 from app.api.responses import Response, audited, of_error
 from app.api.reviews import Reviews
 from app.api.routes import Routes, Target
+from app.api.tokenrequests import IssuerDocuments
 from app.api.writing import APPLY_PATCH
 from app.machinery.errors import ApiError
 
@@ -44,6 +45,7 @@ class Dispatch:
         requests: RequestLog,
         process: ASGIApp,
         audit: Audit,
+        issuer: IssuerDocuments | None = None,
     ) -> None:
         self._fairness = fairness
         self._requests = requests
@@ -56,6 +58,7 @@ class Dispatch:
         self._routes = routes
         self._resources = resources
         self._documents = documents
+        self._issuer = issuer
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,6 +129,8 @@ class Dispatch:
         if review is not None:
             return await review(request)
         found = self._documents.find(path)
+        if found is None and self._issuer is not None:
+            found = self._issuer.find(path)
         if found is None:
             raise self._routes.missing(path)
         if _is_routed(path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.types import Receive, Send
 
 from app.api import errors
-from app.api.bodies import ACCEPTED, parsed
+from app.api.bodies import ACCEPTED, parsed, question
 from app.api.context import Context
 from app.api.deleting import Deleting
 from app.api.logs import Following
@@ -24,6 +24,7 @@ from app.api.writing import Writing
 from app.machinery.discovery import has_status, verbs
 from app.machinery.errors import ApiError
 from app.machinery.kind import Subresource
+from app.machinery.objects import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +170,27 @@ class Resources:
         if handler is None:
             raise ApiError(501, "NotImplemented", f"{target.kind.plural}/{declared.name} is not served here", {})
         media = negotiate(request.accept, protobuf=target.served.in_protobuf)
+        if declared.asks is not None:
+            asked, warnings = await question(request, declared.asks)
+            options = WriteOptions.read(request.parameters, "CreateOptions")
+            warnings += await self._admitted(target, request, asked, options)
+            answered = await handler(_VERBS[request.method], target.key, asked, options.dry_run)
+            return warned(of_document(answered, 201, media=media), warnings)
         body = await request.body()
         type_ = request.content_type or JSON
         if body and type_ not in ACCEPTED:
             raise errors.unsupported_media(ACCEPTED)
         options = WriteOptions.read(request.parameters, "CreateOptions")
         document = parsed(type_, body).document if body else {}
+        warnings = await self._admitted(target, request, document, options)
         answered = await handler(_VERBS[request.method], target.key, document, options.dry_run)
-        return of_document(answered, 201 if request.method == "POST" else 200, media=media)
+        code = 201 if request.method == "POST" else 200
+        return warned(of_document(answered, code, media=media), warnings)
+
+    async def _admitted(self, target: Target, request: Request, sent: Document, options: WriteOptions) -> list[str]:
+        """What the operator's policies warn of in what was sent to a subresource. Raises ApiError where one denies it."""
+        admission, reader = self._context.admission, self._context.store.objects
+        return await admission.judge(target, request, reader, None, sent, dry_run=options.dry_run)
 
 
 def _is_only_read(target: Target, method: str) -> bool:

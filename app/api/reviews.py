@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from app.api import errors
 from app.api.auth.base import Credentials, Unauthorized
 from app.api.auth.gate import Gate
-from app.api.bodies import body_type, complaints, decoded, pruned, strict_error, strictly
+from app.api.bodies import question
 from app.api.negotiation import negotiate
-from app.api.options import Validation, WriteOptions
 from app.api.requests import Request
 from app.api.responses import Response, of_document, warned
 from app.machinery.access import Attributes, Decision, User, Verdict, authenticated
 from app.machinery.bindings import together
-from app.machinery.decoding import ensure_identity, ensure_types, metadata_of, told
-from app.machinery.errors import ApiError, FieldError, bad_request, invalid, invalid_object
+from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
 from app.machinery.objects import Document
+from app.machinery.review_checks import problems, unreadable
 from app.machinery.reviews import (
     LOCAL_SUBJECT_ACCESS_REVIEW,
     SELF_SUBJECT_ACCESS_REVIEW,
@@ -37,6 +36,7 @@ class Asked:
     """A question and who asks it."""
 
     request: Request
+    metadata: Document
     spec: Document
     namespace: str = ""
     """Of the path."""
@@ -75,9 +75,9 @@ class Reviews:
         if request.method != "POST":
             raise errors.method_not_allowed()
         media = negotiate(request.accept, shapes=False)
-        document, warnings = await _question(request, review)
+        document, warnings = await question(request, review)
         spec = document.get("spec") or {}
-        status = await answer(Asked(request, spec, namespace))
+        status = await answer(Asked(request, document.get("metadata") or {}, spec, namespace))
         answered: Document = {
             "kind": review.name,
             "apiVersion": str(review.group_version),
@@ -88,18 +88,20 @@ class Reviews:
         return warned(of_document({**answered, "status": status}, 201, media=media), warnings)
 
     async def _own_access(self, asked: Asked) -> Document:
-        attributes = _attributes(asked.spec)
-        return _status(await self._gate.authorizer.authorize(asked.request.user, attributes))
+        return await self._judged(SELF_SUBJECT_ACCESS_REVIEW, asked, asked.request.user)
 
     async def _access(self, asked: Asked) -> Document:
-        attributes = _attributes(asked.spec)
-        if asked.namespace and attributes.namespace != asked.namespace:
-            said = f"must match metadata.namespace {asked.namespace}"
-            raise _invalid(invalid("spec.resourceAttributes.namespace", attributes.namespace, said))
-        user = _user(asked.spec)
-        if not user.name and not user.groups:
-            raise _invalid(invalid("spec.user", "", "at least one of user or group must be specified"))
-        return _status(await self._gate.authorizer.authorize(user, attributes))
+        review = LOCAL_SUBJECT_ACCESS_REVIEW if asked.namespace else SUBJECT_ACCESS_REVIEW
+        return await self._judged(review, asked, _user(asked.spec))
+
+    async def _judged(self, review: Review, asked: Asked, user: User) -> Document:
+        if asked.metadata.get("namespace", asked.namespace) != asked.namespace and review.namespaced:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        if found := list(problems(review, asked.metadata, asked.spec, asked.namespace)):
+            raise _invalid(found)
+        verdict = await self._gate.authorizer.authorize(user, _attributes(asked.spec))
+        unread = unreadable(asked.spec)
+        return _status(verdict) | ({"evaluationError": together(unread)} if unread else {})
 
     async def _rules(self, asked: Asked) -> Document:
         namespace = asked.spec.get("namespace")
@@ -121,19 +123,23 @@ class Reviews:
         return {"userInfo": asked.request.user.info()}
 
     async def _token(self, asked: Asked) -> Document:
-        token, wanted = asked.spec.get("token"), tuple(asked.spec.get("audiences", ()))
+        token = asked.spec.get("token")
+        wanted = tuple(asked.spec.get("audiences", ())) or self._gate.audiences
         if not token:
-            return {"user": {}, "error": "token was not provided"}
+            raise bad_request("token is required for TokenReview in authentication")
         header = (b"authorization", f"Bearer {token}".encode("latin-1", errors="replace"))
         try:
             user = await self._gate.authenticator.authenticate(Credentials(dict([header]), [header], audiences=wanted))
         except Unauthorized as error:
             return {"user": {}, "error": str(error)}
-        if user is None:
-            return {"user": {}}
-        return {"authenticated": True, "user": authenticated(user).info()} | (
-            {"audiences": list(wanted)} if wanted else {}
+        # Who does not look at audiences vouches for this API's own alone.
+        audiences = (
+            () if user is None else user.audiences or tuple(name for name in wanted if name in self._gate.audiences)
         )
+        if user is None or (wanted and not audiences):
+            return {"user": {}, "error": "invalid bearer token"}
+        told: Document = {"authenticated": True, "user": authenticated(user).info()}
+        return told | ({"audiences": list(audiences)} if audiences else {})
 
 
 def _status(verdict: Verdict) -> Document:
@@ -146,17 +152,10 @@ def _status(verdict: Verdict) -> Document:
 
 
 def _attributes(spec: Document) -> Attributes:
-    """What is asked about. Raises 422 for nothing, or for two things."""
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    """What is asked about, one of the two."""
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes") or {}
     if resource is None:
-        if other is None:
-            one = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            raise _invalid(invalid("spec.resourceAttributes", None, one))
         return Attributes(other.get("verb", ""), path=other.get("path", ""))
-    if other is not None:
-        shown = {name.capitalize(): value for name, value in other.items()}
-        both = "cannot be specified in combination with resourceAttributes"
-        raise _invalid(invalid("spec.nonResourceAttributes", shown, both))
     return Attributes(
         resource.get("verb", ""),
         resource.get("group", ""),
@@ -177,26 +176,8 @@ def _user(spec: Document) -> User:
     )
 
 
-async def _question(request: Request, review: Review) -> tuple[Document, list[str]]:
-    """The review as it was sent, its fields known to be of the right types, and what to warn of. Raises ApiError for what is
-    no question. There is nothing that a dry run would not do."""
-    type_, raw = body_type(request), await request.body()
-    options = WriteOptions.read(request.parameters, "CreateOptions")
-    if not raw:
-        return {}, []
-    body, version = decoded(review, type_, raw), review.group_version
-    document = told(review, body.document)
-    ensure_identity(review, version, document, raw)
-    metadata_of(review, version, document)
-    ensure_types(review, version, document)
-    found = complaints(body.duplicates, pruned(review, document))
-    if found and options.validation is Validation.STRICT:
-        raise strict_error(review.name, version, found)
-    return document, strictly(found, options.validation)
-
-
-def _invalid(error: FieldError) -> ApiError:
+def _invalid(errors: Sequence[FieldError]) -> ApiError:
     """kube-apiserver forgets the kind of a review that it refuses."""
-    refused = invalid_object("", "authorization.k8s.io", "", [error])
+    refused = invalid_object("", "authorization.k8s.io", "", errors)
     details = {name: value for name, value in (refused.details or {}).items() if value}
     return ApiError(refused.code, refused.reason, refused.message, details)

@@ -126,17 +126,21 @@ class Writing:
             # judges that itself.
             await self._ensure_namespace(target, fresh)
             raise
-        await self._guard(target, request, None, first)
+        unwise += await self._guard(target, request, None, first, options)
         if options.dry_run:
             await self._ensure_namespace(target, fresh)
         response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
         return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(kind, None, first)])
 
-    async def _guard(self, target: Target, request: Request, old: Document | None, new: Document) -> None:
-        """Raises ApiError where the writer may not write this."""
+    async def _guard(
+        self, target: Target, request: Request, old: Document | None, new: Document, options: WriteOptions
+    ) -> list[str]:
+        """What the operator's policies warn of. Raises ApiError where the writer may not write this."""
         guard = self._context.write_guards.get(target.kind.name)
         if guard is not None:
-            await guard(Written(request.user, old, new))
+            await guard(Written(request.user, old, new, options.dry_run))
+        admission = self._context.admission
+        return await admission.judge(target, request, self._objects, old, new, dry_run=options.dry_run)
 
     def _writer(self, target: Target, request: Request, options: WriteOptions) -> Writer:
         name = options.manager or manager_of(request.header(b"user-agent"))
@@ -319,15 +323,15 @@ class Writing:
         fresh = self._fresh(target, document)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
         prepared = with_entries(fresh, wanted.owners or ())
-        await self._guard(target, request, None, prepared)
+        warnings = await self._guard(target, request, None, prepared, options)
         view = View(target.served, media)
         if options.dry_run:
-            return await self._previewed(target, view, prepared)
+            return warned(await self._previewed(target, view, prepared), warnings)
         try:
             stored = await self._objects.create(target.key, prepared, within=self._room(target))
         except Closing as error:
             raise errors.terminating(target.kind, target.name, target.namespace or "") from error
-        return self._representations.one(view, stored, 201)
+        return warned(self._representations.one(view, stored, 201), warnings)
 
     async def _exists(self, key: Key) -> bool:
         try:
@@ -352,8 +356,8 @@ class Writing:
         for attempt in range(ATTEMPTS):
             stored = await self._current(target)
             outcome = self._outcome(target, stored, change, writer, patched=patched)
-            await self._guard(target, request, stored.document, outcome.document)
-            warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise]
+            told = await self._guard(target, request, stored.document, outcome.document, options)
+            warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise, *told]
             if options.dry_run:
                 return warned(self._representations.of(view, self._served(target, outcome.document)), warnings)
             try:

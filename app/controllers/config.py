@@ -25,6 +25,20 @@ class HostConfig:
     """How long a host that refuses connections is given before it is not Ready: a restart of libvirtd takes less."""
     sweep_s: float = 30.0
     """How often a host's leftovers are looked for, and all of its guests looked at."""
+    peer_look_s: float = 5.0
+    """How often it is looked for other hosts whose way from this one is to be asked for."""
+    peer_pause_s: float = 0.2
+    """Between one and the next: a fleet of a thousand hosts is asked for within minutes, by no burst."""
+    peer_good_s: float = 3600.0
+    """How long a host that was reached is believed to be reached."""
+    peer_bad_s: float = 30.0
+    """After how long one that was not reached is asked for again."""
+    peer_silent_s: float = 300.0
+    """And one that did not answer: until TCP gives up, that holds a worker of libvirtd's."""
+    expiry_s: float = 600.0
+    """How often certificates are looked at."""
+    expiry_again_s: float = 60.0
+    """And after they could not be seen."""
     share_s: float = 1.0
     """How often the processes share the hosts out."""
     unserved_s: float = 10.0

@@ -7,10 +7,15 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+import structlog
+
 from app.controllers.birth import Birth
+from app.controllers.correlate import COMBINED, Correlator, Subject, Way
 from app.kinds import EVENT
 from app.machinery.objects import Document
 from app.store.base import AlreadyExists, Conflict, Key, NotFound, Store, Transaction
+
+log = structlog.get_logger()
 
 ATTEMPTS = 3
 """How often an Event by itself is recorded again when somebody else writes it at once, such as who tells a cluster of it."""
@@ -24,18 +29,29 @@ class Recorder:
 
     component: str = "drover"
     birth: Birth = field(default_factory=Birth)
+    correlator: Correlator = field(default_factory=Correlator)
 
     async def record(
         self, tx: Transaction, involved: Document, reason: str, message: str, type: EventKind = "Normal"
     ) -> None:
-        """Part of that transaction: told when, and only when, the rest of it happened. Once per reason and message."""
-        key = Key(EVENT.resource, _namespace(involved), _name(involved, reason, message, type))
+        """Part of that transaction: told when, and only when, the rest of it happened. Once per reason and message; where
+        there are many of an object, the further ones together, or not at all."""
+        subject = Subject(self.component, involved["metadata"]["uid"], type, reason)
+        way = self.correlator.way(subject, message, self.birth.now())
+        if way is Way.NOT:
+            log.info("event not told: many are of this object", uid=subject.uid, reason=reason, message=message)
+            return
+        together = way is Way.TOGETHER
+        key = Key(
+            EVENT.resource, _namespace(involved), _name(involved, reason, COMBINED if together else message, type)
+        )
+        told = COMBINED + message if together else message
         try:
             stored = await tx.get(key)
         except NotFound:
-            tx.create(key, self._first(key, involved, reason, message, type))
+            tx.create(key, self._first(key, involved, reason, told, type))
         else:
-            tx.replace(key, self._again(stored.document))
+            tx.replace(key, self._again(stored.document, told))
 
     async def record_alone(
         self, store: Store, involved: Document, reason: str, message: str, type: EventKind = "Normal"
@@ -67,8 +83,9 @@ class Recorder:
             count=1,
         )
 
-    def _again(self, event: Document) -> Document:
+    def _again(self, event: Document, message: str) -> Document:
         repeated = copy.deepcopy(event)
+        repeated["message"] = message
         repeated["count"] = int(event.get("count") or 1) + 1
         repeated["lastTimestamp"] = self.birth.stamp()
         return repeated

@@ -1,4 +1,5 @@
-"""This process's connections to hosts: one for each URI, opened when it is first needed, opened anew after it broke."""
+"""This process's connections to hosts: one for each URI and set of credentials, opened when it is first needed, and anew after
+it broke."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from dataclasses import dataclass, field
 
 from app.controllers.queue import Backoff
 from app.hypervisor.base import Hypervisor, HypervisorError, Hypervisors, Unreachable
+from app.kinds import names
 from app.kinds.node import NodeSpec, NodeStatus
 from app.machinery.objects import Object
 
 
 @dataclass(slots=True)
 class _Line:
-    """What is known of one URI."""
+    """What is known of one URI with one set of credentials."""
 
     open: asyncio.Lock = field(default_factory=asyncio.Lock)
     connection: Hypervisor | None = None
@@ -35,28 +37,28 @@ class Hosts:
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hypervisors = hypervisors
+        self.hypervisors = hypervisors
         self._connect_s = connect_s
         self._backoff = backoff or Backoff(first_s=0.5, longest_s=5.0)
         self._clock = clock
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[tuple[str, str], _Line] = {}
 
     async def of(self, node: Object[NodeSpec, NodeStatus]) -> Hypervisor:
         """The connection to that Node's host. Raises Unreachable with libvirt's words."""
-        uri = node.spec.provider_id
-        line = self._lines.setdefault(uri, _Line())
+        uri, credentials = node.spec.provider_id, (node.metadata.annotations or {}).get(names.CREDENTIALS) or ""
+        line = self._lines.setdefault((uri, credentials), _Line())
         async with line.open:
             if line.connection is not None and not line.connection.connected:
                 await self.drop(line.connection)
             if line.connection is None:
-                line.connection = await self._connect(uri, line)
+                line.connection = await self._connect(uri, credentials, line)
             return line.connection
 
     async def drop(self, connection: Hypervisor) -> None:
         """It broke, or does not answer: close it, so that the next `of` opens another. Twice is harmless."""
-        line = self._lines.get(connection.uri)
-        if line is not None and line.connection is connection:
-            line.connection = None
+        for line in self._lines.values():
+            if line.connection is connection:
+                line.connection = None
         await _close(connection)
 
     async def close(self) -> None:
@@ -65,12 +67,12 @@ class Hosts:
             if line.connection is not None:
                 await self.drop(line.connection)
 
-    async def _connect(self, uri: str, line: _Line) -> Hypervisor:
+    async def _connect(self, uri: str, credentials: str, line: _Line) -> Hypervisor:
         if self._clock() < line.not_before:
             raise Unreachable(line.error)
         try:
             async with asyncio.timeout(self._connect_s):
-                connection = await self._hypervisors.connect(uri)
+                connection = await self.hypervisors.connect(uri, credentials)
         except TimeoutError:
             raise self._failed(line, f"no answer from {uri} within {self._connect_s:g} s") from None
         except Unreachable as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from app.hypervisor.base import Certificate
 from app.meter import Counts, Labels, Level, Levels, Times, as_it_is
 
 WAITS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -154,3 +155,31 @@ def _by_kind(held: frozenset[str]) -> Iterator[Level]:
     kinds = [kind_of(name) for name in held]
     for kind in sorted(set(kinds)):
         yield (kind,), kinds.count(kind)
+
+
+class HostMetrics:
+    """Of the hosts that this process serves."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self._certificates: dict[str, Sequence[Certificate]] = {}
+        Levels(
+            registry,
+            "drover_host_certificate_left_seconds",
+            "How long a certificate on the way to a host still counts, by node and whose it is: client or server.",
+            ("node", "certificate"),
+            self._left,
+        )
+
+    def certificates(self, node: str, seen: Sequence[Certificate]) -> None:
+        """What was seen last."""
+        self._certificates[node] = seen
+
+    def forget(self, node: str) -> None:
+        """It is served here no more."""
+        self._certificates.pop(node, None)
+
+    def _left(self) -> Iterator[Level]:
+        for node, seen in self._certificates.items():
+            for certificate in seen:
+                yield (node, certificate.holder.value), certificate.not_after.timestamp() - time.time()

@@ -15,13 +15,23 @@ from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.pods import is_leaving
 from app.controllers.remover import Remover, settle
 from app.controllers.tools import Tools
-from app.kinds import EVENT, MIGRATION, NAMESPACE, POD, VIRTUAL_MACHINE
+from app.kinds import (
+    EVENT,
+    MIGRATION,
+    NAMESPACE,
+    POD,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+    VIRTUAL_MACHINE,
+)
 from app.kinds.namespace import KUBERNETES
 from app.machinery.objects import Document
 from app.store.base import Conflict, Key, NotFound, Scope, Stored
 
-ORDER = (MIGRATION, VIRTUAL_MACHINE, POD, EVENT)
-"""Migrations are cancelled before their guests are shut down; pods follow the guests and processes in them."""
+ORDER = (MIGRATION, VIRTUAL_MACHINE, POD, EVENT, SERVICE_ACCOUNT, ROLE_BINDING, ROLE)
+"""Migrations are cancelled before their guests are shut down; pods follow the guests and processes in them. Rights go last, so
+that who watches over the deletion may to its end; they do not wait for the next namespace of that name."""
 PAGE = 200
 """How many objects are deleted at a time: each in a transaction of its own, which the store groups."""
 

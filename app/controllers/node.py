@@ -11,6 +11,7 @@ import structlog
 
 from app.controllers.config import HostConfig
 from app.controllers.documents import domain_uuid, is_adopted
+from app.controllers.expiry import Expiry
 from app.controllers.hosts import Hosts
 from app.controllers.lease import Held
 from app.controllers.loop import Loop, Source
@@ -19,10 +20,14 @@ from app.controllers.nodestatus import (
     earlier_twin,
     host_uuid,
     is_out_of_service,
+    with_certificates,
     with_foreign_guests,
+    with_peers,
     with_ready,
 )
 from app.controllers.outcome import SETTLED, Again, Outcome
+from app.controllers.peers import Peers
+from app.controllers.placement.nodes import credentials_of
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.adopt import ACTIVE
 from app.controllers.virtualmachine.decide import Away
@@ -45,6 +50,7 @@ class _Session:
     """One connection to the host, from its opening until it breaks."""
 
     uri: str
+    credentials: str
     connection: Hypervisor
     twin: str | None = None
     swept_at: float = float("-inf")
@@ -75,6 +81,8 @@ class NodeAgent:
         self._guests = NodeGuests(name, tools, held, self._link, inheritance, whereabouts.search, config.path_problem)
         self._strangers = Strangers(name, tools, held, self._connection, whereabouts, self._beat_soon)
         self._key = Key(NODE.resource, "", name)
+        self._peers = Peers(name, tools, self._connection, self._beat_soon, config)
+        self._expiry = Expiry(name, tools, hosts.hypervisors, self._beat_soon, config)
         self._beats = Loop(
             "node",
             tools.store,
@@ -106,6 +114,8 @@ class NodeAgent:
                 tasks.create_task(self._beats.run())
                 tasks.create_task(self._follows.run())
                 tasks.create_task(self._meets.run())
+                tasks.create_task(self._peers.run())
+                tasks.create_task(self._expiry.run())
         finally:
             await self._drop()
 
@@ -172,12 +182,12 @@ class NodeAgent:
         return Again(self._config.heartbeat_s)
 
     async def _session_of(self, node: Document) -> _Session:
-        uri = str(node["spec"].get("providerID") or "")
-        if self._session is not None and self._session.uri != uri:
+        uri, credentials = str(node["spec"].get("providerID") or ""), credentials_of(node)
+        if self._session is not None and (self._session.uri, self._session.credentials) != (uri, credentials):
             await self._drop()
         if self._session is None:
             connection = await self._hosts.of(NODE.read(node))
-            self._session = _Session(uri, connection)
+            self._session = _Session(uri, credentials, connection)
             self._tasks.create_task(self._listen(self._session))
         return self._session
 
@@ -236,7 +246,12 @@ class NodeAgent:
             told = with_ready(node, "False", Reason.DUPLICATE_HOST, message, now)
         if not session.unmet:
             told = with_foreign_guests(told, sorted(self._strangers.unseen.values()), now)
-        await self._write(told)
+        told = with_peers(told, self._peers.unreachable, self._peers.asked, now)
+        await self._write(self._with_certificates(told))
+
+    def _with_certificates(self, node: Document) -> Document:
+        birth = self._tools.birth
+        return with_certificates(node, self._expiry.certificates, birth.now(), birth.stamp())
 
     async def _lost(self, node: Document, text: str, *, patient: bool) -> Outcome:
         """A daemon that is being restarted is back at once: an error that comes quickly is told after `patience_s` only."""
@@ -252,7 +267,7 @@ class NodeAgent:
         self._link.host = Away(text, is_out_of_service(node))
         self._look_again()
         told = with_ready(node, "False", Reason.HOST_UNREACHABLE, text, self._tools.birth.stamp())
-        await self._write(told)
+        await self._write(self._with_certificates(told))
         return Again(min(self._config.heartbeat_s, 2.0))
 
     def _known_well(self) -> bool:

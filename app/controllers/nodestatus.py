@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from app.controllers.placement.nodes import hugepages_name
-from app.hypervisor.base import Host
+from app.hypervisor.base import Certificate, Host
 from app.kinds import names, quantity
 from app.kinds.node import (
     AddressType,
@@ -25,7 +26,10 @@ from app.machinery.objects import Document, Wire, with_condition
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 NAMED = 5
-"""How many guests are named in a condition; the others are counted."""
+"""How many guests, or peers, are named in a condition; the others are counted."""
+LISTED = 100
+"""How many unreachable peers are listed for placement; the hosts' own word, asked before they are used, covers the others."""
+EXPIRES_SOON = timedelta(days=30)
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _TOLD_BY_HOST = (names.CPU_MODEL_PREFIX, names.MACHINE_TYPE_PREFIX)
 
@@ -75,11 +79,48 @@ def with_foreign_guests(node: Document, guests: Sequence[str], now: str) -> Docu
     if not guests and all(condition.type is not ConditionType.FOREIGN_GUESTS for condition in conditions):
         return changed
     others = [condition for condition in conditions if condition.type is not ConditionType.FOREIGN_GUESTS]
-    message = "; ".join(guests[:NAMED]) + (f"; and {len(guests) - NAMED} more" if len(guests) > NAMED else "")
-    new = NodeCondition(type=ConditionType.FOREIGN_GUESTS, status="True", reason=Reason.NOT_ADOPTED, message=message)
+    new = NodeCondition(
+        type=ConditionType.FOREIGN_GUESTS, status="True", reason=Reason.NOT_ADOPTED, message=_some(guests)
+    )
     told = with_condition(conditions, new, now) if guests else others
     changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
     return changed
+
+
+def with_peers(node: Document, unreachable: Mapping[str, str], asked: int, now: str) -> Document:
+    """With the condition PeersReachable, and the peers that placement leaves out; without both while none was asked."""
+    changed = without_condition(copy.deepcopy(node), ConditionType.PEERS_REACHABLE) if not asked else node
+    if asked and not unreachable:
+        told = f"{asked} other node(s) were asked for and reached"
+        changed = with_observed(node, ConditionType.PEERS_REACHABLE, "True", Reason.ALL_REACHED, told, now)
+    elif asked:
+        told = _some([f"{name}: {text}" for name, text in unreachable.items()])
+        changed = with_observed(node, ConditionType.PEERS_REACHABLE, "False", Reason.NOT_REACHED, told, now)
+    listed = [{"name": name, "message": text} for name, text in unreachable.items()][:LISTED]
+    status = {key: value for key, value in (changed.get("status") or {}).items() if key != "unreachablePeers"}
+    return {**changed, "status": {**status, "unreachablePeers": listed} if listed else status}
+
+
+def with_certificates(node: Document, certificates: Sequence[Certificate], at: datetime, now: str) -> Document:
+    """With the condition CertificatesExpiring, where there are any. While nothing is to be done the message has dates
+    alone, so that the Node does not change every day."""
+    type_ = ConditionType.CERTIFICATES_EXPIRING
+    if not certificates:
+        return without_condition(node, type_)
+    first = min(certificate.not_after for certificate in certificates)
+    told = "; ".join(
+        f"the {one.holder} certificate {'expired' if one.not_after <= at else 'expires'} on {one.not_after:%Y-%m-%d}"
+        for one in sorted(certificates, key=lambda one: one.holder)
+    )
+    if first > at + EXPIRES_SOON:
+        return with_observed(node, type_, "False", Reason.NOT_YET, told, now)
+    days = max(0, (first - at).days)
+    reason = Reason.SOON if first > at else Reason.EXPIRED
+    return with_observed(node, type_, "True", reason, f"{days} day(s) left: {told}", now)
+
+
+def _some(texts: Sequence[str]) -> str:
+    return "; ".join(texts[:NAMED]) + (f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else "")
 
 
 def is_out_of_service(node: Document) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 import structlog
@@ -12,11 +13,14 @@ from app.controllers.guards import DEFAULT_NAMESPACE
 from app.controllers.tools import Tools
 from app.kinds import EVENT, NAMESPACE
 from app.machinery.objects import Document
-from app.store.base import Conflict, NotFound, Scope, Stored, StoreError
+from app.store.base import Conflict, Key, NotFound, Scope, Stored, StoreError
 
 log = structlog.get_logger()
 
-_EVENTS_AT_ONCE = 500
+PAGE = 500
+"""Events that are read at once."""
+AT_ONCE = 50
+"""Events that are deleted beside one another, so that their writes share a commit."""
 
 
 class Sweeps:
@@ -44,12 +48,26 @@ class Sweeps:
     async def _expire_events(self) -> None:
         """A controller may tell of an object after the namespace of both has gone: such an Event is nobody's."""
         before = self._tools.birth.now() - self._config.event_ttl
-        events = (await self._tools.store.objects.list(Scope(EVENT.resource))).items
         namespaces = (await self._tools.store.objects.list(Scope(NAMESPACE.resource))).items
         rooms = {DEFAULT_NAMESPACE, *(stored.key.name for stored in namespaces)}
-        old = [stored for stored in events if _last_seen(stored.document) < before or stored.key.namespace not in rooms]
-        for stored in old[:_EVENTS_AT_ONCE]:
-            await self._expire(stored)
+        old = [
+            stored
+            async for stored in self._events()
+            if _last_seen(stored.document) < before or stored.key.namespace not in rooms
+        ]
+        for number in range(0, len(old), AT_ONCE):
+            await asyncio.gather(*map(self._expire, old[number : number + AT_ONCE]))
+
+    async def _events(self) -> AsyncIterator[Stored]:
+        """Page by page, so that never all of them are held."""
+        after: Key | None = None
+        while True:
+            page = (await self._tools.store.objects.list(Scope(EVENT.resource), limit=PAGE, after=after, left=0)).items
+            for stored in page:
+                yield stored
+            if len(page) < PAGE:
+                return
+            after = page[-1].key
 
     async def _expire(self, stored: Stored) -> None:
         """An Event that is counted again at this moment stays."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from app.controllers.birth import Birth
 from app.controllers.events import Recorder
-from app.controllers.metrics import LoopMetrics
+from app.controllers.metrics import HostMetrics, LoopMetrics
 from app.store.base import Store
 
 
@@ -21,6 +21,7 @@ class Tools:
     recorder: Recorder = field(default_factory=Recorder)
     clock: Callable[[], float] = time.monotonic
     loops: LoopMetrics = field(default_factory=LoopMetrics)
+    hosts: HostMetrics = field(default_factory=HostMetrics)
 
     @property
     def store_id(self) -> str:

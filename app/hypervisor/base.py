@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -48,6 +49,10 @@ class MigrationFailed(HypervisorError):
 
 class Busy(HypervisorError):
     """Another job holds the domain, or every worker of the host."""
+
+
+class PeerRefused(HypervisorError):
+    """This host cannot open a connection to the other host: nobody answers there, or it lacks what lets it in."""
 
 
 class Refused(HypervisorError):
@@ -364,6 +369,23 @@ class Lifecycle:
     at: float = field(default=0.0, compare=False)
 
 
+class Holder(StrEnum):
+    """Whose certificate it is."""
+
+    CLIENT = "client"
+    """What is shown to the host."""
+    SERVER = "server"
+    """What its libvirtd shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One on the way to a host, and until when it counts."""
+
+    holder: Holder
+    not_after: datetime
+
+
 class Hypervisor(Protocol):
     """An open connection to one host. Every method has a deadline of its own and raises Unreachable; DomainGone where
     it names a domain that the host does not know (but for `look`, which answers ABSENT)."""
@@ -397,6 +419,13 @@ class Hypervisor(Protocol):
         Whether this host would take that guest; nothing is changed. Raises Incompatible where its hypervisor cannot give the
         guest its CPU, by libvirt's own comparison, and DomainExists where another domain has its name, or an active one its
         UUID.
+        """
+
+    async def reach(self, peer_uri: str) -> None:
+        """
+        Whether this host's libvirt can open a connection to the other's, with what it has for that. No guest has a part in it.
+        Raises PeerRefused where it cannot, and TimeoutError where that is not known within the deadline; any other error says
+        nothing of the peer.
         """
 
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
@@ -499,7 +528,12 @@ class Hypervisor(Protocol):
 class Hypervisors(Protocol):
     """Opens connections; wiring chooses the driver by the URI's scheme."""
 
-    async def connect(self, uri: str) -> Hypervisor:
-        """Raises Unreachable, with libvirt's text, within its deadline."""
+    async def connect(self, uri: str, credentials: str = "") -> Hypervisor:
+        """With that set of certificates and keys; "" is what counts for hosts that name none. Raises Unreachable, with
+        libvirt's text, within its deadline."""
+
+    async def certificates(self, uri: str, credentials: str = "") -> Sequence[Certificate]:
+        """What is shown on the way there, expired or not; nothing where no certificates are, and the client's alone
+        while the host does not answer. Raises Unreachable where none can be had."""
 
     async def close(self) -> None: ...

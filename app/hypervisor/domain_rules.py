@@ -146,6 +146,7 @@ def paths_in_xml(root: Element, base: str) -> Mapping[Element, str]:
 
 
 def _path_problem(path: str, policy: Policy) -> str | None:
+    """As it is written: symbolic links lie on the hosts, and no call of libvirt's tells where one leads."""
     if not path.startswith("/") or any(ord(character) < 32 for character in path):
         return f"path {_shown(path)} is not absolute"
     if ".." in path.split("/"):

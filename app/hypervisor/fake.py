@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -15,6 +15,7 @@ from app.hypervisor.base import (
     Aborted,
     Busy,
     Candidate,
+    Certificate,
     Change,
     Completed,
     CopyPhase,
@@ -32,6 +33,7 @@ from app.hypervisor.base import (
     Lifecycle,
     Mark,
     MigrationFailed,
+    PeerRefused,
     Progress,
     Reason,
     Refused,
@@ -95,6 +97,8 @@ class Faults:
     """Neither Drover nor other hosts reach it; its guests go on."""
     unplugged: bool = False
     """Other hosts do not reach it; Drover does."""
+    shut_out_of: frozenset[str] = frozenset()
+    """Hosts that let it in no more: its certificates do not count there."""
     lacks_post_copy: bool = False
     """Its QEMU may not fetch pages that are not there yet."""
     slow_s: float = 0.0
@@ -125,6 +129,8 @@ class FakeHost:
     """Bytes free for further files."""
     faults: Faults = field(default_factory=Faults)
     connections: set[FakeHypervisor] = field(default_factory=set)
+    certificates: tuple[Certificate, ...] = ()
+    """On the way to it."""
     told: Callable[[], None] = lambda: None
     """Called after each change of a guest."""
 
@@ -590,7 +596,7 @@ class FakeHypervisors:
         self._deadline_s = deadline_s
         self._opened: set[FakeHypervisor] = set()
 
-    async def connect(self, uri: str) -> Hypervisor:
+    async def connect(self, uri: str, credentials: str = "") -> Hypervisor:
         host = self._cloud.at(uri)
         if host is None:
             raise Unreachable(f"no host answers at {uri}")
@@ -598,6 +604,10 @@ class FakeHypervisors:
         opened = FakeHypervisor(self._cloud, host, self._deadline_s)
         self._opened = {one for one in self._opened if one.connected} | {opened}
         return opened
+
+    async def certificates(self, uri: str, credentials: str = "") -> Sequence[Certificate]:
+        """Ours is told of also while the host does not answer."""
+        return next((host.certificates for host in self._cloud.hosts.values() if host.uri == uri), ())
 
     async def close(self) -> None:
         for opened in self._opened:
@@ -678,6 +688,13 @@ class FakeHypervisor:
         model = ElementTree.fromstring(guest.cpu_xml).findtext("model") if guest.cpu_xml else None
         if model and model not in self._host.cpu.models:
             raise Incompatible(f"the CPU is incompatible with host CPU: {self._host.name} has no {model}")
+
+    async def reach(self, peer_uri: str) -> None:
+        await self._reach()
+        peer = self._cloud.at(peer_uri)
+        shut_out = peer is not None and peer.name in self._host.faults.shut_out_of
+        if peer is None or peer.faults.cut_off or peer.faults.unplugged or self._host.faults.unplugged or shut_out:
+            raise PeerRefused(f"unable to connect to server at '{peer_uri}'")
 
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
         disks = _disks((await self._active(domain)).definition)

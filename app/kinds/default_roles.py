@@ -22,6 +22,13 @@ AUTHORIZATION, AUTHENTICATION, POLICY, KUBEVIRT = (
 
 HEALTH = ("/healthz", "/livez", "/readyz")
 VERSION = ("/version", "/version/")
+ISSUER = (
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/",
+    "/openid/v1/jwks",
+    "/openid/v1/jwks/",
+)
+SERVICE_ACCOUNTS = "system:serviceaccounts"
 DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*")
 
 
@@ -39,6 +46,7 @@ def default_bindings() -> list[Document]:
         _binding("system:discovery", AUTHENTICATED),
         _binding("system:basic-user", AUTHENTICATED),
         _binding("system:public-info-viewer", *everybody),
+        _binding("system:service-account-issuer-discovery", SERVICE_ACCOUNTS),
     ]
 
 
@@ -52,6 +60,7 @@ def _for_everybody() -> Iterator[Document]:
         _may(("create",), (AUTHORIZATION,), ("selfsubjectaccessreviews", "selfsubjectrulesreviews")),
         _may(("create",), (AUTHENTICATION,), ("selfsubjectreviews",)),
     )
+    yield _role("system:service-account-issuer-discovery", _see(("get",), *ISSUER))
     yield _role(
         "system:auth-delegator",
         _may(("create",), (AUTHENTICATION,), ("tokenreviews",)),

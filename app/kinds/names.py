@@ -64,6 +64,9 @@ ALLOCATABLE_MEMORY = "kubevirt.io/allocatable-memory"
 """Caps the memory that this Node offers to guests; a quantity."""
 ALLOCATABLE_CPU = "kubevirt.io/allocatable-cpu"
 """Caps the CPU that this Node offers to guests; a quantity."""
+CREDENTIALS = "kubevirt.io/credentials"
+"""The name of the set of certificates and keys by which Drover reaches this host: a folder of DROVER_HOST_CREDENTIALS. Unset:
+the set `default`, where there is one."""
 DRAIN = "kubevirt.io/drain"
 """`true` empties the Node by live migration and keeps guests away, as `kubectl drain` does; taking it off is as uncordoning.
 Drover puts it on the Migrations that it makes of a node that is cordoned or so annotated: uncordoning calls those off."""

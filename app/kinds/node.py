@@ -35,6 +35,11 @@ class ConditionType(StrEnum):
     """Whether the host answers; Unknown when nobody has asked it for a while. Only Ready nodes get guests."""
     FOREIGN_GUESTS = "ForeignGuests"
     """True while guests run on the host that no VirtualMachine stands for; the message names up to five and says why."""
+    PEERS_REACHABLE = "PeersReachable"
+    """Whether the host's libvirt reaches those of the other Nodes that are Ready, with the certificates or keys that it has for
+    that; False names up to five that it does not, with libvirt's words. No guest moves there from here."""
+    CERTIFICATES_EXPIRING = "CertificatesExpiring"
+    """Of a host that is reached by qemu+tls: True from 30 days before the certificate shown to it, or its own, is over."""
     DRAINED = "Drained"
     """Of a Node with the annotation `kubevirt.io/drain=true`: True once no guest is left there; False says how many are, and
     which of them cannot be moved and why."""
@@ -55,6 +60,17 @@ class Reason(StrEnum):
     """Somebody else manages those guests, or they cannot be taken on as they are; the message says why for each."""
     GUESTS_LEFT = "GuestsLeft"
     """Guests are still there. They leave within the limits; take the annotation off to stop that."""
+    ALL_REACHED = "AllReached"
+    """Every other Node that was asked for is reached."""
+    NOT_REACHED = "NotReached"
+    """libvirt there does not answer this host, or does not let it in. Check what the message says, the other Node's annotation
+    `kubevirt.io/peer-uri`, and this host's certificates or keys. Asked again within a minute."""
+    NOT_YET = "NotYet"
+    """All certificates count for more than 30 days."""
+    SOON = "Soon"
+    """A certificate is over within 30 days: renew it."""
+    EXPIRED = "Expired"
+    """A certificate is over: nobody connects with it."""
     EMPTY = "Empty"
     """No guest is left, and none comes."""
 
@@ -102,7 +118,7 @@ class NodeCondition(DescribedCondition):
     """One observation about a Node."""
 
     type: ConditionType
-    """Ready or ForeignGuests."""
+    """Ready, PeersReachable, CertificatesExpiring, ForeignGuests or Drained."""
     last_heartbeat_time: Time | None = None
     """When it was last observed."""
 
@@ -169,6 +185,15 @@ class NodeHypervisor(Shape):
     """Active bridges and interfaces of the host."""
 
 
+class NodePeer(Shape):
+    """Another Node that this host's libvirt does not reach."""
+
+    name: str
+    """The Node's name."""
+    message: str
+    """libvirt's words."""
+
+
 class NodeStatus(Shape):
     """What the host offers, and how it is."""
 
@@ -184,6 +209,8 @@ class NodeStatus(Shape):
     """What the host is."""
     hypervisor: NodeHypervisor | None = None
     """What guests can be given here: by this placement excludes the node for those that ask for something else."""
+    unreachable_peers: Annotated[list[NodePeer], map_by("name")] = Field(default_factory=list)
+    """Nodes to which no guest moves from here: this host's libvirt does not reach theirs. At most a hundred."""
 
 
 DEFAULT_WORKERS = 20
@@ -200,6 +227,11 @@ URI_PARAMETERS = frozenset(
     | {"sshauth", "pkipath", "proxy", "tls_priority"}
 )
 """libvirt's, but for `command` and `netcat`, which name programs."""
+
+
+OURS = frozenset({"keyfile", "known_hosts", "known_hosts_verify", "pkipath"})
+"""Of these parameters, those that name files of Drover's own machine in the URI by which Drover reaches a host: they are named
+by sets of credentials."""
 
 
 def _uri_problems(path: str, uri: str) -> Iterator[FieldError]:
@@ -273,6 +305,8 @@ def _annotation_problems(annotations: dict[str, str]) -> Iterator[FieldError]:
         yield from _uri_problems(at(names.PEER_URI), peer)
     if uri := annotations.get(names.MIGRATION_URI):
         yield from _migration_uri_problems(at(names.MIGRATION_URI), uri)
+    if (chosen := annotations.get(names.CREDENTIALS)) is not None:
+        yield from (invalid(at(names.CREDENTIALS), chosen, problem) for problem in dns_label(chosen))
     if namespace := annotations.get(names.ADOPT_NAMESPACE):
         yield from (invalid(at(names.ADOPT_NAMESPACE), namespace, problem) for problem in dns_label(namespace))
     for name in (names.ALLOCATABLE_MEMORY, names.ALLOCATABLE_CPU):
@@ -296,8 +330,28 @@ def _is_number_above(text: str, least: int) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 6 and int(text) > least
 
 
-def _check_update(_old: Document, new: Document) -> Iterator[FieldError]:
-    return _check(new)
+def _credentials_problems(document: Document) -> Iterator[FieldError]:
+    uri = (document.get("spec") or {}).get("providerID") or ""
+    try:
+        query = urlsplit(uri).query
+    except ValueError:
+        return  # told otherwise
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name in OURS:
+            help_ = f"parameter {name!r} names files of Drover's: use the annotation {names.CREDENTIALS}"
+            yield invalid("spec.providerID", uri, help_)
+
+
+def _check_create(document: Document) -> Iterator[FieldError]:
+    yield from _check(document)
+    yield from _credentials_problems(document)
+
+
+def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
+    """What an earlier version took stays until it is changed."""
+    yield from _check(new)
+    if (old.get("spec") or {}).get("providerID") != (new.get("spec") or {}).get("providerID"):
+        yield from _credentials_problems(new)
 
 
 def _default(document: Document) -> None:
@@ -380,6 +434,6 @@ NODE: Kind[NodeSpec, NodeStatus] = Kind(
     ),
     selectable=("spec.unschedulable",),
     default=_default,
-    check_create=_check,
+    check_create=_check_create,
     check_update=_check_update,
 )

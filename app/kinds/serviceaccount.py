@@ -8,7 +8,9 @@ from pydantic import Field
 
 from app.kinds.event import ObjectReference
 from app.kinds.shape import ATOMIC, MAP_ATOMIC, Nothing, Shape, map_by
-from app.machinery.kind import CORE, Kind
+from app.machinery.kind import CORE, Kind, Subresource
+from app.machinery.reviews import AUTHENTICATION
+from app.machinery.tokenrequest import TOKEN_REQUEST
 
 
 class LocalObjectReference(Shape):
@@ -41,4 +43,5 @@ SERVICE_ACCOUNT: Kind[Nothing, Nothing] = Kind(
     typed=True,
     shown_deleted=True,
     has_status=False,
+    subresources=(Subresource("token", ("create",), TOKEN_REQUEST.name, AUTHENTICATION, asks=TOKEN_REQUEST),),
 )

@@ -55,11 +55,13 @@ migrate_tls_x509_verify = 1
 WAIT = "exec env --ignore-signal=CHLD cat >/dev/null"
 """For the first process of its namespace: until its input ends. Whose parent dies becomes its child: ignoring that, it leaves
 no zombies, for whose end libvirt would wait 40 s each."""
+SWITCH_ADDRESS = "10.77.0.1"
+LIBVIRTD_PORT = 16509
 SWITCH = f"""\
 set -e
 ip link set lo up
 ip link add lan type bridge forward_delay 0
-ip addr add 10.77.0.1/24 dev lan
+ip addr add {SWITCH_ADDRESS}/24 dev lan
 ip link set lan up
 echo ready
 {WAIT}
@@ -174,6 +176,34 @@ class NamespaceHost:
 
     def heal(self) -> None:
         self._switch.ip("link", "set", self.port, "master", "lan")
+
+    def part(self) -> None:
+        """What it and other parted hosts send one another is lost; from the switch it is reached still."""
+        self._switch.ip("link", "set", self.port, "type", "bridge_slave", "isolated", "on")
+
+    def rejoin(self) -> None:
+        """Twice is harmless, as with the others."""
+        self._switch.ip("link", "set", self.port, "type", "bridge_slave", "isolated", "off")
+
+    def mute(self, other: NamespaceHost) -> None:
+        """What its libvirtd answers that one's is lost; all else arrives, the guests' memory too."""
+        self.enclosure.ip("rule", "add", *self._answers_to(other))
+
+    def unmute(self, other: NamespaceHost) -> None:
+        self.enclosure.ip("rule", "del", *self._answers_to(other))
+
+    @staticmethod
+    def _answers_to(other: NamespaceHost) -> tuple[str, ...]:
+        return ("to", other.address, "ipproto", "tcp", "sport", str(LIBVIRTD_PORT), "blackhole")
+
+    def hide(self) -> None:
+        """What it and the switch send one another is lost; from other hosts it is reached still."""
+        self._switch.ip("route", "replace", "blackhole", self.address)
+        self.enclosure.ip("route", "replace", "blackhole", SWITCH_ADDRESS)
+
+    def show(self) -> None:
+        self._switch.ip("route", "flush", "exact", self.address)
+        self.enclosure.ip("route", "flush", "exact", SWITCH_ADDRESS)
 
     def keep(self) -> None:
         """What its libvirt learned of QEMU, for labs to come."""

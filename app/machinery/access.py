@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app.machinery.errors import ApiError, resource_details
@@ -27,6 +27,8 @@ class User:
     uid: str = ""
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Further facts, by lower-case key."""
+    audiences: tuple[str, ...] = field(default=(), compare=False)
+    """Of those that were asked about, the ones that the credentials are meant for; empty: nobody said."""
 
     @property
     def known(self) -> bool:

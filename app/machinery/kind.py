@@ -68,6 +68,8 @@ class Subresource:
     kind: str
     """The kind of its body or answer, e.g. Eviction; for `log` the parent's own kind, as in Kubernetes."""
     group_version: GroupVersion | None = None
+    asks: Kind[Any, Any] | None = None
+    """What its body is declared as, where that is a question that is answered with itself, filled in."""
 
 
 def nothing_wrong(_: Document) -> Iterator[FieldError]:

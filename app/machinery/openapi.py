@@ -55,6 +55,9 @@ def v3(kinds: Kinds, group_version: GroupVersion) -> Document:
     for kind in kinds_under(kinds, group_version):
         _add(schemas, _schemas(kind, naming))
         _add(schemas, [(naming.schema(kind.list_name), _list_schema(kind, naming))])
+        for subresource in kind.subresources:
+            if subresource.asks is not None:
+                _add(schemas, _schemas(subresource.asks, Naming(subresource.asks.group_version)))
         paths |= paths_of(kind, naming)
     for review in reviews_under(kinds, group_version):
         _add(schemas, _schemas(review, naming))

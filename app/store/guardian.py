@@ -134,8 +134,12 @@ class Guardian:
             unfinished = target.with_suffix(".new")
             shutil.rmtree(unfinished, ignore_errors=True)
             copy = unfinished / engine.relative_to(target)
-            shutil.copytree(self._plan.engine, copy, ignore=shutil.ignore_patterns("include", "doc", "*.a"))
-            shutil.copytree(self._plan.libraries, unfinished / Path(self._plan.libraries).name)
+            try:
+                shutil.copytree(self._plan.engine, copy, ignore=shutil.ignore_patterns("include", "doc", "pgxs", "*.a"))
+                shutil.copytree(self._plan.libraries, unfinished / Path(self._plan.libraries).name)
+            except OSError as error:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise Refused(f"cannot copy PostgreSQL's binaries to {target}: {_why(error)}") from error
             unfinished.chmod(0o755)
             unfinished.rename(target)
         return engine
@@ -294,6 +298,14 @@ class Guardian:
 
 def _environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _why(error: OSError) -> str:
+    """In the system's words; shutil gathers an error for each file, of which the first says it."""
+    if isinstance(error, shutil.Error):
+        source, _, why = error.args[0][0]
+        return f"{why}" if why else f"{source} could not be copied"
+    return str(error)
 
 
 def _telling_line(text: str) -> str:

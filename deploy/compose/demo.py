@@ -53,13 +53,13 @@ class Drover:
 
 def node(name: str) -> dict[str, Any]:
     annotations = {"kubevirt.io/shared-paths": "/var/lib/guests", "kubevirt.io/migration-tls": "true"}
-    # `peer-uri`: the other host reaches it with its own certificates, not with the workers'.
-    annotations["kubevirt.io/peer-uri"] = f"qemu+tls://{name}/system"
+    # The workers' certificates: the folder of that name in DROVER_HOST_CREDENTIALS. The other host has its own.
+    annotations["kubevirt.io/credentials"] = "drover"
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "annotations": annotations},
-        "spec": {"providerID": f"qemu+tls://{name}/system?pkipath=/pki/drover"},
+        "spec": {"providerID": f"qemu+tls://{name}/system"},
     }
 
 

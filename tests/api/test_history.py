@@ -37,7 +37,7 @@ from tests.api.judgement import judge
 from tests.api.processes import free_port, line, running
 from tests.store.servers import Server, server
 
-LONG_SEEDS = 4
+LONG_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ async def test_what_everybody_sees_is_one_log_however_often_processes_die(
     postgres_url: str, store: PostgresStore, _round: int
 ) -> None:
     seed = secrets.randbelow(1 << 32)
-    await happened(store, postgres_url, Plan(seed, processes=3, writers=8, steps=150, watchers=12, kills=10))
+    await happened(store, postgres_url, Plan(seed, processes=3, writers=6, steps=80, watchers=8, kills=8))
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def database() -> Iterator[Server]:
 async def test_what_everybody_sees_is_one_log_also_when_the_database_dies(database: Server) -> None:
     store = PostgresStore(database.url)
     await store.open()
-    plan = Plan(seed=2, processes=2, writers=4, steps=50, watchers=4, kills=0, database_kills=2)
+    plan = Plan(seed=2, processes=2, writers=4, steps=40, watchers=4, kills=1, database_kills=1)
     await happened(store, database.url, plan, database)
     await store.close()
 
@@ -199,7 +199,7 @@ async def test_what_everybody_sees_is_one_log_however_often_processes_and_the_da
 ) -> None:
     store, seed = PostgresStore(database.url), secrets.randbelow(1 << 32)
     await store.open()
-    plan = Plan(seed, processes=3, writers=8, steps=150, watchers=12, kills=5, database_kills=10)
+    plan = Plan(seed, processes=3, writers=6, steps=80, watchers=8, kills=4, database_kills=6)
     await happened(store, database.url, plan, database)
     await store.close()
 

@@ -1,4 +1,5 @@
-"""An event loop in which nobody waits: real time passes while there is work, and idle time is skipped to the next timer.
+"""An event loop in which nobody waits: real time passes while there is work, or while the database owes an answer; idle time
+is skipped to the next timer.
 
 So controllers, store and simulated hosts run as they are, at their real cost, and minutes of copying take seconds.
 """
@@ -8,17 +9,23 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
+from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[attr-defined]  # a stub leaves it out
 from collections.abc import Mapping
 from typing import Any
 
 LONGEST_S = 0.25
-"""That is skipped at once: what waits for a slow answer of the database must not see its deadline pass."""
+"""That is skipped at once."""
+ANSWER_S = 20.0
+"""Real time that a question may take: it is slow on a busy machine, and no deadline must pass meanwhile. After that it waits
+for something that only happens with time, such as another's lock."""
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """`grace_s` is how long a socket (the database's) may take to answer before the loop is held to be idle."""
+    """`grace_s` is how long a socket may be silent that owes no answer, such as one that listens, before the loop is idle."""
 
     def __init__(self, grace_s: float = 0.004) -> None:
+        self.asked: set[object] = set()
+        """Connections on which something was written since something was read."""
         self.skips = False
         """Only while somebody simulates: what sets up and tears down waits for real sockets under real deadlines."""
         self._skipped_s = 0.0
@@ -33,7 +40,32 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
     @property
     def grace_s(self) -> float:
-        return self._grace_s
+        return ANSWER_S if self.asked else self._grace_s
+
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+    ) -> asyncio.Transport:
+        return _Asking(self, sock, protocol, waiter, extra, server)
+
+
+class _Asking(_SelectorSocketTransport):  # type: ignore[misc]  # asyncio's own, which nobody typed
+    """Notes when an answer is owed. The loop has no other way to make transports than by this class's."""
+
+    def write(self, data: Any) -> None:
+        self._loop.asked.add(self)
+        super().write(data)
+
+    def _read_ready(self) -> None:
+        self._loop.asked.discard(self)
+        super()._read_ready()
+
+    def close(self) -> None:
+        self._loop.asked.discard(self)
+        super().close()
+
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
+        self._loop.asked.discard(self)
+        super()._call_connection_lost(exc)
 
 
 class _Skipping(selectors.BaseSelector):
@@ -46,9 +78,10 @@ class _Skipping(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= self._loop.grace_s or not self._loop.skips:
             return self._real.select(timeout)
-        ready = self._real.select(self._loop.grace_s)
-        if not ready:
-            self._loop.skip(min(timeout, LONGEST_S) - self._loop.grace_s)
+        grace_s = self._loop.grace_s
+        ready = self._real.select(min(grace_s, timeout))
+        if not ready and grace_s < timeout:
+            self._loop.skip(min(timeout, LONGEST_S) - min(grace_s, LONGEST_S))
         return ready
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

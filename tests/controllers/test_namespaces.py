@@ -56,6 +56,14 @@ async def test_a_namespace_goes_with_all_that_is_in_it(world: World, client: htt
         await world.make(MIGRATION, f"m{number}", namespace="room", spec={"selector": {"name": "testvm"}})
     await world.make(POD, "pod0", namespace="room", spec={}, status={"phase": "Succeeded"})
     await world.make(MIGRATION, "elsewhere", spec={"selector": {"name": "testvm"}})
+    rights = {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}, "subjects": []}
+    made: dict[str, Document] = {
+        "/api/v1/namespaces/room/serviceaccounts": {},
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/room/roles": {"rules": []},
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/room/rolebindings": rights,
+    }
+    for path, body in made.items():
+        assert (await client.post(path, json={"metadata": {"name": "r"}, **body})).status_code == 201
     vm = world.birth.document(VIRTUAL_MACHINE, "room", "testvm", spec={})
     await Recorder().record_alone(world.store, vm, "Told", "told")
 

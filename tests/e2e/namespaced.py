@@ -62,9 +62,9 @@ class Site:
 
 
 @contextmanager
-def networked(*names: str, libvirtd_conf: str = "") -> Iterator[Site]:
+def networked(*names: str, libvirtd_conf: str = "", settings: Mapping[str, str] | None = None) -> Iterator[Site]:
     """The same, but what controls hosts runs at the switch: what is cut off there, Drover does not reach either."""
-    with namespaced(*names, flags=("--no-workers",), libvirtd_conf=libvirtd_conf) as site:
+    with namespaced(*names, flags=("--no-workers",), libvirtd_conf=libvirtd_conf, settings=settings) as site:
         site.drover.start_worker(program("nsenter"), f"--net=/proc/{site.lab.switch.pid}/ns/net", "--")
         try:
             yield site
@@ -73,7 +73,12 @@ def networked(*names: str, libvirtd_conf: str = "") -> Iterator[Site]:
 
 
 @contextmanager
-def namespaced(*names: str, flags: tuple[str, ...] = (), libvirtd_conf: str = "") -> Iterator[Site]:
+def namespaced(
+    *names: str,
+    flags: tuple[str, ...] = (),
+    libvirtd_conf: str = "",
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Site]:
     """All is gone on the way out, also after a failure."""
     directory = Path(tempfile.mkdtemp(prefix="drover-e2e-"))
     directory.chmod(0o711)
@@ -83,7 +88,7 @@ def namespaced(*names: str, flags: tuple[str, ...] = (), libvirtd_conf: str = ""
         allowed = {
             "DROVER_ALLOWED_PATHS": json.dumps([str(lab.directory)]), "DROVER_ALLOWED_BRIDGES": json.dumps([BRIDGE])
         }  # fmt: skip
-        env = environment(home) | allowed
+        env = environment(home) | allowed | dict(settings or {})
         service = Drover(directory, directory / "lab", directory / "log", flags=flags, env=env)
         try:
             service.start()

@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.namespaces]
 TOLD_S = 15.0
 
 
-def guest(site: Site, name: str, node: str, *, mib_per_second: float = 0) -> str:
+def guest(site: Site, name: str, node: str, *, mib_per_second: float = 0, dirty_mib: int = 32) -> str:
     """A guest without a kernel that runs on that node and may move; its uid."""
-    image = build_boot_sector(site.lab.images / f"{name}.img", dirty_mib=32, mib_per_second=mib_per_second)
+    image = build_boot_sector(site.lab.images / f"{name}.img", dirty_mib=dirty_mib, mib_per_second=mib_per_second)
     console = site.lab.consoles / name
     body = virtual_machine(
         name, boot_sector_xml(name, "", image, console=console), labels={},

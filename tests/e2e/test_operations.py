@@ -112,3 +112,22 @@ def test_without_a_database_it_is_one_line(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "PostgreSQL" in done.stderr
+
+
+def test_revoked_tokens_of_service_accounts_count_no_longer(service: Drover) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts"
+    assert service.request("POST", path, {"metadata": {"name": "robot"}}).status_code == 201
+
+    def status(token: str) -> int:
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+        answer = service.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review).json()
+        return 200 if answer["status"].get("authenticated") else 401
+
+    token = service.request("POST", f"{path}/robot/token", {}).json()["status"]["token"]
+    first = status(token)
+    told = service.command("db", "rotate-token-key", "--revoke", "--data-dir", str(service.directory / "data"))
+    eventually("the token counts no longer", lambda: status(token) == 401)
+    newer = service.request("POST", f"{path}/robot/token", {}).json()["status"]["token"]
+
+    assert (first, status(newer)) == (200, 200)
+    assert "count no longer" in told

@@ -32,6 +32,13 @@ class Authority:
 
     def furnish(self, folder: Path, name: str) -> None:
         """QEMU's names for its files. `name` is what callers verify: an address or a host's name."""
+        self._write(folder, name, "ca-cert.pem", "{role}-cert.pem", "{role}-key.pem")
+
+    def furnish_libvirt(self, folder: Path, name: str) -> None:
+        """libvirt's names, those that its `pkipath` looks for."""
+        self._write(folder, name, "cacert.pem", "{role}cert.pem", "{role}key.pem")
+
+    def _write(self, folder: Path, name: str, authority: str, shown: str, secret: str) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder("fleet-ca", name, key)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -41,10 +48,10 @@ class Authority:
         builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(name)]), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "ca-cert.pem").write_bytes(_pem(self.certificate))
+        (folder / authority).write_bytes(_pem(self.certificate))
         for role in ("server", "client"):
-            (folder / f"{role}-cert.pem").write_bytes(_pem(certificate))
-            (folder / f"{role}-key.pem").write_bytes(
+            (folder / shown.format(role=role)).write_bytes(_pem(certificate))
+            (folder / secret.format(role=role)).write_bytes(
                 key.private_bytes(
                     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
                 )

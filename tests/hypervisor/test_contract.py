@@ -25,6 +25,7 @@ from app.hypervisor.base import (
     Job,
     Mark,
     MigrationFailed,
+    PeerRefused,
     Progress,
     Reason,
     Refused,
@@ -122,6 +123,25 @@ async def test_a_host_has_one_domain_of_a_name(site: Site, source: Hypervisor, t
 
     await source.destroy(guest)
     await source.judge(Candidate(guest, name))
+
+
+async def test_a_host_reaches_another_and_nothing_is_left_of_asking(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    before = {domain.uuid for host in (source, target) for domain in await host.domains()}
+
+    await source.reach(site.uri(B))
+
+    assert {domain.uuid for host in (source, target) for domain in await host.domains()} == before
+
+
+async def test_a_host_that_cannot_reach_another_says_why(site: Site, source: Hypervisor) -> None:
+    before = await source.domains()
+
+    with pytest.raises(PeerRefused, match=r"nowhere|Failed to connect"):
+        await source.reach(site.uri(B).replace("node1", "nowhere"))
+
+    assert await source.domains() == before
 
 
 async def test_an_unknown_domain_is_absent_and_every_verb_says_gone(source: Hypervisor) -> None:

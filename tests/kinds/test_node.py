@@ -16,7 +16,7 @@ from tests.kinds.builders import created, node, object_of, said, said_of_change,
         "qemu+unix:///session?socket=/run/x/libvirt-sock",
         "qemu+tls://h1/system",
         "qemu+tcp://10.0.0.1:16509/system",
-        "qemu+ssh://root@h1/system?no_tty=1&keyfile=/etc/drover/key",
+        "qemu+ssh://root@h1/system?no_tty=1",
         "fake://node0",
     ],
 )
@@ -46,6 +46,27 @@ def test_a_uri_that_may_run_a_program_is_refused(uri: str) -> None:
 
     assert problems
     assert all(problem.startswith("spec.providerID: ") for problem in problems)
+
+
+@pytest.mark.parametrize("parameter", ["pkipath=/etc/keys", "keyfile=/root/.ssh/id_rsa", "known_hosts=/dev/null"])
+def test_files_of_drovers_machine_are_named_by_sets_of_credentials_alone(parameter: str) -> None:
+    uri = f"qemu+ssh://h1/system?{parameter}"
+
+    (problem,) = said(NODE, node(spec={"providerID": uri}))
+    chosen = said(NODE, node(annotations={"kubevirt.io/credentials": "../other"}))
+    towards_peers = said(NODE, node(annotations={"kubevirt.io/peer-uri": uri}))
+
+    assert problem.startswith("spec.providerID: ")
+    assert "kubevirt.io/credentials" in problem
+    assert [one.split(": ")[0] for one in chosen] == ["metadata.annotations[kubevirt.io/credentials]"]
+    assert towards_peers == [], "those are files of the other hosts"
+
+
+def test_a_node_that_an_earlier_version_took_may_still_be_cordoned() -> None:
+    old = node(spec={"providerID": "qemu+tls://h1/system?pkipath=/etc/keys"})
+    cordoned = node(spec={"providerID": "qemu+tls://h1/system?pkipath=/etc/keys", "unschedulable": True})
+
+    assert said_of_change(NODE, old, cordoned) == []
 
 
 def test_the_way_from_host_to_host_is_judged_alike() -> None:

@@ -142,6 +142,10 @@ FIRING: dict[str, list[Series]] = {
     "DroverHostUnreachable": [
         growing("drover_libvirt_call_errors_total", 12, error="Unreachable", host="h1", verb="look")
     ],
+    "DroverHostCertificateExpires": [
+        flat("drover_host_certificate_left_seconds", 2_500_000, node="h1", certificate="server"),
+        flat("drover_host_certificate_left_seconds", 9_000_000, node="h1", certificate="client"),
+    ],
     "DroverLibvirtSlow": slow("drover_libvirt_call_duration_seconds", host="h1", verb="look"),
     "DroverDatabaseUnreachable": [growing("drover_shared_metrics_failures_total", 1, instance="a")],
     "DroverDatabaseSlow": slow("drover_database_statement_duration_seconds", operation="get"),
@@ -172,6 +176,7 @@ CALM: list[Series] = [
     growing("drover_migration_processes_lost_total", 0),
     growing("drover_libvirt_call_errors_total", 60, error="DomainGone", host="h1", verb="look"),
     growing("drover_libvirt_call_errors_total", 0, error="Unreachable", host="h1", verb="look"),
+    flat("drover_host_certificate_left_seconds", 2_700_000, node="h1", certificate="client"),
     *quick("drover_libvirt_call_duration_seconds", host="h1", verb="look"),
     growing("drover_shared_metrics_failures_total", 0, instance="a"),
     *quick("drover_database_statement_duration_seconds", operation="get"),

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+from app.store import schema
+from app.store.address import Limits, connect
 from app.store.base import AlreadyExists, Scope, Unavailable, edit
 from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
@@ -116,6 +118,13 @@ async def serve(data_dir: str, _: str) -> None:
     print("stopped")
 
 
+async def migrate(url: str, _: str) -> None:
+    """Bring the schema to this program's."""
+    engine = connect(url, Limits())
+    await schema.upgrade(engine)
+    await engine.dispose()
+
+
 if __name__ == "__main__":
-    kinds = {"write": write, "create": create_through_restarts, "fill": fill, "serve": serve}
+    kinds = {"migrate": migrate, "write": write, "create": create_through_restarts, "fill": fill, "serve": serve}
     asyncio.run(kinds[sys.argv[1]](sys.argv[2], sys.argv[3]))

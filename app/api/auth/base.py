@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.machinery.access import NO_OPINION, Attributes, Decision, User, Verdict
-from app.machinery.bindings import Granted
+from app.machinery.bindings import Granted, together
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Lower-case names and values, as they came: one may come several times."""
@@ -76,23 +76,24 @@ RulesOf = Callable[[User, str], Granted]
 
 
 class AnyAuthenticator:
-    """The first that knows the credentials decides. Wrong credentials of one sort count only if no other sort is right."""
+    """The first that knows the credentials decides. Wrong credentials of one sort count only if no other sort is right; then
+    everybody's reason is told."""
 
     def __init__(self, members: Sequence[Authenticator]) -> None:
         self._members = tuple(members)
 
     async def authenticate(self, credentials: Credentials) -> User | None:
-        wrong: Unauthorized | None = None
+        wrong: list[str] = []
         for member in self._members:
             try:
                 user = await member.authenticate(credentials)
             except Unauthorized as error:
-                wrong = wrong or error
+                wrong.append(str(error))
                 continue
             if user is not None:
                 return user
-        if wrong is not None:
-            raise wrong
+        if wrong:
+            raise Unauthorized(together(wrong))
         return None
 
 

@@ -28,6 +28,8 @@ class Gate:
     authorizer: Authorizer
     rules: RulesOf | None = None
     """None: whoever judges cannot say."""
+    audiences: tuple[str, ...] = ()
+    """Whom this API calls itself: what credentials that say nothing of it are meant for."""
 
     async def identify(self, request: Request) -> None:
         """Fills in who sent the request. Raises 401; ApiError where whoever must be asked does not answer."""

@@ -109,7 +109,7 @@ class EventForwarder:
         theirs = of_cluster(event)
         collection = f"/api/v1/namespaces/{theirs['metadata']['namespace']}/events"
         item = f"{collection}/{theirs['metadata']['name']}"
-        again = {"count": theirs["count"], "lastTimestamp": theirs["lastTimestamp"]}
+        again = {"count": theirs["count"], "lastTimestamp": theirs["lastTimestamp"], "message": theirs["message"]}
         if TOLD in (event["metadata"].get("annotations") or {}):
             try:
                 await self._cluster.merge(item, again)

@@ -17,7 +17,7 @@ from app.controllers.migration.observe import Guest, Scene
 from app.controllers.migration.plan import Copy, Place, Plan
 from app.controllers.migration.records import record
 from app.controllers.migration.tuning import changed_plan, planned
-from app.controllers.placement.nodes import shared_paths
+from app.controllers.placement.nodes import credentials_of, peer_uri, shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
 from app.controllers.storage import copied_path, copies, images, is_declared_shared
 from app.controllers.virtualmachine.made import made_on, with_made_disks, with_moved_disks, with_obsolete
@@ -178,10 +178,10 @@ class Committer:
             vm=f"{metadata['namespace']}/{metadata['name']}",
             domain=guest.domain,
             adopted=is_adopted(guest.vm),
-            source=Place(node=guest.node, uri=source["spec"]["providerID"]),
-            target=Place(node=target_name, uri=target["spec"]["providerID"]),
+            source=_place(source),
+            target=_place(target),
             others=await _others(tx, {guest.node, target_name}),
-            peer_uri=annotations.get(names.PEER_URI) or target["spec"]["providerID"],
+            peer_uri=peer_uri(target),
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
             **planned(options.configuration, options.granted),
             memory=0 if scene.need is None else scene.need.memory,
@@ -311,13 +311,14 @@ def _certified_name(annotations: Mapping[str, str]) -> str | None:
     return None if name in (None, "true", "false") else name
 
 
+def _place(node: Document) -> Place:
+    name, uri = node["metadata"]["name"], node["spec"]["providerID"]
+    return Place(node=name, uri=uri, credentials=credentials_of(node))
+
+
 async def _others(tx: Transaction, apart_from: set[str]) -> tuple[Place, ...]:
     nodes = [stored.document for stored in (await tx.list(Scope(NODE.resource))).items]
-    return tuple(
-        Place(node=node["metadata"]["name"], uri=node["spec"]["providerID"])
-        for node in nodes
-        if node["metadata"]["name"] not in apart_from
-    )
+    return tuple(_place(node) for node in nodes if node["metadata"]["name"] not in apart_from)
 
 
 def _migration_uri(declared: str | None, uid: str) -> str | None:

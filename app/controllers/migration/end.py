@@ -18,7 +18,7 @@ class End:
 
     def __init__(self, place: Place, hypervisors: Hypervisors) -> None:
         self.node = place.node
-        self._uri = place.uri
+        self._place = place
         self._hypervisors = hypervisors
         self._host: Hypervisor | None = None
         self._connecting = asyncio.Lock()
@@ -27,7 +27,7 @@ class End:
         """Raises Unreachable."""
         async with self._connecting:
             if self._host is None:
-                self._host = await self._hypervisors.connect(self._uri)
+                self._host = await self._hypervisors.connect(self._place.uri, self._place.credentials)
             return self._host
 
     async def ask(self, question: Callable[[Hypervisor], Awaitable[AnswerT]]) -> AnswerT:

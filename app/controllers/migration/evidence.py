@@ -16,6 +16,9 @@ class Verdict(StrEnum):
     """libvirt still works on it; or one host is too busy to say."""
     SWITCHOVER = "switchover"
     """The source is paused and the target takes over: a matter of seconds, in which both may look alive."""
+    STALE_SOURCE = "stale-source"
+    """The guest runs on the target, and libvirt on the source waits in vain to hear it: it would resume its copy in the end, and
+    the guest would run twice. That copy is ended first."""
     POST_COPY = "post-copy"
     """The guest runs on the target and still fetches memory: nothing may end the source."""
     BROKEN = "broken"
@@ -76,6 +79,8 @@ class Facts:
     """The same of the target."""
     word: Word | None = None
     """Where the operator says that the guest is."""
+    overdue: bool = False
+    """The guest was seen to run on the target for longer than a switch-over takes to end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ Who has the guest? What both hosts say of it, in; one verdict and at most one ac
 Read as a table, the first row that fits decides. "runs" is RUNNING or SHUTTING_DOWN; "off" is ABSENT or SHUTOFF; "ours" is a copy
 on the target that carries this migration's mark (it is on the guest before the call, and travels with it) and, where it is
 SHUTOFF or CRASHED, was not there before the call; "never ran" is PAUSED/MIGRATION or PAUSED/STARTING_UP. "job" is any job but
-NONE of an active domain, also the one that a host too busy to say is taken to have. ✂ marks rows where the guest's past is lost,
+NONE of an active domain, also the one that a host too busy to say is taken to have. A target "has it" that runs ours without a
+job, or that does not answer and was seen to run it. ✂ marks rows where the guest's past is lost,
 so that nobody may act but an operator. "Surely nowhere else": PERSIST_DEST was set, and no other host knows the guest.
 
 | source                        | target                                  | verdict, action                                      |
@@ -14,6 +15,7 @@ so that nobody may act but an operator. "Surely nowhere else": PERSIST_DEST was 
 | PAUSED, failed in post-copy    | runs or PAUSED in post-copy, or failed | BROKEN, recover                                      |
 | any, with a job on either side | any; one of them failed in post-copy   | HOLD                                                 |
 | any, with a job on either side | any; one of them in post-copy          | POST_COPY, wait                                      |
+| PAUSED/MIGRATION, with a job on either side | has it, and its answer is overdue | STALE_SOURCE, destroy source          |
 | PAUSED/MIGRATION, with a job on either side | any                       | SWITCHOVER, wait                                     |
 | any, with a job on either side | any                                    | IN_PROGRESS, wait                                    |
 | unreachable                   | runs in post-copy                       | POST_COPY, wait; failed in it: HOLD                  |
@@ -116,7 +118,7 @@ def _rule(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
     if (source is None or source.state in OFF) and target is not None and target.state in RUNS:
         return _runs_on_target_only(source, target)
     if has_job(source) or has_job(target):
-        return _working(source, target)
+        return _working(source, target, facts)
     if source is None:
         return hold("the source does not answer, and the target does not run the guest")
     match source.state:
@@ -149,14 +151,28 @@ def _runs_on_target_only(source: Domain | None, target: Domain) -> Row:
     return _ON_TARGET
 
 
-def _working(source: Domain | None, target: Domain | None) -> Row:
+_STALE_SOURCE: Row = (
+    Verdict.STALE_SOURCE,
+    Action.DESTROY_SOURCE,
+    "the guest runs on the target, the source does not hear it and would resume its stopped copy",
+)
+
+
+def _working(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
     if Reason.POSTCOPY_FAILED in (reason_of(source), reason_of(target)):
         return hold(_BROKEN)
     if Reason.POSTCOPY in (reason_of(source), reason_of(target)):
         return _WAIT_POST_COPY
     if source is not None and source.state is State.PAUSED and source.reason is Reason.MIGRATION:
-        return _WAIT_SWITCHOVER
+        return _STALE_SOURCE if facts.overdue and _has_left(target, facts) else _WAIT_SWITCHOVER
     return _WAIT_JOB
+
+
+def _has_left(target: Domain | None, facts: Facts) -> bool:
+    """The target has the whole guest, and it has run there: what the source has is old."""
+    if target is None:
+        return facts.arrived
+    return target.state in RUNS and not has_job(target) and is_marked(target, facts)
 
 
 def _source_runs(target: Domain | None, facts: Facts) -> Row:

@@ -57,6 +57,7 @@ class Move:
         """What the call ended with."""
         self.arrived = ""
         """When it began to run on the target."""
+        self._arrived_s: float | None = None
         self.too_late = False
         """A cancel was heard after the switch-over had begun."""
         self.called = False
@@ -100,13 +101,20 @@ class Move:
             self._reached.add(step)
             self.tell(Reached(step=step))
 
+    def has_reached(self, step: Step) -> bool:
+        return step in self._reached
+
     def arrive(self) -> None:
         """The guest runs on the target: said once."""
         self.reach(Step.ARRIVED)
         if not self.arrived:
-            self.arrived = stamp()
+            self.arrived, self._arrived_s = stamp(), asyncio.get_running_loop().time()
             self.say(f"the guest runs on {self.target.node}")
             self.tell(Arrived(at=self.arrived))
+
+    def ran_for_s(self) -> float:
+        """Since this process saw it run on the target; 0 where it has not."""
+        return 0.0 if self._arrived_s is None else asyncio.get_running_loop().time() - self._arrived_s
 
     def abandon(self, code: ExitCode, why: str) -> None:
         """Once."""

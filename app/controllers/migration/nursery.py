@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 from app.controllers.migration import messages, process
@@ -107,7 +108,7 @@ class Nursery:
     async def warm(self) -> None:
         """Starts the fork server, so that the first migration does not wait for its imports."""
         # "__main__" too: otherwise every child imports the command's module again.
-        self._context.set_forkserver_preload(["__main__", process.__name__, self._factory.__module__])
+        self._context.set_forkserver_preload(["__main__", process.__name__, _module_of(self._factory)])
         await asyncio.to_thread(_start_server)
 
     async def start(self, job: Job, bounds: Bounds) -> Child:
@@ -133,6 +134,11 @@ class Nursery:
         )
         output.close()
         return Child(running, _pidfd(running), reports, orders, lines, transport)
+
+
+def _module_of(factory: process.Factory) -> str:
+    """Where the driver is: of a factory that was given some of its words, the one below counts."""
+    return _module_of(factory.func) if isinstance(factory, partial) else str(factory.__module__)
 
 
 def _start_server() -> None:

@@ -14,6 +14,8 @@ class Place(Wire):
     node: str
     uri: str
     """As the workers reach it."""
+    credentials: str = ""
+    """The set by which they do; empty is what counts for hosts that name none."""
 
 
 class Granted(Wire):

@@ -159,7 +159,7 @@ class Reconciler:
         """Pods of targets whose Migrations are no more, by UID: since when this leader has known them."""
 
         self._uids: dict[Key, set[str]] = {}
-        """Of the Migrations of each name that ever had pods, as far as the watch told."""
+        """Of the Migrations of each name that had pods, as far as the watch told, until the last of them has gone."""
 
     def sources(self) -> list[Source]:
         """Migrations, and what they wait for: their pods and VirtualMachines, and nodes."""
@@ -286,12 +286,18 @@ class Reconciler:
         waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)
-            for run in await tx.unfinished_runs():
-                if run.migration == key and not run.cancelled:
+            runs = [run for run in await tx.unfinished_runs() if run.migration == key]
+            for run in runs:
+                if not run.cancelled:
                     tx.cancel_run(run.id)
-            for uid in await _orphaned_uids(tx, key):
+            uids = await _orphaned_uids(tx, key)
+            for uid in uids:
                 await self._tidy(tx, key, uid)
                 waits = await self._release_orphans(tx, key, uid) or waits
+        if not runs and not uids:
+            # A pod that is told of later, its end too, brings its name back, and this key with it.
+            self._uids.pop(key, None)
+            self._held_told.pop(key, None)
         return Again(RELEASE_S / 6) if waits else SETTLED
 
     async def _tidy_former(self, key: Key, uid: str) -> bool:

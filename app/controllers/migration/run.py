@@ -23,6 +23,7 @@ from app.controllers.migration.move import Move, Outcome, Say, Tell, stamp
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.prepare import prepare
 from app.controllers.migration.settle import settle
+from app.controllers.migration.stale import ending_stale_copies
 from app.controllers.migration.steps import Step
 from app.hypervisor.base import Destination, HypervisorError, Hypervisors, MigrationFailed, State
 from app.hypervisor.base import Job as HostJob
@@ -71,7 +72,8 @@ async def _call(move: Move) -> None:
         await _send(move, there)
 
     try:
-        await with_disks(move, to, send)
+        async with ending_stale_copies(move):
+            await with_disks(move, to, send)
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")

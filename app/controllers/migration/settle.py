@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from typing import assert_never
 
 from app.controllers.migration.copies import copied as copied_disks
-from app.controllers.migration.end import End
-from app.controllers.migration.evidence import Action, Facts, Ruling, Verdict
+from app.controllers.migration.evidence import Action, Ruling, Verdict
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.location import location
+from app.controllers.migration.judging import HOLD_S, act, judged, third_hosts
 from app.controllers.migration.move import Move, Outcome
 from app.controllers.migration.recovery import Recovery, recovering
 from app.hypervisor.base import (
@@ -25,7 +23,6 @@ from app.hypervisor.base import (
 )
 
 LOOK_S = 0.2
-HOLD_S = 1.0
 CONFIRM_S = 2.0
 """After a call whose connection broke: it may have been on its way to a host that had not begun it."""
 PATIENCE_S = 60.0
@@ -47,11 +44,11 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
     while True:
         move.changed.clear()
         source, target = await move.look()
-        ruling = await _judged(move, source, target)
+        ruling = await judged(move, source, target)
         if ruling.verdict is not last:
             since_s, last = loop.time(), ruling.verdict
         if ruling.action not in (Action.NONE, Action.WAIT, Action.RECOVER):
-            await _act(move, ruling.action)
+            await act(move, ruling)
             continue
         match ruling.verdict:
             case Verdict.IN_PROGRESS:
@@ -70,12 +67,12 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
             case Verdict.ON_TARGET | Verdict.ENDED_ON_TARGET:
                 _notice(move, target)
                 return await _moved(move, ruling, source, target)
-            case Verdict.LOST if (third := await _third(move)).why_not_lost(ruling.told):
+            case Verdict.LOST if (third := await third_hosts(move)).why_not_lost(ruling.told):
                 move.hold(f"neither host has the guest; {third.why_not_lost(ruling.told)}")
             case Verdict.ON_SOURCE | Verdict.ENDED_ON_SOURCE | Verdict.LOST:
                 if await _stays_so(move, loop.time() - since_s):
                     return await _stayed(move, ruling, source, target)
-            case Verdict.ORPHAN_INCOMING | Verdict.RESUME_SOURCE:
+            case Verdict.ORPHAN_INCOMING | Verdict.RESUME_SOURCE | Verdict.STALE_SOURCE:
                 raise AssertionError(f"BUG: {ruling.verdict} without an action")
             case unhandled:
                 assert_never(unhandled)
@@ -102,96 +99,6 @@ async def _pause(move: Move, wait_s: float) -> None:
             await move.changed.wait()
     except TimeoutError:
         return
-
-
-async def _act(move: Move, action: Action) -> None:
-    """Sent only with enough of the lease left, and the state is read again just before. What fails is seen next time."""
-    await move.orders.leave_to_act()
-    # Again, for the leave may have taken long to come; and the guest's two hosts last, for those are the ones that change.
-    third = await _third(move) if action is Action.RESUME_SOURCE else _Third()
-    source, target = await move.look()
-    surely = third.knows is None and third.silent is None
-    facts = replace(_facts(move), nowhere_else=surely, elsewhere=third.knows is not None)
-    ruling = location(source, target, facts)
-    if ruling.action is not action:
-        return
-    end = move.target if action is Action.DESTROY_TARGET else move.source
-    move.say(f"{ruling.why}: {action} ({end.node})")
-    if ruling.told:
-        move.resolved = ruling.why
-    move.orders.require()
-    try:
-        await _send(move, end, action)
-    except HypervisorError as error:
-        move.say(f"{end.node}: {error.text}")
-        await asyncio.sleep(HOLD_S)
-
-
-async def _send(move: Move, end: End, action: Action) -> None:
-    domain = move.plan.domain
-    match action:
-        case Action.DESTROY_TARGET | Action.DESTROY_SOURCE:
-            await end.ask(lambda host: host.destroy(domain, unless_running=True))
-        case Action.RESUME_SOURCE:
-            await end.ask(lambda host: host.resume(domain))
-        case Action.NONE | Action.WAIT | Action.RECOVER:
-            raise AssertionError(f"BUG: {action} is nothing to send")
-
-
-@dataclass(frozen=True, slots=True)
-class _Third:
-    """What the other hosts say of the guest."""
-
-    knows: str | None = None
-    """The first that knows it, be it by an old definition."""
-    has: str | None = None
-    """The first where it is active: an old definition is no guest, and stays while a migration of its guest is under way."""
-    silent: str | None = None
-    """The first that does not answer, and was not declared to be off."""
-
-    def why_not_lost(self, told: bool) -> str:
-        """Where the operator said so, a host that does not answer is no evidence."""
-        if self.has is not None:
-            return f"{self.has} has it"
-        return f"{self.silent} does not answer" if self.silent is not None and not told else ""
-
-
-async def _judged(move: Move, source: Domain | None, target: Domain | None) -> Ruling:
-    """The other hosts are asked only where their answer decides."""
-    facts = _facts(move)
-    ruling = location(source, target, facts)
-    alone = location(source, target, replace(facts, nowhere_else=True))
-    if Action.RESUME_SOURCE not in (ruling.action, alone.action):
-        return ruling
-    third = await _third(move)
-    surely = third.knows is None and third.silent is None
-    return location(source, target, replace(facts, nowhere_else=surely, elsewhere=third.knows is not None))
-
-
-def _facts(move: Move) -> Facts:
-    orders = move.orders
-    return Facts(
-        move.plan.migration_uid,
-        persist_dest=True,
-        arrived=bool(move.arrived) or orders.told.arrived,
-        source_off=move.source.node in orders.told.off,
-        target_off=move.target.node in orders.told.off,
-        word=orders.told.resolve,
-    )
-
-
-async def _third(move: Move) -> _Third:
-    third = _Third()
-    for end in move.others:
-        seen = await end.look(move.plan.domain)
-        if seen is None:
-            if end.node not in move.orders.told.off:
-                third = replace(third, silent=third.silent or end.node)
-        elif seen.state is not State.ABSENT:
-            third = replace(third, knows=third.knows or end.node)
-            if seen.state is not State.SHUTOFF:
-                third = replace(third, has=third.has or end.node)
-    return third
 
 
 async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Domain | None) -> Outcome:

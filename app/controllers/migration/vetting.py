@@ -10,7 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.controllers.hosts import Hosts
-from app.hypervisor.base import Candidate, DomainExists, Hypervisor, HypervisorError, Incompatible, Unreachable
+from app.controllers.placement.filters import not_reached
+from app.controllers.placement.nodes import peer_uri
+from app.hypervisor.base import (
+    Candidate,
+    DomainExists,
+    Hypervisor,
+    HypervisorError,
+    Incompatible,
+    PeerRefused,
+    Unreachable,
+)
 from app.kinds import NODE
 from app.kinds.virtualmachine import VMDisk
 from app.machinery.objects import Document
@@ -23,6 +33,8 @@ GOOD_S = 5.0
 BAD_S = 60.0
 """How long a no stands: by then a name may be free, or a CPU another."""
 SILENT_S = 10.0
+WAY_S = 600.0
+"""How long a host that was reached from another is believed to be reached."""
 SPARE = 64 * 2**20
 """Bytes that stay free beside the guest's disks: for what the guest writes meanwhile, and for the file system's own."""
 
@@ -59,6 +71,8 @@ class Vetting:
         self._deadline_s = deadline_s
         self._clock = clock
         self._words: dict[tuple[str, str], _Word] = {}
+        self._ways: dict[tuple[str, str], float] = {}
+        """Nodes, and the URIs of others that their hosts reach: until when that is believed."""
 
     def doubts(self, guest: str) -> Mapping[str, str]:
         """The nodes whose hosts said no to that guest (libvirt's UUID of it), and why."""
@@ -94,6 +108,24 @@ class Vetting:
             return SILENT, SILENT_S
         except HypervisorError as error:
             return f"node(s) could not judge the guest ({error.text})", SILENT_S
+        return await self._way(question)
+
+    async def _way(self, question: Question) -> tuple[str, float]:
+        """Whether the guest's own host reaches that one; once it did, that is not asked again for every guest."""
+        if question.origin is None:
+            return "", GOOD_S
+        way = str(question.origin["metadata"]["name"]), peer_uri(question.node)
+        if self._ways.get(way, float("-inf")) > self._clock():
+            return "", GOOD_S
+        try:
+            await (await self._hosts.of(NODE.read(question.origin))).reach(way[1])
+        except PeerRefused as error:
+            return not_reached(error.text), BAD_S
+        except TimeoutError:
+            return not_reached("no answer"), BAD_S
+        except HypervisorError:
+            return "", GOOD_S  # what is wrong with the origin speaks against no target
+        self._ways[way] = self._clock() + WAY_S
         return "", GOOD_S
 
     async def _crowded(self, question: Question, host: Hypervisor) -> str:

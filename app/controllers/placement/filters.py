@@ -43,6 +43,17 @@ def is_excluded(need: Need, fleet: Fleet) -> Iterator[Out]:
         yield reason, fleet.index.one(name)
 
 
+def is_not_reached(need: Need, fleet: Fleet) -> Iterator[Out]:
+    """By the source's libvirt, as it was asked last. Hosts of one problem are one group of them."""
+    for name, problem in (need.origin.unreachable if need.origin is not None else {}).items():
+        yield not_reached(problem), fleet.index.one(name)
+
+
+def not_reached(problem: str) -> str:
+    """Also of a node whose host was asked just before it was used."""
+    return f"node(s) can't be reached from the source: {problem}"
+
+
 def is_not_ready(_need: Need, fleet: Fleet) -> Iterator[Out]:
     yield "node(s) were not ready", fleet.index.groups(_ready).get(False, 0)
 
@@ -137,6 +148,7 @@ FILTERS = (
     Filter("Source", is_source),
     Filter("HostsOwnWord", is_excluded),
     Filter("Ready", is_not_ready),
+    Filter("PeersReachable", is_not_reached),
     Filter("Unschedulable", is_unschedulable),
     Filter("Taints", repels),
     Filter("NodeSelector", is_not_selected),

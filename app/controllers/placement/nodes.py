@@ -64,6 +64,8 @@ class NodeView:
     networks: frozenset[str] | None = None
     interfaces: frozenset[str] | None = None
     shared_paths: tuple[str, ...] = ()
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that its host's libvirt does not reach, and why."""
     certified: bool = False
     """Its QEMUs have certificates for migrations, its Node says."""
     qemu: Version = ()
@@ -109,6 +111,7 @@ def node_view(node: Document) -> NodeView:
         networks=_set(hypervisor.get("networks")),
         interfaces=_set(hypervisor.get("interfaces")),
         shared_paths=shared_paths(annotations),
+        unreachable={peer["name"]: peer["message"] for peer in status.get("unreachablePeers") or ()},
         certified=has_certificates(annotations),
         qemu=version(str(info.get("containerRuntimeVersion") or "").partition("://")[2]),
         libvirt=version(str(info.get("kubeletVersion") or "")),
@@ -144,6 +147,17 @@ def shared_paths(annotations: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(
         sorted({posixpath.normpath(f"/{prefix.lstrip('/')}") for prefix in declared if prefix.startswith("/")})
     )
+
+
+def peer_uri(node: Document) -> str:
+    """A Node's libvirt URI as the other hosts reach it."""
+    annotations = node["metadata"].get("annotations") or {}
+    return str(annotations.get(names.PEER_URI) or (node.get("spec") or {}).get("providerID") or "")
+
+
+def credentials_of(node: Document) -> str:
+    """The set of certificates and keys by which Drover reaches it; empty where it names none."""
+    return str((node["metadata"].get("annotations") or {}).get(names.CREDENTIALS) or "")
 
 
 def has_certificates(annotations: Mapping[str, str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,7 @@ import libvirt
 from app.hypervisor.base import (
     Busy,
     Candidate,
+    Certificate,
     Completed,
     Destination,
     Domain,
@@ -33,6 +34,8 @@ from app.hypervisor.base import (
     Unreachable,
 )
 from app.hypervisor.capabilities import Capabilities
+from app.hypervisor.credentials import Credentials
+from app.hypervisor.libvirt_driver import certificates
 from app.hypervisor.libvirt_driver.connection import (
     DEFINE_ERRORS,
     ERRORS,
@@ -48,6 +51,7 @@ from app.hypervisor.libvirt_driver.host import capabilities_of, is_awake, judge,
 from app.hypervisor.libvirt_driver.line import Line
 from app.hypervisor.libvirt_driver.looking import definition_of, inspect, list_domains, look, probe
 from app.hypervisor.libvirt_driver.moving import apply_steer, completed_of, migrate, progress_of, recover
+from app.hypervisor.libvirt_driver.peers import reach
 from app.hypervisor.libvirt_driver.storage import (
     disk_sizes,
     disk_usage,
@@ -83,6 +87,8 @@ class Deadlines:
     """Starting a guest, and destroying one: libvirt itself waits 15 s for QEMU to end."""
     probe_s: float = 1
     """For what libvirt answers only when a worker is free; without an answer the job counts as OTHER."""
+    peer_s: float = 8
+    """For this host's libvirt to reach another's."""
     worker_s: float = 4
     """For a free worker, before the host counts as one that takes no work."""
 
@@ -96,27 +102,43 @@ def _verb(call: Call[T]) -> str:
     return str(getattr(named, "__name__", "call")).strip("_")
 
 
-def connect_factory() -> Hypervisors:
+def connect_factory(credentials: Credentials | None = None) -> Hypervisors:
     """For the migration process: named by its path, so that it can be handed to another interpreter."""
-    return LibvirtHypervisors()
+    return LibvirtHypervisors(credentials=credentials)
 
 
 class LibvirtHypervisors:
     """Opens connections to libvirtd; each is one host seen by one holder."""
 
-    def __init__(self, deadlines: Deadlines | None = None, metrics: CallMetrics | None = None) -> None:
+    def __init__(
+        self,
+        deadlines: Deadlines | None = None,
+        metrics: CallMetrics | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._credentials = credentials or Credentials()
         self._deadlines = deadlines or Deadlines()
         self._metrics = metrics or CallMetrics()
         self._opened: set[LibvirtHypervisor] = set()
 
-    async def connect(self, uri: str) -> Hypervisor:
+    async def connect(self, uri: str, credentials: str = "") -> Hypervisor:
         """Raises Unreachable, with libvirt's text, within its deadline."""
         with self._metrics.call("connect", uri):
-            connection = await dial(uri, self._deadlines.connect_s)
-        opened = LibvirtHypervisor(uri, connection, self._deadlines, self._metrics)
+            address = self._credentials.address(uri, credentials)
+            connection = await dial(address, self._deadlines.connect_s)
+        opened = LibvirtHypervisor(uri, connection, self._deadlines, self._metrics, address)
         self._opened = {one for one in self._opened if one.connected} | {opened}
         await opened.listen()
         return opened
+
+    async def certificates(self, uri: str, credentials: str = "") -> Sequence[Certificate]:
+        shown = self._credentials.client_certificate(uri, credentials)
+        lane = Lane("certificates", 1)
+        try:
+            with self._metrics.call("certificates", uri):
+                return await lane.run(partial(certificates.read, uri, shown, self._deadlines.connect_s))
+        finally:
+            lane.end()
 
     async def close(self) -> None:
         for opened in self._opened:
@@ -135,18 +157,25 @@ class LibvirtHypervisor:
     """
 
     def __init__(
-        self, uri: str, connection: libvirt.virConnect, deadlines: Deadlines, metrics: CallMetrics | None = None
+        self,
+        uri: str,
+        connection: libvirt.virConnect,
+        deadlines: Deadlines,
+        metrics: CallMetrics | None = None,
+        address: str = "",
     ) -> None:
+        """`address` is the URI with the files of its credentials, where it has any."""
         self._metrics = metrics or CallMetrics()
         self._uri = uri
+        self._address = address = address or uri
         self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
-        self._prompt = Line("prompt", uri, deadlines.connect_s, self._ended, connection)
-        self._patient = Line("patient", uri, deadlines.connect_s, self._ended)
-        self._any_worker = Line("any-worker", uri, deadlines.connect_s, self._ended)
+        self._prompt = Line("prompt", address, deadlines.connect_s, self._ended, connection)
+        self._patient = Line("patient", address, deadlines.connect_s, self._ended)
+        self._any_worker = Line("any-worker", address, deadlines.connect_s, self._ended)
         self._worker_used: asyncio.Task[None] | None = None
         """Until a worker was free for it."""
-        self._work = tuple(Line(f"work-{number}", uri, deadlines.connect_s, self._ended) for number in range(2))
+        self._work = tuple(Line(f"work-{number}", address, deadlines.connect_s, self._ended) for number in range(2))
         self._subscriptions = Subscriptions()
         self._broken: str | None = None
         self._events: tuple[int, ...] = ()
@@ -187,6 +216,11 @@ class LibvirtHypervisor:
 
     async def judge(self, guest: Candidate) -> None:
         await self._ask(self._patient, partial(judge, guest))
+
+    async def reach(self, peer_uri: str) -> None:
+        # A peer that is silent holds a worker of libvirtd's until TCP gives up: that must not keep anything else waiting.
+        async with asyncio.timeout(self._deadlines.peer_s):
+            await self._block(partial(reach, peer_uri))
 
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:
         return await self._ask(self._patient, partial(disk_sizes, domain))
@@ -255,7 +289,7 @@ class LibvirtHypervisor:
         """For as long as it takes, on a connection of its own."""
         if self._broken is not None:
             raise Unreachable(self._broken)
-        connection = await dial(self._uri, self._deadlines.connect_s)
+        connection = await dial(self._address, self._deadlines.connect_s)
         lane = Lane("migrate", 1)
         try:
             await lane.run(partial(translated, call, connection, ERRORS))
@@ -269,7 +303,7 @@ class LibvirtHypervisor:
         """On a connection of its own, so that a host that is slow with a file answers everything else."""
         if self._broken is not None:
             raise Unreachable(self._broken)
-        connection = await dial(self._uri, self._deadlines.connect_s)
+        connection = await dial(self._address, self._deadlines.connect_s)
         transfer = Transfer(self._uri, connection, self._deadlines.read_s)
         try:
             await transfer.begin(begin)

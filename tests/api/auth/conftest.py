@@ -70,7 +70,7 @@ class Drover:
         return self.clients[who]
 
     def kubectl(self, token: str) -> Kubectl:
-        home = self.folder / f"home-{token}"
+        home = self.folder / f"home-{token[-20:]}"
         Way(self.way.server, self.way.authority, token=token).write(home / "config")
         made = Kubectl(home)
         self.stack.push_async_callback(made.stop)

@@ -45,6 +45,9 @@ def seen(state: State, reason: Reason, job: Job = Job.NONE, *, ours: bool = True
 OUT, IN = Job.MIGRATION_OUT, Job.MIGRATION_IN
 ARRIVED = running(Reason.MIGRATED)
 LEFT = shutoff(Reason.MIGRATED)
+OVERDUE = Facts(UID, arrived=True, overdue=True)
+STALE = (Verdict.STALE_SOURCE, Action.DESTROY_SOURCE)
+WAITS = (Verdict.SWITCHOVER, Action.WAIT)
 
 ROWS: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
     ("bytes move", running(job=OUT), paused(job=IN), CAREFUL, Verdict.IN_PROGRESS, Action.WAIT),
@@ -69,6 +72,14 @@ ROWS: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
         Action.WAIT,
     ),
     ("the switch-over into a silent host", paused(job=OUT), None, SURE, Verdict.SWITCHOVER, Action.WAIT),
+    ("arrived, the source never hears it", paused(job=OUT), ARRIVED, OVERDUE, *STALE),
+    ("arrived and then silent, the source never hears it", paused(job=OUT), None, OVERDUE, *STALE),
+    ("arrived, it may hear it yet", paused(job=OUT), ARRIVED, replace(OVERDUE, overdue=False), *WAITS),
+    ("overdue, and the target is not done", paused(job=OUT), running(Reason.MIGRATED, IN), OVERDUE, *WAITS),
+    ("overdue, and a stranger runs", paused(job=OUT), running(ours=False), OVERDUE, *WAITS),
+    ("overdue, the target has stopped", paused(job=OUT), paused(Reason.USER), OVERDUE, *WAITS),
+    ("silent, and nobody saw it arrive", paused(job=OUT), None, replace(OVERDUE, arrived=False), *WAITS),
+    ("overdue, and the source runs", running(job=OUT), ARRIVED, OVERDUE, Verdict.IN_PROGRESS, Action.WAIT),
     ("never started", running(), ABSENT, CAREFUL, Verdict.ON_SOURCE, Action.NONE),
     ("cancelled", running(Reason.MIGRATION_CANCELED), ABSENT, CAREFUL, Verdict.ON_SOURCE, Action.NONE),
     ("the target is silent, the source runs", running(), None, CAREFUL, Verdict.ON_SOURCE, Action.NONE),
@@ -222,7 +233,7 @@ ALL_FACTS = [
         (True, True, True),
         (False, True, True),
     )
-]
+] + [OVERDUE, replace(SURE, arrived=True, overdue=True)]
 
 
 @pytest.mark.parametrize("facts", ALL_FACTS, ids=str)
@@ -246,17 +257,20 @@ def test_one_host_alone_never_ends_or_resumes_anything() -> None:
 
 def test_what_an_action_leaves_behind_is_judged_the_same_way() -> None:
     """After each action both hosts are asked again: the guest must not change sides by our own doing."""
-    for source, target in product(tuple(_sources()), tuple(_targets())):
-        ruling = location(source, target, SURE)
+    for source, target, facts in product(
+        tuple(_sources()), tuple(_targets()), (SURE, replace(SURE, arrived=True, overdue=True))
+    ):
+        ruling = location(source, target, facts)
         after = _after(ruling.action, source, target)
         if after is not None:
-            later = location(*after, SURE)
+            later = location(*after, facts)
             assert later.verdict in _FOLLOWS[ruling.verdict], f"{source} | {target} -> {ruling} -> {later}"
 
 
 _FOLLOWS = {
     Verdict.ON_TARGET: {Verdict.ON_TARGET},
     Verdict.ENDED_ON_TARGET: {Verdict.ENDED_ON_TARGET},
+    Verdict.STALE_SOURCE: {Verdict.ON_TARGET, Verdict.HOLD},
     Verdict.RESUME_SOURCE: {Verdict.ON_SOURCE},
     Verdict.ORPHAN_INCOMING: {Verdict.ON_SOURCE, Verdict.ENDED_ON_SOURCE, Verdict.RESUME_SOURCE},
 }
@@ -309,8 +323,11 @@ def a_running_domain_is_never_destroyed(ruling: Ruling, source: Seen, target: Se
 
 
 def nothing_is_done_to_a_domain_that_libvirt_works_on(ruling: Ruling, source: Seen, target: Seen, _: Facts) -> bool:
+    """But to a stopped copy that libvirt would start again, for it waits for an answer that was lost."""
     if ruling.action in (Action.NONE, Action.WAIT, Action.RECOVER):
         return True
+    if ruling.verdict is Verdict.STALE_SOURCE:
+        return target is None or target.job is Job.NONE
     return all(host is not None and (host.state in OFF or host.job is Job.NONE) for host in (source, target))
 
 
@@ -339,10 +356,12 @@ def a_copy_that_may_have_run_is_never_destroyed_for_one_that_did(
 
 
 def the_sources_copy_goes_only_when_the_guest_was_brought_to_the_target(
-    ruling: Ruling, _: Seen, target: Seen, __: Facts
+    ruling: Ruling, _: Seen, target: Seen, facts: Facts
 ) -> bool:
     if ruling.action is not Action.DESTROY_SOURCE:
         return True
+    if target is None:
+        return facts.arrived and facts.overdue
     return target is not None and target.mark is not None and target.state in RUNS | {State.SHUTOFF, State.CRASHED}
 
 

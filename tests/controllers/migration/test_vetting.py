@@ -10,7 +10,7 @@ import pytest
 from app.controllers.hosts import Hosts
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.reconcile import MigrationConfig, Reconciler
-from app.controllers.migration.vetting import BAD_S, GOOD_S, NAME_TAKEN, SILENT, SPARE, Question, Vetting
+from app.controllers.migration.vetting import BAD_S, GOOD_S, NAME_TAKEN, SILENT, SPARE, WAY_S, Question, Vetting
 from app.hypervisor.base import Candidate
 from app.hypervisor.fake import EPYC, FakeCloud, FakeHypervisors
 from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors
@@ -99,6 +99,40 @@ async def test_a_host_that_does_not_answer_is_out_for_a_while(store: PostgresSto
     migration = await looked_at(store, cloud, Watched())
 
     assert f"node1: {SILENT}" in migration["status"]["conditions"][0]["message"]
+
+
+async def test_a_migration_stays_off_a_node_that_its_source_does_not_reach(
+    store: PostgresStore, cloud: FakeCloud
+) -> None:
+    """Asked just before it is used, whatever the Nodes say: nothing was begun there."""
+    cloud["node0"].faults.shut_out_of = frozenset({"node1"})
+
+    migration = await looked_at(store, cloud, Watched())
+
+    (scheduled,) = [c for c in migration["status"]["conditions"] if c["type"] == "Scheduled"]
+    assert migration["status"]["phase"] == "Scheduling"
+    assert "node1: node(s) can't be reached from the source: unable to connect" in scheduled["message"]
+    assert await store.runs.unfinished() == []
+    assert cloud["node1"].guests == {}
+
+
+async def test_a_way_is_asked_for_once_and_again_when_it_may_have_changed(cloud: FakeCloud) -> None:
+    clock = Watched()
+    vetted = vetting(cloud, clock)
+
+    async def said() -> dict[str, str]:
+        guest = Candidate(uuid4(), "testvm")
+        await vetted.ask(Question(guest, node_document("node1"), node_document("node0")))
+        return dict(vetted.doubts(str(guest.uuid)))
+
+    first = await said()
+    cloud["node0"].faults.shut_out_of = frozenset({"node1"})
+    remembered = await said()
+    clock.now += WAY_S + 1
+    asked_again = await said()
+
+    assert first == remembered == {}
+    assert list(asked_again) == ["node1"]
 
 
 async def test_a_name_that_is_taken_is_a_no(cloud: FakeCloud) -> None:

@@ -35,6 +35,11 @@ EXCLUDED = {
         node("a", labels={"disktype": "hdd"}),
         "node(s) didn't match the merged node selector disktype=ssd",
     ),
+    "a way that is closed": (
+        need(source="b", origin=node("b", unreachable={"a": "no answer"})),
+        node("a"),
+        "node(s) can't be reached from the source: no answer",
+    ),
     "no certificates": (
         need(encrypted=True, source="b", origin=node("b", certified=True)),
         node("a"),

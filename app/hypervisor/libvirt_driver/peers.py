@@ -1,0 +1,68 @@
+"""
+Whether one host's libvirt reaches another's with the credentials that it has: asked without a guest's part in it.
+
+libvirt opens the connection to the other host before it looks at what is to be moved. So a definition of our own, which is
+never started, is to be moved there under another UUID: that is refused here, once the connection stands, before anything
+is sent. The definition lives for some 10 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from uuid import uuid4
+
+import libvirt
+import structlog
+
+from app.hypervisor.base import PeerRefused
+from app.hypervisor.libvirt_driver.connection import alive
+
+log = structlog.get_logger()
+
+PREFIX = "drover-probe-"
+_LEFT_OVER_S = 600
+"""So old a definition was left by a process that died, or that waited for a peer in vain."""
+_DEFINITION = (
+    "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='KiB'>1024</memory>"
+    "<os><type>hvm</type></os></domain>"
+)
+_FLAGS = libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_OFFLINE | libvirt.VIR_MIGRATE_PERSIST_DEST
+
+
+def reach(peer_uri: str, connection: libvirt.virConnect) -> None:
+    """Raises PeerRefused with libvirt's words; what else libvirt objects to, before it tries, as it comes."""
+    _clear(connection)
+    uuid = uuid4()
+    definition = _DEFINITION.format(name=f"{PREFIX}{int(time.time()):x}-{uuid.hex[:8]}", uuid=uuid)
+    defined = connection.defineXML(definition)
+    try:
+        elsewhere = {libvirt.VIR_MIGRATE_PARAM_DEST_XML: defined.XMLDesc().replace(str(uuid), str(uuid4()))}
+        defined.migrateToURI3(peer_uri, elsewhere, _FLAGS)
+        log.warning("BUG: a probe arrived: libvirt compares no UUIDs", peer=peer_uri)
+    except libvirt.libvirtError as error:
+        code = error.get_error_code()
+        if code == libvirt.VIR_ERR_CONFIG_UNSUPPORTED:
+            return
+        if not alive(connection):
+            raise
+        raise PeerRefused(error.get_error_message() or str(error), code) from error
+    finally:
+        with contextlib.suppress(libvirt.libvirtError):  # the next one clears it away
+            defined.undefine()
+
+
+def _clear(connection: libvirt.virConnect) -> None:
+    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE):
+        since = domain.name().removeprefix(PREFIX).partition("-")[0]
+        if not domain.name().startswith(PREFIX) or not _is_old(since):
+            continue
+        with contextlib.suppress(libvirt.libvirtError):  # somebody else was faster
+            domain.undefine()
+
+
+def _is_old(since: str) -> bool:
+    try:
+        return time.time() - int(since, 16) > _LEFT_OVER_S
+    except ValueError:
+        return False
