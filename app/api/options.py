@@ -334,8 +334,6 @@ def _of_query(parameters: Mapping[str, str]) -> Document:
         source["dryRun"] = listed(parameters, "dryRun")
     if parameters.get("uid"):
         source["preconditions"] = {"uid": parameters["uid"]}
-    if parameters.get("gracePeriodSeconds") == "":
-        raise bad_request('strconv.ParseInt: parsing "": invalid syntax')
     grace = integer(parameters, "gracePeriodSeconds")
     if grace is not None:
         source["gracePeriodSeconds"] = grace

@@ -11,6 +11,7 @@ from app.machinery.discovery import subresources
 from app.machinery.errors import ApiError
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import self_link
+from app.machinery.reviews import REVIEWS
 from app.store.base import Key, Scope
 
 
@@ -75,7 +76,8 @@ class Routes:
         steps = tuple(step for step in path.split("/") if step)
         below = steps[: 2 if steps[:1] == ("api",) else 3]
         compiled = any(served.native and served.kind.typed for served in self._served.get(below, {}).values())
-        return no_such_resource() if compiled or steps[:1] == ("api",) else NoSuchPath()
+        asked = any(review.group_version.path == f"/{'/'.join(below)}" for review in REVIEWS)
+        return no_such_resource() if compiled or asked or steps[:1] == ("api",) else NoSuchPath()
 
     def find(self, path: str) -> Target | None:
         """None for what is no resource's path."""

@@ -244,9 +244,8 @@ class Writing:
         ensure_decodable(
             target.kind, target.served.group_version, body.document, namespace=target.namespace or "", raw=raw
         )
-
+        ensure_named(body.document.get("metadata") or {}, target.name)
         if target.kind.made_by_update and not target.subresource and not await self._exists(target.key):
-            ensure_named(body.document.get("metadata") or {}, target.name)
             await self._context.ensure_may(request.user, replace(request.attributes, verb="create"))
             return await self._create(target, request, media, options, raw, body)
 
@@ -377,7 +376,7 @@ class Writing:
         old, base = orjson.loads(stored.body), orjson.loads(stored.body)
         wanted = change(served_as(kind, group_version, base))
         new = wanted.document
-        repeated = without_repeated_owners(new)
+        repeated = without_repeated_owners(new, patched=patched)
         subresource = target.subresource or None
         prepared = prepare_update(
             kind, group_version, old, new, subresource=subresource, now=self._context.now(), patched=patched

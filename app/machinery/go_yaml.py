@@ -14,11 +14,10 @@ _OLD_BOOLEANS = frozenset(
     for form in (word, word.capitalize(), word.upper())
 )
 """What YAML 1.1 takes for a boolean."""
-_WHOLE_WIDTH = 2**31 - 1
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Lines are never broken, and nothing is said by an alias."""
+    """Nothing is said by an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -26,7 +25,7 @@ class _Dumper(yaml.CSafeDumper):
 
 def written(document: Any) -> bytes:
     """The document in YAML."""
-    text: str = yaml.dump(_ordered(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WHOLE_WIDTH)
+    text: str = yaml.dump(_ordered(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text.encode()
 
 

@@ -144,7 +144,7 @@ def _change_errors(before: Document, after: Document) -> Iterator[FieldError]:
     yield from _described_errors(after)
 
 
-def without_repeated_owners(document: Document) -> list[str]:
+def without_repeated_owners(document: Document, *, patched: bool = False) -> list[str]:
     """Takes owner references that are there already out of the document; what to warn of."""
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(owners := metadata.get("ownerReferences"), list):
@@ -153,9 +153,10 @@ def without_repeated_owners(document: Document) -> list[str]:
     if not repeated:
         return []
     metadata["ownerReferences"] = [owner for index, owner in enumerate(owners) if owner not in owners[:index]]
+    when = " after mutating admission happens" if patched else ""
     uids = sorted({str(owner.get("uid")) for owner in repeated if isinstance(owner, dict)})
     return [
-        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+        f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may "
         f"reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(uids)}"
     ]
 

@@ -196,4 +196,9 @@ ROWS = [
     Row("GET /api/v2", **refused(404, "NotFound", NO_RESOURCE)),
     Row("GET /api/v1/namespaces/default//events", **refused(404, "NotFound", NO_RESOURCE)),
     Row(f"GET {KV}//virtualmachines", 404, text=NOT_FOUND_TEXT),
+    # Parameters as Go reads them
+    Row(f"GET {MACHINES}?timeout=-1s"), Row(f"GET {MACHINES}?limit=%zz"), Row(f"GET {MACHINES}?limit=x;y"),
+    Row(f"GET {MACHINES}?limit=", **bad('strconv.ParseInt: parsing "": invalid syntax')),
+    Row(f"GET {MACHINES}/vm0?export=true", **bad("the export parameter, deprecated since v1.14, is no longer supported")),
+    Row("GET /apis/authorization.k8s.io/v1/selfsubjectaccessreviews/x", **refused(404, "NotFound", NO_RESOURCE)),
 ]  # fmt: skip

@@ -85,4 +85,7 @@ ROWS = [
     Row(f"PUT {TM}?force=true", body=vm(labels={"a": "b"}), has={"metadata.labels": {"a": "b"}}),
     # A deletion that has begun is not put off
     Row(f"PATCH {LEAVING}/going", body={"metadata": {"deletionTimestamp": "2099-01-01T00:00:00Z"}}, type=MERGE, has={"metadata.name": "going"}),
+    Row(f"PUT {N0}x", body={}, **bad("the name of the object (node0x based on URL) was undeterminable: name must be provided")),
+    Row(f"PATCH {TM}", body={"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u"}] * 2}}, type=MERGE,
+        warns=[".metadata.ownerReferences contains duplicate entries after mutating admission happens; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u"]),
 ]  # fmt: skip
