@@ -404,7 +404,7 @@ async def _offer_guest(settings: Settings) -> None:
         print("\n".join(f"kubectl create -f {file}" for file in files), flush=True)
 
 
-def _for_health(settings: Settings) -> Settings:
+def for_health(settings: Settings) -> Settings:
     """The settings of a worker's listener: in the clear, and asking nobody, on loopback alone."""
     here = is_loopback(settings.health_bind)
     return settings.model_copy(
@@ -421,7 +421,7 @@ def _for_health(settings: Settings) -> Settings:
 
 
 async def _work(settings: Settings) -> int:
-    settings = _for_health(settings)
+    settings = for_health(settings)
     tls = tls_of(settings)
     trust = trust_of(settings) if tls is None else tls.trust
     listener = listen(settings.bind, settings.listen_port)

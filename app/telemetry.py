@@ -9,6 +9,8 @@ from functools import partial
 
 import structlog
 
+from app.tracing import with_ids
+
 
 def configure_logging(form: str) -> None:
     """`console` for people, `json` for machines; both to standard error, so that standard output stays the command's own."""
@@ -22,6 +24,7 @@ def configure_logging(form: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            with_ids,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info if form == "json" else _keep,

@@ -47,10 +47,11 @@ from app.controllers.guards import DEFAULT_NAMESPACE, namespace_guard, node_guar
 from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.avoid import Breaker
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.preview import Preview
 from app.controllers.migration.process import Factory
-from app.controllers.migration.reconcile import MigrationConfig, MigrationController
+from app.controllers.migration.reconcile import MigrationController
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.supervise import Tenure
 from app.controllers.roles import RoleAggregation, ensure_default_roles
@@ -90,6 +91,7 @@ from app.store.metrics import SharedMetrics
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
+from app.tracing import tracing
 
 log = structlog.get_logger()
 
@@ -225,6 +227,7 @@ async def running(
     changed them."""
     meters, identity = Meters(), f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
+        stack.enter_context(tracing("drover", version("drover")))
         try:
             trust = trust or trust_of(settings)
             behind = _behind(settings, trust, renewed, meters.registry) if api else None

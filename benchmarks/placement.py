@@ -1,9 +1,11 @@
 """Placement in one process: thousands of nodes and guests, all filters on, one decision after the other.
 
-`python -m benchmarks.placement [--nodes N] [--guests N] [--waiting N] [--seed N] [--json FILE]`. The fleet is drawn at random
-(the seed is printed, and can be given), so that every filter excludes some node for some guest. Measured is what the controller
-does with a Migration whose turn it is: which slots are free, which nodes pass every filter, which is best, and the fleet with
-that node reserved for the next one. Reading the store is not in it. After the run the reservations are added up anew from the
+`python -m benchmarks.placement [--nodes N] [--guests N] [--waiting N] [--seed N] [--store] [--json FILE]`.
+The fleet is drawn at random (the seed is printed, and can be given), so that every filter excludes some node for some guest.
+Measured is what the controller does with a Migration whose turn it is: which slots are free, which nodes pass every filter,
+which is best, and the fleet with that node reserved for the next one. Reading the store is not in it: `--store` has the
+controller itself do the same with all of it in PostgreSQL, and prints that beside (benchmarks.placement_store).
+After the run the reservations are added up anew from the
 decisions: nothing may be overbooked and no limit exceeded.
 """
 
@@ -37,6 +39,7 @@ from app.kinds import MIGRATION, NODE, VIRTUAL_MACHINE
 from app.kinds.migration import Priority
 from app.kinds.migration_options import MigrationConfiguration
 from app.machinery.objects import Document
+from benchmarks.placement_store import StoreFigures, with_store
 
 GIB = 1 << 30
 ASKED = Resolved(MigrationConfiguration())
@@ -71,6 +74,7 @@ class Figures:
     p99_us: float
     index_s: float
     """The index anew, as after a change of a node."""
+    store: StoreFigures | None = None
 
     @property
     def per_second(self) -> float:
@@ -90,13 +94,15 @@ class Figures:
             ("one decision, p99", f"{self.p99_us:.0f} us"),
             ("documents read and indexed at the start", f"{self.read_s:.2f} s"),
             ("the fleet indexed anew", f"{self.index_s * 1000:.0f} ms"),
+            *(() if self.store is None else self.store.rows()),
             ("overbooked nodes, exceeded limits", "none"),
             ("seed", f"{self.seed}"),
         ]
         return "\n".join(f"{name:<42} {value:>16}" for name, value in rows)
 
     def document(self) -> dict[str, Any]:
-        return {**asdict(self), "per_second": self.per_second}
+        store = None if self.store is None else {**asdict(self.store), "per_second": self.store.per_second}
+        return {**asdict(self), "per_second": self.per_second, "store": store}
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,14 @@ def main() -> int:
     parser.add_argument("--guests", type=int, default=50_000)
     parser.add_argument("--waiting", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--store", action="store_true", help="by the controller too, with PostgreSQL")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures = measured(options.nodes, options.guests, options.waiting, options.seed)
+    if options.store:
+        drawn = world(random.Random(options.seed), options.nodes, options.guests, options.waiting)
+        ordered = [drawn.migrations[number] for number in order(drawn)]
+        figures = replace(figures, store=with_store(drawn.nodes, drawn.vms, drawn.pods, ordered))
     print(figures.table())
     if options.json:
         options.json.write_text(json.dumps(figures.document(), indent=2) + "\n")
@@ -188,11 +199,8 @@ def measured(nodes: int, guests: int, waiting: int, seed: int) -> Figures:
     )
 
 
-def queue(drawn: World, views: dict[str, NodeView]) -> list[Turn]:
-    """Those that wait, in their turn."""
-    pods = {pod["metadata"]["labels"]["kubevirt.io/domain"]: pod for pod in drawn.pods}
-    vms = {vm["metadata"]["name"]: vm for vm in drawn.vms}
-    now = BIRTH.now() + timedelta(minutes=15)
+def order(drawn: World) -> list[int]:
+    """The numbers of the migrations, in their turn."""
     crowd = [
         Waiting(
             number,
@@ -201,9 +209,16 @@ def queue(drawn: World, views: dict[str, NodeView]) -> list[Turn]:
         )
         for number, migration in enumerate(drawn.migrations)
     ]
+    return [one.number for one in in_turn(crowd, BIRTH.now() + timedelta(minutes=15))]
+
+
+def queue(drawn: World, views: dict[str, NodeView]) -> list[Turn]:
+    """Those that wait, in their turn."""
+    pods = {pod["metadata"]["labels"]["kubevirt.io/domain"]: pod for pod in drawn.pods}
+    vms = {vm["metadata"]["name"]: vm for vm in drawn.vms}
     turns = []
-    for one in in_turn(crowd, now):
-        migration = drawn.migrations[one.number]
+    for number in order(drawn):
+        migration = drawn.migrations[number]
         name = migration["spec"]["selector"]["name"]
         guest = Guest(vms[name], pods[name])
         turns.append(Turn(guest.node, replace(need_of(migration, guest, ASKED), origin=views[guest.node])))

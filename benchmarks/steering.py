@@ -8,6 +8,11 @@ two. Auto-converge is off for all.
 
 The best of three rules is chosen afterwards, for each trace. Of a guest that changes its ways no rule can promise to stay near
 that: whether a calmer moment comes, nobody knows who has to choose (tests/benchmarks/test_steering.py shows two such guests).
+Nor can it be promised of each guest that stays as it is. How fast one writes beyond the link's rate no pass shows, since it finds
+all of the working set written; and from just that follows how short a stop it could come down to. A rule finds out by trying,
+pays for each try with a pass, and learns of a try that was one too many when it is over: as with skis that may be rented or
+bought, who does not know how often they will be used pays up to twice what who knows it would. The best of three rules, each
+with tries of its own, has chosen its try afterwards.
 Exit status 1 unless, of guests that stay as they are, Drover costs more than a tenth (and two seconds) more than the best on at
 most one in fifty, and less than the best on most guests of either sort.
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import tracing
 from app.api import errors, responses
 from app.api.audit import Audit
 from app.api.auth.gate import Gate
@@ -28,6 +30,8 @@ from app.machinery.errors import ApiError
 
 PROCESS = frozenset(("livez", "readyz", "healthz", "version", "metrics"))
 """What is asked about the process, by the first step of the path."""
+READING_S = 5.0
+"""How long the sending of an answer counts as work."""
 
 
 class Dispatch:
@@ -63,10 +67,30 @@ class Dispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, receive)
-        exchange, received = _Exchange(request, send), datetime.now(UTC)
-        started = time.perf_counter()
         target = self._routes.find(request.path)
         told = self._told(target, request)
+        exchange = _Exchange(request, send)
+        if not tracing.is_on() or told.verb in LASTING:
+            await self._handle(target, told, exchange)
+            return
+        with tracing.request(request.header(b"traceparent")) as span:
+            await self._handle(target, told, exchange)
+            asked_for = request.attributes.full_resource or request.path.split("/")[1]
+            span.note(
+                f"{told.verb} {asked_for}",
+                http__request__method=request.method,
+                http__response__status_code=exchange.code,
+                k8s__namespace__name=request.attributes.namespace,
+                drover__object=request.attributes.name,
+                drover__audit_id=request.audit_id.decode("latin-1"),
+                user__name=request.user.name,
+            )
+            if exchange.code >= 500:
+                span.failed(f"answered {exchange.code}")
+
+    async def _handle(self, target: Target | None, told: Asked, exchange: _Exchange) -> None:
+        request, received = exchange.request, datetime.now(UTC)
+        started = time.perf_counter()
         self._metrics.began(told)
         try:
             await errors.answering(lambda: self._answer(target, told, exchange), exchange.refuse)
@@ -88,7 +112,7 @@ class Dispatch:
             except ApiError as error:
                 answer = of_error(error, request.accept)
             if isinstance(answer, Response):
-                await exchange.send(answer)
+                await self._send(exchange, answer)
             elif told.verb in LASTING:
                 with self._metrics.lasting(told), self._fairness.lasting(request.user):
                     await answer.run(request.receive, exchange.sending)
@@ -98,6 +122,17 @@ class Dispatch:
             exchange.code = 499
         finally:
             self._fairness.leave(exchange.ticket)
+
+    async def _send(self, exchange: _Exchange, answer: Response) -> None:
+        """Who reads a large answer slowly keeps its seats for a while only: what is left to do is then the reader's."""
+        if len(answer.body) <= responses.SLICE:
+            await exchange.send(answer)
+            return
+        later = asyncio.get_running_loop().call_later(READING_S, self._fairness.leave, exchange.ticket)
+        try:
+            await exchange.send(answer)
+        finally:
+            later.cancel()
 
     def _told(self, target: Target | None, request: Request) -> Asked:
         """The request, as metrics name it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha512
 from typing import Any
 
@@ -58,9 +58,11 @@ class Prepared:
 
 
 class Documents:
-    """Answers GET of every path that describes the API rather than an object."""
+    """Answers GET of every path that describes the API rather than an object. Those of OpenAPI are built when they are first
+    asked for, as kube-apiserver does: many a process never is."""
 
     def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
         self._plain = _discovery(kinds)
         self._plain["/"] = orjson.dumps({"paths": _paths(kinds)})
         self.alone = discovery.serves_core(kinds)
@@ -69,19 +71,29 @@ class Documents:
         if self.alone:
             core = discovery.aggregated(kinds, core=True)
             self._aggregated["/api"] = Prepared.of(services.announced_together(core))
-        self._versions = {
-            f"/openapi/v3/{key}": Prepared.of(document) for key, document in openapi.v3_documents(kinds).items()
-        }
-        self._index = Prepared.of(openapi.v3_index(kinds))
-        swagger = openapi.v2(kinds)
-        self._v2 = Prepared.of(swagger)
-        self._v2_protobuf = Prepared.of_bytes(to_protobuf(swagger))
+
+    @cached_property
+    def _versions(self) -> Mapping[str, Prepared]:
+        documents = openapi.v3_documents(self._kinds)
+        return {f"/openapi/v3/{key}": Prepared.of(document) for key, document in documents.items()}
+
+    @cached_property
+    def _index(self) -> Prepared:
+        return Prepared.of(openapi.v3_index(self._kinds))
+
+    @cached_property
+    def _v2(self) -> Prepared:
+        return Prepared.of(openapi.v2(self._kinds))
+
+    @cached_property
+    def _v2_protobuf(self) -> Prepared:
+        return Prepared.of_bytes(to_protobuf(openapi.v2(self._kinds)))
 
     def find(self, path: str) -> Callable[[Request], Response] | None:
         """What answers the path; None when it describes nothing."""
         if path in self._plain:
             return lambda request: self._discover(path, request)
-        if path in self._versions:
+        if path.startswith("/openapi/v3/") and path in self._versions:
             return lambda request: self._version(path, request)
         if self.alone and (none := services.find(path)) is not None:
             return lambda request: of_document(none, media=negotiate(request.accept, shapes=False))
@@ -132,7 +144,7 @@ class Documents:
 
 @lru_cache(maxsize=4)
 def documents_of(kinds: tuple[Kind[Any, Any], ...]) -> Documents:
-    """Built once for the same kinds: it takes a fifth of a second."""
+    """Built once for the same kinds."""
     return Documents(kinds)
 
 

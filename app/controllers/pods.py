@@ -110,12 +110,15 @@ def is_launcher_of(pod: Document, vm_uid: str) -> bool:
     return labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.VM_UID) == vm_uid
 
 
-def is_target_of(pod: Document, migration: Document) -> bool:
-    """Whether it is the pod that an attempt of that Migration reserved its target with; also after the guest has arrived."""
+def is_target(pod: Document) -> bool:
+    """Whether an attempt of a Migration reserved its target with it; also after the guest has arrived."""
     labels = pod["metadata"].get("labels") or {}
-    return (
-        labels.get(names.APP) == names.APP_LAUNCHER and labels.get(names.MIGRATION_UID) == migration["metadata"]["uid"]
-    )
+    return labels.get(names.APP) == names.APP_LAUNCHER and names.MIGRATION_UID in labels
+
+
+def is_target_of(pod: Document, migration: Document) -> bool:
+    """Whether it was an attempt of that Migration."""
+    return is_target(pod) and bool(pod["metadata"]["labels"][names.MIGRATION_UID] == migration["metadata"]["uid"])
 
 
 def is_finished(pod: Document) -> bool:

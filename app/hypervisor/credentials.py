@@ -38,9 +38,10 @@ class Credentials:
         if transport == "tls":
             return _with(uri, _tls(folder, bool(name)))
         found = _ssh(folder, bool(name))
-        # The program ssh takes no file of known hosts from libvirt; libssh, which is built into libvirt, does.
+        # The program ssh takes no file of known hosts from libvirt; libssh2, which is built into libvirt, does. So does
+        # libssh, but with it libvirt 9 waits on for answers that have come.
         known = "known_hosts" in found and transport == "ssh"
-        return _with(uri, found, f"{driver}+libssh" if known else "")
+        return _with(uri, found, f"{driver}+libssh2" if known else "")
 
     def client_certificate(self, uri: str, name: str = "") -> Path | None:
         """The file that is shown to that host over qemu+tls; None where none is."""

@@ -36,6 +36,8 @@ class Disk:
     shareable: bool
     layered: bool = False
     """What it does not hold itself is in other files below it."""
+    optional: bool = False
+    """A host that does not have it starts the guest with the drive empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ def _disk(disk: Element) -> Disk:
         read_only=disk.find("readonly") is not None or disk.get("device") == "cdrom",
         shareable=disk.find("shareable") is not None,
         layered=disk.find("backingStore/source") is not None,
+        optional=source is not None and source.get("startupPolicy") in ("optional", "requisite"),
     )
 
 

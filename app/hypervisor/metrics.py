@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from app.hypervisor.base import HypervisorError
 from app.meter import Counts, Labels, Times, as_it_is
+from app.tracing import inside
 
 
 class CallMetrics:
@@ -39,7 +40,8 @@ class CallMetrics:
         """Around one; what it raises goes on."""
         host, began = host_of(uri), time.perf_counter()
         try:
-            yield
+            with inside(f"libvirt {verb}", server__address=host):
+                yield
         except HypervisorError as error:
             self._errors.add((verb, host, type(error).__name__))
             raise

@@ -153,7 +153,7 @@ def _usable(document: Document) -> dict[str, tuple[str, Any]]:
             continue
         try:
             found[str(entry.get("kid", ""))] = (entry["kty"], jwt.PyJWK.from_dict(entry).key)
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError) as error:
             log.warning("a key of the issuer of tokens is no key", kid=entry.get("kid"), error=str(error))
     if not found:
         raise ValueError("it has no key that signs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -117,6 +117,24 @@ class Listing:
     """Two listings of one store with the same content have the same items: what is made of them can be kept. None: unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far somebody has read, in which server's history."""
+
+    revision: Revision
+    server: datetime
+    """When it was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is different from a mark, up to another one."""
+
+    items: Mapping[Key, Stored | None]
+    """What each object is now; None for one that is gone. In the order in which they changed first."""
+    upto: Mark
+
+
 class Watch(Protocol):
     """An open watch: `async for event in watch`; leaving the `async with` ends it."""
 
@@ -229,7 +247,7 @@ class Runs(Protocol):
         """Every run of a migration, by attempt."""
 
     async def unfinished(self) -> Sequence[Run]:
-        """All runs that hold a slot."""
+        """All runs that hold a slot, without their plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,9 +372,17 @@ class Transaction(Reader, Protocol):
     def fence_lease(self, name: str, token: int) -> None:
         """Nothing of this transaction happens unless that lease is still held under that token."""
 
+    async def several(self, keys: Collection[Key]) -> Mapping[Key, Stored]:
+        """Those of them that are there. Raises Unavailable."""
+
+    async def changed(self, resources: Sequence[str], since: Mark | None) -> Changes:
+        """The objects of these resources that changed after the mark; all that there are without one. Of a serial transaction
+        this is exact until its commit. Raises Gone where the log does not say (then ask without a mark); Unavailable."""
+
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]: ...
 
-    async def unfinished_runs(self) -> Sequence[Run]: ...
+    async def unfinished_runs(self) -> Sequence[Run]:
+        """All runs that hold a slot, without their plans."""
 
     async def failed_runs(self, within: timedelta) -> Sequence[Run]:
         """Those that ended with another exit code than 0 so short a time ago, by the database's clock."""

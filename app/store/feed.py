@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.store.address import Limits, listen
 from app.store.attempts import UNREACHABLE
-from app.store.base import Event, Gone, Revision, Scope, TooNew, Unavailable
+from app.store.base import Event, Gone, Revision, Scope, Stored, TooNew, Unavailable
 from app.store.bump import bump
 from app.store.changes import Change
 from app.store.log import read_log
@@ -25,7 +25,8 @@ EVERYTHING = Scope(None)
 
 
 class Recent:
-    """The newest events, so that a watch which was away for a moment needs no query."""
+    """The newest events, so that a watch which was away for a moment needs no query. Held as bytes: whoever was told of one may
+    have decoded it, which takes ten times their room."""
 
     def __init__(self, position: Revision, limit: int, limit_bytes: int) -> None:
         self._limit = limit
@@ -36,7 +37,7 @@ class Recent:
         """Every later change is held."""
 
     def add(self, event: Event) -> None:
-        self._events.append(event)
+        self._events.append(_undecoded(event))
         self._bytes += _size(event)
         while len(self._events) > self._limit or self._bytes > self._limit_bytes:
             dropped = self._events.popleft()
@@ -57,6 +58,12 @@ class Recent:
         self._events.clear()
         self._bytes = 0
         self.start = position
+
+
+def _undecoded(event: Event) -> Event:
+    found, before = event.object, event.previous
+    previous = None if before is None else Stored(before.key, before.revision, before.body)
+    return Event(event.type, event.revision, Stored(found.key, found.revision, found.body), previous)
 
 
 class Backlog:

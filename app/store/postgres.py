@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -39,7 +40,7 @@ from app.store.herald import Herald
 from app.store.history import PostgresHistory
 from app.store.leases import PostgresLeases
 from app.store.line import Line
-from app.store.lists import Lists
+from app.store.lists import Asked, Lists
 from app.store.logs import PostgresLogs
 from app.store.metrics import StoreMetrics
 from app.store.reading import Head
@@ -67,6 +68,8 @@ class PostgresObjects:
         self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP, alone=True)
         self._herald = Herald(engine, limits)
         self._lists = Lists()
+        self._turns: WeakValueDictionary[Asked, asyncio.Lock] = WeakValueDictionary()
+        """Of lists that are being read; a turn lives for as long as somebody has it or waits for it."""
         self._newest: Revision = 0
         """As of the last write here; others may have written since."""
 
@@ -105,10 +108,22 @@ class PostgresObjects:
         left: int | None = None,
     ) -> Listing:
         asked = self._lists.key(scope, limit) if after is None and at is None else None
-        if asked in self._lists:
-            found = self._lists.at(asked, await self._heads.submit(scope))
-            if found is not None:
-                return found
+        if (kept := await self._kept(asked, scope)) is not None:
+            return kept
+        if asked is None or limit:
+            return await self._listed(asked, scope, limit, after, at, left)
+        # Of many who ask for all of it at once, one reads; the others look again whether what it read is the newest.
+        async with self._turns.setdefault(asked, asyncio.Lock()):
+            kept = await self._kept(asked, scope)
+            return kept if kept is not None else await self._listed(asked, scope, limit, after, at, left)
+
+    async def _kept(self, asked: Asked | None, scope: Scope) -> Listing | None:
+        """What was read before, if it is still true now."""
+        return self._lists.at(asked, await self._heads.submit(scope)) if asked in self._lists else None
+
+    async def _listed(
+        self, asked: Asked | None, scope: Scope, limit: int, after: Key | None, at: Revision | None, left: int | None
+    ) -> Listing:
         with self._metrics.statement("list"):
             listing = await driver_read(
                 self._engine,

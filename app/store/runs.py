@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ColumnElement, Interval, RowMapping, and_, cast, func, literal, select, text
+from sqlalchemy import ColumnElement, Interval, LargeBinary, RowMapping, and_, cast, func, literal, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -86,8 +86,14 @@ async def runs_of(connection: AsyncConnection, migration_uid: UUID) -> Sequence[
     return await _select(connection, runs.c.migration_uid == migration_uid, runs.c.attempt)
 
 
+_WITHOUT_PLAN = [column for column in runs.c if column is not runs.c.plan]
+
+
 async def unfinished_runs(connection: AsyncConnection) -> Sequence[Run]:
-    return await _select(connection, runs.c.state != RunState.FINISHED.value, runs.c.seq)
+    """Every decision reads them; a plan names every host."""
+    unplanned = select(*_WITHOUT_PLAN, literal(b"{}", LargeBinary).label("plan"))
+    found = unplanned.where(runs.c.state != RunState.FINISHED.value).order_by(runs.c.seq)
+    return [run_of(row) for row in (await connection.execute(found)).mappings().all()]
 
 
 async def failed_runs(connection: AsyncConnection, within: timedelta) -> Sequence[Run]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
-from app.store import history, leases, reading, runs
+from app.store import history, leases, marks, reading, runs
 from app.store.attempts import (
     UNREACHABLE,
     AnswerT,
@@ -23,7 +23,7 @@ from app.store.attempts import (
     renew,
     translated,
 )
-from app.store.base import Key, Listing, NotFound, Past, Revision, Run, Scope, Stored, StoreError
+from app.store.base import Changes, Key, Listing, Mark, NotFound, Past, Revision, Run, Scope, Stored, StoreError
 from app.store.changes import Judge, Write, creation, deletion, keys_of, replacement
 from app.store.driver import through_engine
 from app.store.reading import versions
@@ -64,6 +64,14 @@ class PendingTransaction:
                 through_engine(connection), scope, limit=limit, after=after, at=at, left=left
             )
         )
+
+    async def several(self, keys: Collection[Key]) -> Mapping[Key, Stored]:
+        if not keys:
+            return {}
+        return await self._read(lambda connection: versions(through_engine(connection), keys))
+
+    async def changed(self, resources: Sequence[str], since: Mark | None) -> Changes:
+        return await self._read(lambda connection: marks.changed(through_engine(connection), resources, since))
 
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]:
         return await self._read(lambda connection: runs.runs_of(connection, migration_uid))

@@ -21,7 +21,7 @@ NODES = f"{CORE}/nodes"
 PODS = f"{CORE}/namespaces/default/pods"
 VMS = f"{GROUP}/namespaces/default/virtualmachines"
 MIGRATIONS = f"{GROUP}/namespaces/default/migrations"
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 TTL_S = 1
 FINAL = ("Succeeded", "Failed")
 

@@ -213,6 +213,16 @@ async def test_an_endless_expression_ends_soon(serve: Serve) -> None:
     assert time.process_time() - started < 2
 
 
+async def test_nothing_is_evaluated_on_what_is_too_large(serve: Serve) -> None:
+    client = await serve(policy({"expression": "true"}), binding())
+    large = migration()
+    large["metadata"]["annotations"] = {"a": "x" * 200_000}
+
+    answer = await client.post(f"{A}/migrations", json=large)
+
+    assert answer.status_code == 422 and "policies are evaluated on 131072 at most" in answer.json()["message"]
+
+
 def spoiled(**spec: Any) -> list[dict[str, Any]]:
     return [policy(NO_POST_COPY, **spec), binding()]
 

@@ -34,13 +34,13 @@ def test_whatever_grew_is_told(more: dict[str, int], said: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.postgres
-@pytest.mark.timeout(800)
+@pytest.mark.timeout(1500)
 def test_nothing_grows_with_migrations_and_reconnects() -> None:
-    """Three hundred of them, a connection broken after every third."""
-    found = measured(Plan(migrations=300, reconnects=100, first=100, hosts=6, guests=8, at_once=8, rest_s=2))
+    """A connection is broken after every third of them. After two hundred each process holds as many changes as it ever will."""
+    found = measured(Plan(migrations=320, reconnects=110, first=200, hosts=4, guests=8, at_once=8, rest_s=2))
 
     print(found.table())
-    assert found.outcomes.total() == 300
+    assert found.outcomes.total() == 320
     assert found.cuts.keys() == {"watch", "host", "database"}
     # Rows and what they cost in memory go by age, which is not waited for here.
     assert [grown for grown in found.grown if "rows" not in grown] == []

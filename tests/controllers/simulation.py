@@ -18,12 +18,13 @@ from app.controllers.eviction import Evictions
 from app.controllers.host_controllers import HostControllers
 from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.avoid import Breaker
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
 from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
 from app.controllers.migration.orders import Bounds, Orders, boottime
 from app.controllers.migration.plan import Plan
-from app.controllers.migration.reconcile import MigrationConfig, MigrationController
+from app.controllers.migration.reconcile import MigrationController
 from app.controllers.migration.run import run_migration
 from app.controllers.migration.slots import Limits
 from app.controllers.tools import Tools

@@ -232,6 +232,32 @@ async def test_a_cd_of_the_same_name_with_other_data_is_neither_used_nor_touched
     assert digest(outside(lab["node1"], FOLDER / "seed.iso")) == other
 
 
+@pytest.mark.slow
+async def test_a_cd_that_is_gone_from_its_host_stops_the_move_until_it_is_ejected(store: Store, lab: Machines) -> None:
+    """The guest reads on what was deleted; on another host it would find nothing."""
+    for name in ("gone.iso", "spare.iso"):
+        a_cd(lab["node0"], name)
+    spare = cd_xml(FOLDER / "spare.iso", "hdb").replace("<source ", "<source startupPolicy='optional' ")
+    started(lab, more=cd_xml(FOLDER / "gone.iso", "hda") + spare)
+
+    async with drover(store, lab) as world:
+        await on(world, "node0")
+        for name in ("gone.iso", "spare.iso"):
+            outside(lab["node0"], FOLDER / name).unlink()
+        refused = await migrated(world, "m1")
+        virsh(lab["node0"], "change-media", "web", "hda", "--eject")
+        moved = await migrated(world, "m2")
+        await on(world, "node1")
+
+    assert refused["status"]["phase"] == "Failed"
+    assert (
+        f"{FOLDER / 'gone.iso'} is no longer on node0, and node1 has none"
+        in refused["status"]["migrationState"]["failureReason"]
+    )
+    assert moved["status"]["phase"] == "Succeeded", moved["status"]
+    assert [disk_of(lab, "node1", drive) for drive in ("hda", "hdb")] == ["-", "-"]
+
+
 def files(host: NamespaceHost) -> set[str]:
     return {path.name for path in outside(host).iterdir()}
 

@@ -16,6 +16,7 @@ VIOLATIONS = {
     "The API serves any kind": ("app/api/errors.py", "import app.kinds"),
     "Only wiring chooses adapters": ("app/controllers/loop.py", "import app.store.postgres"),
     "libvirt is touched in one driver": ("app/controllers/workers.py", "import libvirt"),
+    "OpenTelemetry is spoken in one file": ("app/api/watch.py", "import opentelemetry.sdk"),
     "SQL lives in the store": ("app/controllers/garbage.py", "import sqlalchemy"),
     "HTTP lives in the API": ("app/controllers/node.py", "import fastapi"),
     "A cluster is asked by one client, and an issuer": ("app/api/watch.py", "import app.oidc.issuer"),

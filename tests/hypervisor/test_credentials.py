@@ -43,7 +43,7 @@ def test_ssh_with_known_hosts_is_libvirts_own_and_never_asks(tmp_path: Path) -> 
     sets = Credentials(tmp_path)
 
     assert sets.address("qemu+ssh://root@h1/system", "a") == (
-        f"qemu+libssh://root@h1/system?keyfile={with_hosts}/ssh-privatekey&no_tty=1"
+        f"qemu+libssh2://root@h1/system?keyfile={with_hosts}/ssh-privatekey&no_tty=1"
         f"&known_hosts={with_hosts}/known_hosts&known_hosts_verify=normal&sshauth=privkey"
     )
     assert sets.address("qemu+ssh://root@h1/system", "b") == (

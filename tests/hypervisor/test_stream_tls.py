@@ -15,7 +15,7 @@ from app.lab.namespaces import NamespaceLab
 from tests.hypervisor.pki import Authority
 from tests.hypervisor.wire import tapped
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.namespaces]
+pytestmark = [pytest.mark.libvirt, pytest.mark.namespaces, pytest.mark.xdist_group("stream tls")]
 
 BOOTED_AT = slice(0, 256)
 """Of the guest's disk: the firmware loads it into memory, where nothing writes to this part."""

@@ -25,7 +25,7 @@ from app.lab.hosts import LabHost, LabHosts
 from tests.kinds.domains import domain
 from tests.kinds.test_domain_json import BEYOND, ROWS, Row
 
-pytestmark = pytest.mark.libvirt
+pytestmark = [pytest.mark.libvirt, pytest.mark.xdist_group("domains on a host")]
 
 
 @pytest.fixture(scope="module")

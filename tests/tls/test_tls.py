@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from app.certificates import Pair, make_authority, make_serving
+from app.commands import for_health
 from app.settings import Settings
 from app.tls import Chain, Given, Own, Tls, TlsError, authority_of, tls_of
 
@@ -248,3 +249,13 @@ def test_a_client_here_trusts_what_the_data_folder_holds_or_what_it_is_given(tmp
     assert authority_of(Path("/nowhere"), tmp_path / "tls" / "ca.crt") == own
     with pytest.raises(TlsError, match="nowhere"):
         authority_of(tmp_path, Path("/nowhere"))
+
+
+def test_a_worker_on_loopback_needs_no_certificate_and_minds_none(tmp_path: Path) -> None:
+    """`drover work` in the shell in which `drover serve` was given one."""
+    chain = write(tmp_path)
+    given = Settings(data_dir=tmp_path, tls_cert=chain.certificate, tls_key=chain.key, aggregated=True)
+    elsewhere = given.model_copy(update={"health_bind": "0.0.0.0"})
+
+    assert tls_of(for_health(given)) is None
+    assert tls_of(for_health(elsewhere)) is not None

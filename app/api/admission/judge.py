@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import structlog
 
 from app.api.admission.expressions import Expression, ExpressionError
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 
 CODES = {"Unauthorized": 401, "Forbidden": 403, "Invalid": 422, "RequestEntityTooLarge": 413}
 LONGEST_MESSAGE = 5_120
+LARGEST = 128 * 1024
+"""Bytes of an object that expressions are evaluated on: loops have a budget of turns, and each may copy a text of the object."""
 
 
 class Admission:
@@ -59,10 +62,10 @@ class Admission:
             "request": _told(subject, request, dry_run=dry_run),
         }
         warnings: list[str] = []
-        for bound in self._bound:
-            if not bound.is_about(subject):
-                continue
-            for message, reason in _broken(bound.rules, values):
+        about = [bound for bound in self._bound if bound.is_about(subject)]
+        size = _size(subject) if about else 0
+        for bound in about:
+            for message, reason in _broken(bound.rules, values) if size <= LARGEST else _too_large(bound.rules, size):
                 policy = f"ValidatingAdmissionPolicy '{bound.rules.name}' with binding '{bound.binding}'"
                 if bound.denies:
                     raise _denied(target, name, f"{policy} denied request: {message}", reason)
@@ -84,6 +87,17 @@ def _served(target: Target, document: Document | None) -> Document | None:
     if document is None or document.get("kind") != target.kind.name:
         return document
     return served_as(target.kind, target.served.group_version, document)
+
+
+def _size(subject: Subject) -> int:
+    return max(len(orjson.dumps(document)) for document in (subject.object, subject.old) if document is not None)
+
+
+def _too_large(rules: Rules, size: int) -> list[tuple[str, str]]:
+    """What is to be said of an object on which nothing is evaluated."""
+    if rules.lenient:
+        return []
+    return [(f"the object has {size} bytes, and policies are evaluated on {LARGEST} at most", "Invalid")]
 
 
 def _broken(rules: Rules, given: dict[str, Any]) -> list[tuple[str, str]]:

@@ -141,7 +141,7 @@ def unproven(token: str) -> dict[str, Any]:
     """What a token claims, before anybody looked whether that is so; nothing where it is no JWT."""
     try:
         return jwt.decode(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, RecursionError):  # the latter: JSON that is nothing but brackets
         return {}
 
 

@@ -73,7 +73,7 @@ class OidcTokens:
         except KeysUnknown as error:
             log.warning("a token is refused: its issuer does not tell its keys", error=str(error))
             raise Unauthorized(f"the ID token's issuer does not tell its keys: {error}") from error
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, OverflowError) as error:  # the latter: times beyond all numbers
             raise Unauthorized(f"the ID token: {error}") from error
 
     def _user(self, claims: Mapping[str, Any]) -> User:

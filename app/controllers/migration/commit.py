@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 from uuid import UUID
 
 from app.controllers.birth import Birth
+from app.controllers.census import Census
 from app.controllers.documents import is_adopted, key_of, revision_of
 from app.controllers.events import Recorder
 from app.controllers.migration.effects import CancelRun, Conclude, Decision, Retune, StartRun, Tell, Withdraw
@@ -28,7 +29,7 @@ from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
 from app.kinds.virtualmachine import VMDisk, VMHostRequirements
 from app.machinery.objects import Document
-from app.store.base import Key, Run, Scope, Transaction
+from app.store.base import Key, Run, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Committer:
     birth: Birth
     recorder: Recorder
     store_id: str = ""
+    census: Census = field(default_factory=Census)
 
     async def commit(self, tx: Transaction, scene: Scene, decision: Decision) -> None:
         """Twice is harmless: each write carries the version that was read, so a second one conflicts."""
@@ -72,9 +74,7 @@ class Committer:
         self, tx: Transaction, migration: Document, vm: Document | None, end: Conclude
     ) -> Document | None:
         """The pods as the outcome left them; the VirtualMachine as it is to be stored."""
-        pods = [
-            stored.document for stored in (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items
-        ]
+        pods = await self._pods(tx, migration, vm)
         now = self.birth.stamp()
         moved = end.where is Where.TARGET
         for pod in pods:
@@ -84,6 +84,14 @@ class Committer:
                 self.remove(tx, pod_reported(pod, VMPhase.SUCCEEDED, VMReason.GUEST_RUNNING, end.message, now))
         settled = _settled(vm, end.target if moved else end.source)
         return settled and await self._settle_disks(tx, migration, settled, end, moved=moved)
+
+    async def _pods(self, tx: Transaction, migration: Document, vm: Document | None) -> list[Document]:
+        """Those that the Migration reserved its targets with, and the VirtualMachine's own."""
+        await self.census.taken(tx)
+        keys = {*self.census.targets(key_of(MIGRATION, migration), migration["metadata"]["uid"])}
+        if vm is not None:
+            keys.update(self.census.launchers(vm["metadata"]["uid"]))
+        return [stored.document for stored in (await tx.several(keys)).values()]
 
     async def _settle_disks(
         self, tx: Transaction, migration: Document, vm: Document, end: Conclude, *, moved: bool
@@ -180,7 +188,7 @@ class Committer:
             adopted=is_adopted(guest.vm),
             source=_place(source),
             target=_place(target),
-            others=await _others(tx, {guest.node, target_name}),
+            others=_others(self.census, {guest.node, target_name}),
             peer_uri=peer_uri(target),
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
             **planned(options.configuration, options.granted),
@@ -316,9 +324,12 @@ def _place(node: Document) -> Place:
     return Place(node=name, uri=uri, credentials=credentials_of(node))
 
 
-async def _others(tx: Transaction, apart_from: set[str]) -> tuple[Place, ...]:
-    nodes = [stored.document for stored in (await tx.list(Scope(NODE.resource))).items]
-    return tuple(_place(node) for node in nodes if node["metadata"]["name"] not in apart_from)
+def _others(census: Census, apart_from: set[str]) -> tuple[Place, ...]:
+    return tuple(
+        Place(node=host.node, uri=host.uri, credentials=host.credentials)
+        for host in census.hosts()
+        if host.node not in apart_from
+    )
 
 
 def _migration_uri(declared: str | None, uid: str) -> str | None:

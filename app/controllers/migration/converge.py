@@ -68,6 +68,11 @@ PATIENCE_MS = 40_000
 """Before a guest is stopped, in the hope of a calmer moment; or a quarter of the progress timeout."""
 FIRST_THROTTLE, MORE_THROTTLE, FULL_THROTTLE = 60, 15, 99
 """QEMU's own 20 % and 10 % take minutes to reach what holds a busy guest."""
+STOP_AT = 0.7
+"""Of what a pass began with: a guest that is to be stopped is stopped when so much is left. Stopped where the pass began it waits
+for all of W bytes. After t seconds, with L sent and D written a second, W - Lt are left and Dt written anew, of which Lt/W had
+been sent: never more than W in all, and least after W / 2D seconds. How fast a guest beyond the link's rate writes nobody can
+measure, since a pass finds all of its working set written; so a part of the pass that is good for D of L to 3 L."""
 STOPPED_MS = 60_000
 """The least that a stopped guest is waited for; or four times what was reckoned."""
 
@@ -165,6 +170,8 @@ class State:
     """The last pass left far less than the one before it."""
     slow: int = 0
     """In a row: passes that shrank slowly or not at all."""
+    stop_below: int | None = None
+    """The guest is to be stopped in this pass, once no more remains than that."""
     lifted_until_ms: float | None = None
     next_lift_ms: float = 0.0
     end: End | None = None
@@ -204,7 +211,7 @@ def steered(state: State, policy: Policy, sample: Sample) -> Step:
         return _waited(state, sample.progress)
     if sample.progress.phase is CopyPhase.SWITCHING:
         return Step(state)
-    state = _judged(state, sample)
+    state = _armed(_judged(state, sample), policy, sample)
     return (
         _stuck(state, policy, sample.progress)
         or _overdue(state, policy, sample)
@@ -271,23 +278,40 @@ def _overdue(state: State, policy: Policy, sample: Sample) -> Step | None:
     return None
 
 
+def _armed(state: State, policy: Policy, sample: Sample) -> State:
+    """Where a pass begins that the guest is to be stopped in. One that was to be and was over before anybody looked was short:
+    then here and now is as good."""
+    if not sample.boundary:
+        return state
+    if not policy.disruption or policy.post_copy or not _has_stalled(state, policy, sample):
+        return replace(state, stop_below=None)
+    remaining = sample.progress.remaining
+    return replace(state, stop_below=round(STOP_AT * remaining) if state.stop_below is None else remaining)
+
+
 def _stalled(state: State, policy: Policy, sample: Sample) -> Step | None:
     """Sooner than any timeout where what is allowed is bound to be used: at the calmest moment that has been seen."""
     seen = sample.progress
+    if state.stop_below is not None and seen.remaining <= state.stop_below:
+        return _escalated(state, policy, seen, "the guest writes as fast as its memory is sent")
+    if policy.post_copy and sample.boundary and _has_stalled(state, policy, sample):
+        return _escalated(state, policy, seen, "passes hardly shrink")
+    return None
+
+
+def _has_stalled(state: State, policy: Policy, sample: Sample) -> bool:
+    """Judged where a pass begins."""
+    seen = sample.progress
     sooner = policy.post_copy and state.slow >= SLOW_PASSES
-    if not sample.boundary or state.best is None or not (sooner or state.passes >= PASSES):
-        return None
-    calm = seen.remaining <= state.best * (1 + MARGIN)
+    if state.best is None or not (sooner or state.passes >= PASSES):
+        return False
     may_be_held = policy.auto_converge and seen.throttle < FULL_THROTTLE
     enough_ms = policy.max_downtime_ms * (POST_COPY_SHARE if policy.post_copy else 1)
     if _stop_ms(state, policy, state.best) <= enough_ms or may_be_held:
-        return None
-    if policy.post_copy:
-        return _escalated(state, policy, seen, "passes hardly shrink")
-    patience_ms = min(PATIENCE_MS, 1000 * policy.progress_s / 4)
-    if policy.disruption and calm and seen.elapsed_ms - state.best_at_ms >= patience_ms:
-        return _escalated(state, policy, seen, "the guest writes as fast as its memory is sent")
-    return None
+        return False
+    calm = seen.remaining <= state.best * (1 + MARGIN)
+    waited_ms = seen.elapsed_ms - state.best_at_ms
+    return policy.post_copy or (calm and waited_ms >= min(PATIENCE_MS, 1000 * policy.progress_s / 4))
 
 
 def _escalated(state: State, policy: Policy, seen: Progress, why: str) -> Step:

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from app.controllers.migration.end import End
 from app.controllers.migration.move import Move
 from app.controllers.migration.plan import Copy
+from app.hypervisor import domain_xml
 from app.hypervisor.base import Refused
 
 _MIB = 2**20
@@ -25,13 +26,28 @@ async def brought(move: Move) -> Mapping[str, str]:
     for image in move.plan.images:
         size = await move.source.ask(lambda host, image=image: host.find_file(image.source_path))  # type: ignore[misc]
         if size is None:
-            continue  # taken away behind a running guest, or no ordinary file: libvirt says what comes of it
+            await _ensure_not_missed(move, image)
+            continue
         if await _has_the_same(move, image, size):
             move.say(f"{image.disk}: {move.target.node} has the same {image.source_path}")
             continue
         await _bring(move, image, size)
         paths[image.disk] = image.target_path
     return paths
+
+
+async def _ensure_not_missed(move: Move, image: Copy) -> None:
+    """An image that was taken away behind the running guest can be brought from nowhere. libvirt goes on where the target has a
+    file of that path, where the drive may be empty, and where it is by now. Raises Refused."""
+    if await move.target.ask(lambda host: host.find_file(image.source_path)) is not None:
+        return
+    xml = await move.source.ask(lambda host: host.definition(move.plan.domain))
+    if not any(disk.path == image.source_path and not disk.optional for disk in domain_xml.read(xml).disks):
+        return
+    raise Refused(
+        f"{image.disk}: {image.source_path} is no longer on {move.source.node}, and {move.target.node} has none: put it back,"
+        f" or eject it (virsh change-media {move.plan.domain} {image.disk} --eject)"
+    )
 
 
 async def _has_the_same(move: Move, image: Copy, size: int) -> bool:

@@ -8,28 +8,28 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.controllers import guest as guests
-from app.controllers.census import fleet_of
-from app.controllers.documents import domain_uuid, is_over, key_of
-from app.controllers.migration.avoid import BREAKER, Breaker, Excluded, broken_pairs, choices, place_first
-from app.controllers.migration.deadlines import Patience
-from app.controllers.migration.options import DEFAULTS, Options, Resolved
+from app.controllers.census import Census
+from app.controllers.documents import domain_uuid, key_of
+from app.controllers.migration.avoid import Excluded, broken_pairs, choices, place_first
+from app.controllers.migration.config import MigrationConfig
+from app.controllers.migration.options import Options, Resolved
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.seen import RunSeen, Seen, Terms, VMSeen
-from app.controllers.migration.slots import Board, Limits, Slots
+from app.controllers.migration.slots import Board, Slots
 from app.controllers.migration.transitions import is_resting, is_retrying
 from app.controllers.migration.tuning import retuned
 from app.controllers.migration.turns import Waiting, in_turn
 from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import Contradiction, Need, merge_selectors
 from app.controllers.placement.reservations import requests_of
-from app.controllers.pods import is_finished, is_launcher_of, is_leaving, is_target_of, node_affinity, tolerations
-from app.kinds import MIGRATION, POD, VIRTUAL_MACHINE
+from app.controllers.pods import is_finished, is_launcher_of, is_leaving, node_affinity, tolerations
+from app.kinds import MIGRATION, VIRTUAL_MACHINE
 from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority
-from app.kinds.migration_options import MigrationConfiguration, MigrationOptions
+from app.kinds.migration_options import MigrationConfiguration
 from app.kinds.virtualmachine import ConditionType as VMConditionType
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Reader, Run, RunState, Scope, Transaction
+from app.store.base import Key, NotFound, Run, RunState, Transaction
 
 Doubts = Callable[[str], Mapping[str, str]]
 """Of a guest, by its UUID: the nodes whose hosts said no to it, and why."""
@@ -108,73 +108,65 @@ def no_doubts(_guest: str) -> Mapping[str, str]:
     return {}
 
 
-async def observe(
-    tx: Transaction,
-    key: Key,
-    told: Iterable[Key],
-    now: datetime,
-    limits: Limits,
-    patience: Patience,
-    defaults: MigrationOptions = DEFAULTS,
-    breaker: Breaker = BREAKER,
-    held_told: datetime | None = None,
-    doubts: Doubts = no_doubts,
-) -> Scene:
-    """Raises NotFound. `told` are the Migrations that may be unfinished, this one too, in the order in which the watch
-    told of them. For one that waits the transaction must be serial: limits and reservations may not move until the
-    commit. `doubts` are the nodes whose hosts said no to a guest."""
-    return await seen_of(
-        tx, (await tx.get(key)).document, told, now, limits, patience, defaults, breaker, held_told, doubts
-    )
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a decision stands on beside what is stored."""
+
+    now: datetime
+    config: MigrationConfig
+    census: Census
+    held_told: datetime | None = None
+    """When an Event last said that the Migration is held."""
+    doubts: Doubts = no_doubts
 
 
-async def seen_of(
-    tx: Transaction,
-    migration: Document,
-    told: Iterable[Key],
-    now: datetime,
-    limits: Limits,
-    patience: Patience,
-    defaults: MigrationOptions = DEFAULTS,
-    breaker: Breaker = BREAKER,
-    held_told: datetime | None = None,
-    doubts: Doubts = no_doubts,
-) -> Scene:
-    """As `observe`, of a Migration that need not be stored: it is then the last that was told of."""
-    key = key_of(MIGRATION, migration)
-    status = status_of(migration)
-    guest = await guest_of(tx, key.namespace, vm_name(migration))
+async def observe(tx: Transaction, migration: Document, ground: Ground) -> Scene:
+    """A Migration that need not be stored: it is then the last that came. For one that waits and is to be started the
+    transaction must be serial: limits and reservations may not move until the commit."""
+    await ground.census.taken(tx)
+    key, status = key_of(MIGRATION, migration), status_of(migration)
+    guest = await guest_of(tx, ground.census, key.namespace, vm_name(migration))
     if guest is not None and status.instance not in (None, guest.uid):
         guest = None  # another one of that name: what was begun has nothing to do with it
     runs = await tx.runs_of(UUID(migration["metadata"]["uid"]))
     seen = Seen(
-        now=now,
+        now=ground.now,
         vm_name=vm_name(migration),
         status=status,
         deleted=is_leaving(migration),
         vm=_vm_seen(guest),
         run=_run_seen(runs),
-        patience=patience,
+        patience=ground.config.patience,
         wished=_wished(migration, status, runs),
         terms=terms_of(migration),
-        held_told=held_told,
+        held_told=ground.held_told,
     )
     scene = Scene(migration, guest, runs, seen)
     if not is_waiting(status) or guest is None:
         return scene
-    others = await _unfinished(tx, key, migration, told, now)
-    shared = _Shared(limits, breaker, Options(tx, defaults), now, doubts)
-    return await _compared(tx, scene, guest, others, shared)
+    others = _others(ground.census.migrations(), migration, ground.now)
+    return await _compared(tx, scene, guest, others, _Shared(ground, Options(tx, ground.config.defaults)))
 
 
-async def guest_of(reader: Reader, namespace: str, name: str) -> Guest | None:
-    """The VirtualMachine of that name with its current pod; None if there is none."""
-    try:
-        vm = (await reader.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
-    except NotFound:
-        return None
+async def guest_of(tx: Transaction, census: Census, namespace: str, name: str) -> Guest | None:
+    """The VirtualMachine of that name with its current pod, of a census that was taken in that transaction; None if there is
+    none."""
+    key = Key(VIRTUAL_MACHINE.resource, namespace, name)
+    return (await _guests_of(tx, census, [key])).get(key)
+
+
+async def _guests_of(tx: Transaction, census: Census, keys: Collection[Key]) -> Mapping[Key, Guest]:
+    """Those that there are; in two reads, however many."""
+    vms = {key: stored.document for key, stored in (await tx.several(keys)).items()}
+    launchers = {key: census.launchers(vm["metadata"]["uid"]) for key, vm in vms.items()}
+    pods = await tx.several([pod for listed in launchers.values() for pod in listed])
+    return {
+        key: _with_pod(vm, [pods[pod].document for pod in launchers[key] if pod in pods]) for key, vm in vms.items()
+    }
+
+
+def _with_pod(vm: Document, pods: Iterable[Document]) -> Guest:
     guest = Guest(vm, None)
-    pods = (stored.document for stored in (await reader.list(Scope(POD.resource, namespace))).items)
     return Guest(vm, next((pod for pod in pods if is_current(pod, guest)), None))
 
 
@@ -195,13 +187,12 @@ async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others
         need = need_of(scene.migration, guest, resolved)
     except Contradiction as contradiction:
         return replace(scene, seen=replace(scene.seen, contradiction=str(contradiction)))
-    board = await _board(tx, unfinished, shared.limits)
-    broken = broken_pairs(await tx.failed_runs(shared.breaker.window), shared.breaker)
-    for other in others.earlier:
-        if board.is_full_from(guest.node):
-            break  # it can only get fuller
-        board = await _served(tx, other, board, broken, shared)
-    copies = await _copies(tx, scene.migration) if scene.runs else ()
+    board = await _board(tx, unfinished, shared)
+    breaker = shared.ground.config.breaker
+    broken = broken_pairs(await tx.failed_runs(breaker.window), breaker)
+    if not board.is_full_from(guest.node):
+        board = await _served(tx, others.earlier, guest, board, broken, shared)
+    copies = _copies(shared.ground.census, scene.migration) if scene.runs else ()
     needs = _judged(choices(need, scene.runs, copies, broken.get(guest.node, {})), guest, board, shared)
     need, room = needs[0], board.room_by(guest.node, lambda fleet: place_first(needs, fleet))
     return replace(scene, need=need, options=resolved, seen=replace(scene.seen, room=room))
@@ -243,13 +234,14 @@ def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
     )
 
 
-async def _board(tx: Transaction, unfinished: Sequence[Run], limits: Limits) -> Board:
+async def _board(tx: Transaction, unfinished: Sequence[Run], shared: _Shared) -> Board:
     """A held one counts for its two nodes only; it is asked after only where that matters. Of a full cluster the fleet
     does not matter."""
+    limits = shared.ground.config.limits
     slots, full = Slots(limits), len(unfinished) >= limits.cluster
     for run in unfinished:
         slots = slots.taking(run.source, run.target, in_cluster=not (full and await _is_held(tx, run)))
-    return Board(Fleet.of(()) if slots.cluster_full else await fleet_of(tx), slots)
+    return Board(Fleet.of(()) if slots.cluster_full else shared.ground.census.fleet(unfinished), slots)
 
 
 async def _is_held(tx: Transaction, run: Run) -> bool:
@@ -264,43 +256,58 @@ async def _is_held(tx: Transaction, run: Run) -> bool:
 class _Shared:
     """What is judged alike for every Migration that waits."""
 
-    limits: Limits
-    breaker: Breaker
+    ground: Ground
     options: Options
-    now: datetime
-    doubts: Doubts
 
 
-async def _copies(tx: Transaction, migration: Document) -> Collection[str]:
+def _copies(census: Census, migration: Document) -> Collection[str]:
     """Nodes of which an earlier attempt left the reservation, because nobody could say that they hold no copy."""
-    pods = (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items
-    return {pod.document["spec"]["nodeName"] for pod in pods if is_target_of(pod.document, migration)}
+    return {census.node_of(pod) for pod in census.targets(key_of(MIGRATION, migration), migration["metadata"]["uid"])}
 
 
 async def _served(
-    tx: Transaction, other: Document, board: Board, broken: Mapping[str, Excluded], shared: _Shared
+    tx: Transaction, earlier: Iterable[Document], guest: Guest, board: Board, broken: Mapping[str, Excluded],
+    shared: _Shared,
+) -> Board:  # fmt: skip
+    """The board after those that come first have taken their places, as far as each can start now."""
+    waiting = [other for other in earlier if _wants_place(other, shared.ground.now)]
+    guests = await _guests_of(tx, shared.ground.census, {_vm_key(other) for other in waiting})
+    for other in waiting:
+        if board.is_full_from(guest.node):
+            break  # it can only get fuller
+        found = guests.get(_vm_key(other))
+        if found is not None and found.can_move and bound_by(found.vm) is None and not board.is_full_from(found.node):
+            board = await _with_place(tx, other, found, board, broken, shared)
+    return board
+
+
+def _wants_place(migration: Document, now: datetime) -> bool:
+    status = status_of(migration)
+    return not is_leaving(migration) and is_waiting(status) and not is_resting(status, now)
+
+
+async def _with_place(
+    tx: Transaction, other: Document, guest: Guest, board: Board, broken: Mapping[str, Excluded], shared: _Shared
 ) -> Board:
-    """The board after that Migration, which comes first, has taken its place, if it can start now."""
-    status = status_of(other)
-    if is_leaving(other) or not is_waiting(status) or is_resting(status, shared.now):
-        return board
-    guest = await guest_of(tx, other["metadata"]["namespace"], vm_name(other))
-    if guest is None or not guest.can_move or bound_by(guest.vm) is not None:
-        return board
+    """The board after that Migration has taken its place, if there is one."""
     resolved = await shared.options.of(other, guest.vm)
     try:
         need = need_of(other, guest, resolved)
     except Contradiction:
         return board
-    runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status) else ()
+    runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status_of(other)) else ()
     needs = _judged(choices(need, runs, (), broken.get(guest.node, {})), guest, board, shared)
     target = board.room_by(guest.node, lambda fleet: place_first(needs, fleet)).target
     return board if target is None else board.taking(need, guest.node, target)
 
 
+def _vm_key(migration: Document) -> Key:
+    return Key(VIRTUAL_MACHINE.resource, migration["metadata"]["namespace"], vm_name(migration))
+
+
 def _judged(needs: Iterable[Need], guest: Guest, board: Board, shared: _Shared) -> Sequence[Need]:
     """With what is known of its hosts."""
-    origin, doubts = board.fleet.view(guest.node), shared.doubts(str(guest.domain))
+    origin, doubts = board.fleet.view(guest.node), shared.ground.doubts(str(guest.domain))
     return [replace(need, origin=origin, excluded={**doubts, **need.excluded}) for need in needs]
 
 
@@ -312,16 +319,11 @@ class _Others:
     later: Sequence[Document]
 
 
-async def _unfinished(tx: Transaction, key: Key, migration: Document, told: Iterable[Key], now: datetime) -> _Others:
-    found: dict[Key, Document] = {}
-    for known in told:
-        try:
-            document = migration if known == key else (await tx.get(known)).document
-        except NotFound:
-            continue
-        if known == key or not is_over(document):
-            found[known] = document
-    documents = list({**found, key: migration}.values())
+def _others(unfinished: Sequence[Document], migration: Document, now: datetime) -> _Others:
+    uid = migration["metadata"]["uid"]
+    documents = [migration if other["metadata"]["uid"] == uid else other for other in unfinished]
+    if all(document is not migration for document in documents):
+        documents.append(migration)
     turns = in_turn((_waiting(number, document) for number, document in enumerate(documents)), now)
     ordered = [documents[one.number] for one in turns]
     place = next(number for number, document in enumerate(ordered) if document is migration)

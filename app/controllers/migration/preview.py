@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from app.controllers import guest as guests
 from app.controllers.birth import Birth
-from app.controllers.documents import key_of
+from app.controllers.census import Census
 from app.controllers.migration import tuning
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.decide import decide
 from app.controllers.migration.effects import Decision, StartRun
 from app.controllers.migration.forecast import SECONDS_PER_GIB, Move, forecast, measured
-from app.controllers.migration.observe import Scene, seen_of, status_of
-from app.controllers.migration.reconcile import MigrationConfig
+from app.controllers.migration.observe import Ground, Scene, observe, status_of
 from app.hypervisor.domain_xml import BadXml
 from app.kinds import MIGRATION
 from app.kinds.migration import MigrationForecast
@@ -27,26 +27,18 @@ class Preview:
     store: Store
     config: MigrationConfig
     birth: Birth = field(default_factory=Birth)
+    census: Census = field(default_factory=Census)
 
     async def answer(self, migration: Document) -> Document:
         """The Migration with the status that it would have at first. Nothing is written."""
         async with self.store.transaction() as tx:
             listed = [stored.document for stored in (await tx.list(Scope(MIGRATION.resource))).items]
-            told = [key_of(MIGRATION, other) for other in sorted(listed, key=_age)]
-            now, config = self.birth.now(), self.config
-            scene = await seen_of(
-                tx, migration, told, now, config.limits, config.patience, config.defaults, config.breaker
-            )
+            scene = await observe(tx, migration, Ground(self.birth.now(), self.config, self.census))
             decision = decide(scene.seen)
             status = decision.status.dump()
             if (target := _target(decision)) is not None:
                 status["forecast"] = _forecast(scene, target, listed).dump()
         return {**migration, "status": status}
-
-
-def _age(migration: Document) -> tuple[str, int]:
-    """Those of one second as they were last written: nothing better is stored."""
-    return migration["metadata"]["creationTimestamp"], int(migration["metadata"]["resourceVersion"])
 
 
 def _target(decision: Decision) -> str | None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from app.controllers.migration.orders import Bounds, Orders, boottime
 from app.controllers.migration.run import run_migration
 from app.hypervisor.base import Hypervisors
 from app.machinery.objects import Wire
+from app.tracing import flush, is_on, tracing, within
 
 Factory = Callable[[], Hypervisors]
 """Makes the driver; a module's own name, so that it can be sent to another process."""
@@ -28,6 +30,8 @@ Factory = Callable[[], Hypervisors]
 UNKNOWN = 1
 """The worker is gone, or stopped renewing, or something failed here: whoever holds the run then asks both hosts."""
 HEARTBEAT_S = 1.0
+FLUSH_S = 0.5
+"""How long its end waits for whoever collects traces."""
 NAME = b"drover-migrate"
 """What `ps` and `top` call the process: the kernel keeps 15 letters."""
 
@@ -40,7 +44,8 @@ def main(channel: socket.socket, output: Connection, job: Job, bounds: Bounds, f
     os.dup2(output.fileno(), sys.stdout.fileno())
     os.dup2(output.fileno(), sys.stderr.fileno())
     output.close()
-    asyncio.run(_live(channel, job, bounds, factory))
+    with tracing("drover", version("drover")):
+        asyncio.run(_live(channel, job, bounds, factory))
 
 
 async def _live(channel: socket.socket, job: Job, bounds: Bounds, factory: Factory) -> None:
@@ -56,8 +61,14 @@ async def _live(channel: socket.socket, job: Job, bounds: Bounds, factory: Facto
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_beat(tell))
-            outcome = await run_migration(job, factory(), orders, tell, _say)
+            with within(
+                job.plan.migration_uid, "attempt", number=job.plan.attempt, target=job.plan.target.node
+            ) as span:
+                outcome = await run_migration(job, factory(), orders, tell, _say)
+                span.note(f"attempt {job.plan.attempt}", outcome=outcome.code.name)
             tell(messages.Ended(result=outcome.result))
+            if is_on():
+                await asyncio.to_thread(flush, FLUSH_S)
             _exit(outcome.code)
     finally:
         # Not by returning: threads that wait in libvirt would be waited for, and what failed here says nothing of the guest.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,6 +11,7 @@ import structlog
 
 from app.controllers import guest
 from app.controllers.birth import Birth
+from app.controllers.census import Census
 from app.controllers.documents import is_over, key_of
 from app.controllers.events import Recorder
 from app.controllers.hosts import Hosts
@@ -19,26 +19,32 @@ from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Clock, Loop, Source
 from app.controllers.metrics import LoopMetrics
-from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.commit import Committer, to_be_brought
-from app.controllers.migration.deadlines import Patience
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.decide import HELD, decide
 from app.controllers.migration.effects import Conclude, Decision, StartRun, Tell
 from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.metrics import MigrationMetrics
-from app.controllers.migration.observe import Scene, guest_of, is_waiting, no_doubts, observe, status_of, vm_name
-from app.controllers.migration.options import DEFAULTS
+from app.controllers.migration.observe import (
+    Ground,
+    Scene,
+    guest_of,
+    is_waiting,
+    no_doubts,
+    observe,
+    status_of,
+    vm_name,
+)
 from app.controllers.migration.plan import Plan
-from app.controllers.migration.slots import Limits
+from app.controllers.migration.traces import trace
 from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.nodestatus import is_out_of_service
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import is_ready
-from app.controllers.pods import is_target_of, process_ended_at
+from app.controllers.pods import process_ended_at
 from app.hypervisor.base import Hypervisors
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import FINAL
-from app.kinds.migration_options import MigrationOptions
 from app.kinds.virtualmachine import Phase as VMPhase
 from app.machinery.objects import Document
 from app.store.base import (
@@ -54,6 +60,7 @@ from app.store.base import (
     Stored,
     Transaction,
 )
+from app.tracing import is_on
 
 log = structlog.get_logger()
 
@@ -65,17 +72,6 @@ ATTEMPTS = 10
 
 QUESTIONS = 10
 """So many hosts are asked in a row whether they would take a guest, before others get their turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationConfig:
-    """Limits and patience, from the settings."""
-
-    limits: Limits = field(default_factory=Limits)
-    patience: Patience = field(default_factory=Patience)
-    breaker: Breaker = field(default_factory=Breaker)
-    defaults: MigrationOptions = DEFAULTS
-    """Options of Migrations that neither they nor a policy name."""
 
 
 class MigrationController:
@@ -139,6 +135,7 @@ class Reconciler:
         vetting: Vetting | None = None,
         *,
         metrics: MigrationMetrics | None = None,
+        census: Census | None = None,
     ) -> None:
         self._metrics = metrics or MigrationMetrics()
         self._store = store
@@ -147,10 +144,10 @@ class Reconciler:
         self._birth = birth or Birth()
         self._vetting = vetting
         recorder = Recorder("migration-controller", self._birth)
-        self._committer = Committer(self._birth, recorder, str(store.id))
+        self._census = census or Census()
+        self._committer = Committer(self._birth, recorder, str(store.id), self._census)
         self._unfinished: dict[Key, str] = {}
-        """Which Migrations may be unfinished, and of which VirtualMachine: every one that the watch told of earlier.
-        Whether it still is, is read each time."""
+        """Which Migrations may be unfinished, and of which VirtualMachine, as far as the watch told: who is to be woken."""
 
         self._held_told: dict[Key, datetime] = {}
         """When an Event last said that a Migration is held: a new leader says it again."""
@@ -207,21 +204,11 @@ class Reconciler:
         """One transaction; or, with nothing written, what the chosen host must be asked first. No host is asked while the
         transaction is open."""
         doubts = no_doubts if self._vetting is None else self._vetting.doubts
-        config = self._config
+        await self._census.freshen(self._store)
         async with self._store.transaction(serial=serial) as tx:
             self._fence(tx)
-            scene = await observe(
-                tx,
-                key,
-                tuple(self._unfinished),
-                self._birth.now(),
-                config.limits,
-                config.patience,
-                config.defaults,
-                config.breaker,
-                self._held_told.get(key),
-                doubts,
-            )
+            ground = Ground(self._birth.now(), self._config, self._census, self._held_told.get(key), doubts)
+            scene = await observe(tx, (await tx.get(key)).document, ground)
             decision = decide(scene.seen)
             question = await self._question(tx, scene, decision)
             if question is not None:
@@ -244,6 +231,8 @@ class Reconciler:
             attempt=None if state is None else state.attempt,
             phase=decision.status.phase.value,
         )
+        if is_on() and decision.status.phase in FINAL:
+            trace(scene.migration, decision.status)
 
     async def _question(self, tx: Transaction, scene: Scene, decision: Decision) -> Question | None:
         """Only a node that is about to be used is asked about, and not again at once."""
@@ -269,16 +258,14 @@ class Reconciler:
         waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)
-            for stored in (await tx.list(Scope(POD.resource, migration["metadata"]["namespace"]))).items:
-                if not is_target_of(stored.document, migration):
-                    continue
-                node = stored.document["spec"]["nodeName"]
+            for pod in await self._targets(tx, key_of(MIGRATION, migration), migration["metadata"]["uid"]):
+                node = pod["spec"]["nodeName"]
                 if node == arrived:
                     continue
                 if over_s < RELEASE_S or not await _answers(tx, node):
                     waits = True
                 else:
-                    self._committer.remove(tx, stored.document)
+                    self._committer.remove(tx, pod)
         return Again(RELEASE_S / 6) if waits else SETTLED
 
     async def _abandoned(self, key: Key) -> Outcome:
@@ -290,7 +277,7 @@ class Reconciler:
             for run in runs:
                 if not run.cancelled:
                     tx.cancel_run(run.id)
-            uids = await _orphaned_uids(tx, key)
+            uids = await self._bearers(tx, key)
             for uid in uids:
                 await self._tidy(tx, key, uid)
                 waits = await self._release_orphans(tx, key, uid) or waits
@@ -309,7 +296,7 @@ class Reconciler:
             for run in await tx.unfinished_runs():
                 if run.migration == key and str(run.migration_uid) != uid and not run.cancelled:
                     tx.cancel_run(run.id)
-            for former in await _orphaned_uids(tx, key):
+            for former in await self._bearers(tx, key):
                 if former != uid:
                     await self._tidy(tx, key, former)
                     waits = await self._release_orphans(tx, key, former) or waits
@@ -320,11 +307,9 @@ class Reconciler:
         When it ended nobody knows any more, so its pods are counted from when they were found."""
         if any(str(run.migration_uid) == uid for run in await tx.unfinished_runs()):
             return False
-        ghost: Document = {"metadata": {"uid": uid}}
         waits = False
-        for stored in (await tx.list(Scope(POD.resource, key.namespace))).items:
-            pod = stored.document
-            if not is_target_of(pod, ghost) or (left := await _is_left_over(tx, pod)) is False:
+        for pod in await self._targets(tx, key, uid):
+            if (left := await _is_left_over(tx, pod)) is False:
                 continue
             if left is None:
                 waits = True
@@ -339,13 +324,24 @@ class Reconciler:
                 self._committer.remove(tx, pod)
         return waits
 
+    async def _targets(self, tx: Transaction, key: Key, uid: str) -> list[Document]:
+        """The pods that reserve, or reserved, the targets of that Migration."""
+        await self._census.taken(tx)
+        return [stored.document for stored in (await tx.several(self._census.targets(key, uid))).values()]
+
+    async def _bearers(self, tx: Transaction, key: Key) -> Sequence[str]:
+        """The uids of Migrations of that name, whether or not there still is one."""
+        await self._census.taken(tx)
+        return self._census.bearers(key)
+
     async def _tidy(self, tx: Transaction, key: Key, uid: str) -> None:
         """Only a VirtualMachine that still waits for exactly that run is concluded."""
         runs = await tx.runs_of(UUID(uid))
         last = max(runs, key=lambda run: run.attempt, default=None)
         if last is None or last.state is not RunState.FINISHED or await self._moves_again(tx, last):
             return
-        found = await guest_of(tx, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
+        await self._census.taken(tx)
+        found = await guest_of(tx, self._census, key.namespace, Plan.read(last.plan).vm.partition("/")[2])
         if found is None or found.domain != last.domain or found.phase is not VMPhase.MIGRATING:
             return
         ghost: Document = {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}}
@@ -420,13 +416,6 @@ async def _is_left_over(tx: Transaction, pod: Document) -> bool | None:
     if status.get("phase") == VMPhase.MIGRATING or status.get("migrationNodeName"):
         return None
     return bool(status.get("nodeName")) and pod["spec"]["nodeName"] != status["nodeName"]
-
-
-async def _orphaned_uids(tx: Transaction, key: Key) -> list[str]:
-    """The UIDs that pods of Migrations of that name bear, whether or not there still is one."""
-    pods = (await tx.list(Scope(POD.resource, key.namespace))).items
-    labels = [stored.document["metadata"].get("labels") or {} for stored in pods]
-    return sorted({label[names.MIGRATION_UID] for label in labels if label.get(names.MIGRATION_NAME) == key.name})
 
 
 def _conclusion(run: Run) -> Conclude:

@@ -27,6 +27,7 @@ from app.controllers.migration.stale import ending_stale_copies
 from app.controllers.migration.steps import Step
 from app.hypervisor.base import Destination, HypervisorError, Hypervisors, MigrationFailed, State
 from app.hypervisor.base import Job as HostJob
+from app.tracing import inside
 
 
 async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> Outcome:
@@ -36,7 +37,9 @@ async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell
     say(f"moving {plan.vm} ({plan.domain}) from {plan.source.node} to {plan.target.node}")
     outcome = None if job.fresh else await _take_over(move)
     if outcome is None:
-        outcome = await prepare(move) or await _copy(move)
+        with inside("prepare"):
+            outcome = await prepare(move)
+        outcome = outcome or await _copy(move)
     move.reach(Step.KNOWN)
     say(f"{outcome.result['message']} (exit code {int(outcome.code)}, {outcome.code.name})")
     return outcome
@@ -46,8 +49,9 @@ async def _take_over(move: Move) -> Outcome | None:
     """None when the processes before this one had begun nothing."""
     move.reach(Step.TAKEN_OVER)
     move.say("taken over: both hosts are asked where the guest is")
-    async with followed(move):
-        return await settle(move)
+    with inside("take over"):
+        async with followed(move):
+            return await settle(move)
 
 
 async def _copy(move: Move) -> Outcome:
@@ -55,9 +59,11 @@ async def _copy(move: Move) -> Outcome:
         return move.ended(ExitCode.CANCELLED, "cancelled before the copy began", targetFree=True)
     await move.orders.leave_to_steer()
     async with followed(move):
-        await _call(move)
+        with inside("copy"):
+            await _call(move)
         move.reach(Step.SETTLING)
-        outcome = await settle(move)
+        with inside("settle"):
+            outcome = await settle(move)
     assert outcome is not None, "BUG: a migration that was called had not begun"
     return outcome
 

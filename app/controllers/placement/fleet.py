@@ -106,6 +106,8 @@ class Levels:
 
     def changed(self, at: int, amount: int) -> Levels:
         """With another amount of one node."""
+        if self.amounts[at] == amount:
+            return self
         amounts = list(self.amounts)
         amounts[at] = amount
         groups, bit = dict(self.groups), 1 << at
@@ -211,11 +213,7 @@ class Fleet:
             Levels.of([node.memory - load.memory for node, load in taken]),
             Levels.of([node.cpu_milli - load.cpu_milli for node, load in taken]),
             Levels.of([load.arriving for _, load in taken]),
-            {
-                at: dict(added(node.hugepages, ((size, -amount) for size, amount in load.hugepages)))
-                for at, (node, load) in enumerate(taken)
-                if node.hugepages
-            },
+            {at: _free_hugepages(node, load) for at, (node, load) in enumerate(taken) if node.hugepages},
         )
 
     def view(self, name: str) -> NodeView | None:
@@ -240,6 +238,22 @@ class Fleet:
             hugepages=hugepages,
         )
 
+    def bearing(self, name: str, load: Load) -> Fleet:
+        """With exactly that taken of a node. One that is not there is left out."""
+        at = self.index.position(name)
+        if at is None:
+            return self
+        node, hugepages = self.index.nodes[at], self.hugepages
+        if node.hugepages and (free := _free_hugepages(node, load)) != hugepages[at]:
+            hugepages = {**hugepages, at: free}
+        return replace(
+            self,
+            memory=self.memory.changed(at, node.memory - load.memory),
+            cpu_milli=self.cpu_milli.changed(at, node.cpu_milli - load.cpu_milli),
+            arriving=self.arriving.changed(at, load.arriving),
+            hugepages=hugepages,
+        )
+
     def short_of_hugepages(self, size: int, amount: int) -> Nodes:
         """The nodes that have less free in pages of that size."""
         enough = 0
@@ -247,3 +261,7 @@ class Fleet:
             if free.get(size, 0) >= amount:
                 enough |= 1 << at
         return self.index.everyone ^ enough
+
+
+def _free_hugepages(node: NodeView, load: Load) -> Mapping[int, int]:
+    return dict(added(node.hugepages, ((size, -amount) for size, amount in load.hugepages)))

@@ -59,13 +59,27 @@ def loads(reservations: Iterable[Reservation], arriving: Mapping[str, int] | Non
     """What is taken of each node, and how many guests are on their way to it."""
     found: dict[str, Load] = {}
     for one in reservations:
-        before, asked = found.get(one.node, NOTHING), one.requests
-        found[one.node] = Load(
-            before.memory + asked.memory,
-            before.cpu_milli + asked.cpu_milli,
-            added(before.hugepages, asked.hugepages),
-        )
+        found[one.node] = laden(found.get(one.node, NOTHING), one.requests)
     for node, count in (arriving or {}).items():
         load = found.get(node, NOTHING)
         found[node] = Load(load.memory, load.cpu_milli, load.hugepages, count)
     return found
+
+
+def laden(load: Load, requests: Requests) -> Load:
+    """With one more pod."""
+    return _changed(load, requests, 1)
+
+
+def lightened(load: Load, requests: Requests) -> Load:
+    """Without one of its pods."""
+    return _changed(load, requests, -1)
+
+
+def _changed(load: Load, requests: Requests, sign: int) -> Load:
+    return Load(
+        load.memory + sign * requests.memory,
+        load.cpu_milli + sign * requests.cpu_milli,
+        added(load.hugepages, ((size, sign * amount) for size, amount in requests.hugepages)),
+        load.arriving,
+    )

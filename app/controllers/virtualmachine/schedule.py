@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.controllers import guest
-from app.controllers.census import fleet_of
+from app.controllers.census import Census
 from app.controllers.documents import key_of, launchers_of, unfinished_migrations_of
 from app.controllers.lease import Held
 from app.controllers.loop import Source
@@ -37,6 +37,7 @@ class Scheduler:
 
     tools: Tools
     held: Held
+    census: Census = field(default_factory=Census)
     _waiting: set[Key] = field(default_factory=set)
 
     def sources(self) -> list[Source]:
@@ -82,14 +83,16 @@ class Scheduler:
             tx.replace(key_of(VIRTUAL_MACHINE, vm), with_phase(vm, Phase.PENDING))
 
     async def _place(self, key: Key) -> Outcome:
+        await self.census.freshen(self.tools.store)
         async with self.tools.store.transaction(serial=True) as tx:
             self._fence(tx)
+            await self.census.taken(tx)
             vm = (await tx.get(key)).document
             if is_leaving(vm) or phase_of(vm) not in (Phase.PENDING, Phase.SCHEDULING):
                 return Again(0.0)
             read = guest.facts(vm)
             need = guest_need(read.memory, read.vcpus, vm, hugepages=read.hugepages, host=guest.host_needs(read))
-            placement = place(need, await fleet_of(tx))
+            placement = place(need, self.census.fleet(await tx.unfinished_runs()))
             if not placement.fitting:
                 await self._explain(tx, vm, placement)
                 self._waiting.add(key)

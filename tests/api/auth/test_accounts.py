@@ -167,7 +167,22 @@ def _pem() -> tuple[Any, Any]:
     return Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
 
 
-@pytest.mark.parametrize("token", ["abc", "a.b.c", "", "secret token", "ey.ey.ey", jwt.encode({"iss": "x"}, "k" * 32)])
+DEEP = encoded(b"[" * 20_000)
+
+
+OTHERS = {
+    "nothing but brackets": f"{DEEP}.{DEEP}.",
+    "claims of brackets": f"eyJhbGciOiJub25lIn0.{DEEP}.",
+    "a word": "abc",
+    "dots": "a.b.c",
+    "nothing": "",
+    "two words": "secret token",
+    "no JSON": "ey.ey.ey",
+    "another issuer's": jwt.encode({"iss": "x"}, "k" * 32),
+}
+
+
+@pytest.mark.parametrize("token", OTHERS.values(), ids=OTHERS)
 async def test_what_somebody_else_issued_is_left_to_others(tokens: AccountTokens, token: str) -> None:
     assert await judged(tokens, token) is None
 
@@ -284,3 +299,38 @@ async def test_others_can_judge_a_token_by_what_is_published(drover: Drover) -> 
     assert "is invalid for the target audiences" in for_us["status"]["error"]
     assert stranger.status_code == 403
     assert (await drover.root.get("/api/v1/signingkeys")).status_code == 404
+
+
+async def test_forged_tokens_are_401_and_change_nothing(drover: Drover, store: PostgresStore) -> None:
+    root, path = drover.root, "/api/v1/namespaces/default/serviceaccounts"
+    await root.post(path, json={"metadata": {"name": "bot"}})
+    binding = {
+        "metadata": {"name": "bot"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "bot", "namespace": "default"}],
+    }
+    await root.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", json=binding)
+    token = (await root.post(f"{path}/bot/token", json={})).json()["status"]["token"]
+    right, header = jwt.decode(token, options={"verify_signature": False}), jwt.get_unverified_header(token)
+    await until(drover.by_token(token), "/api/v1/nodes", 200)
+    before = await store.objects.revision()
+    forged = {
+        "unsigned": unsigned(right, header["kid"]),
+        "a foreign key": jwt.encode(right, made(0), algorithm="RS256", headers={"kid": header["kid"]}),
+        "cut": token[:-10],
+        "for others": (await root.post(f"{path}/bot/token", json={"spec": {"audiences": ["x"]}})).json()["status"][
+            "token"
+        ],
+        "a second word": f"{token} {token}",
+        "nothing but brackets": f"{DEEP}.{DEEP}.",
+    }
+
+    answers = {
+        name: await root.post(
+            "/api/v1/namespaces", json={"metadata": {"name": "n"}}, headers={"Authorization": f"Bearer {one}"}
+        )
+        for name, one in forged.items()
+    }
+
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(forged, 401)
+    assert await store.objects.revision() == before

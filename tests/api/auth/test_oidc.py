@@ -22,7 +22,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from structlog.testing import capture_logs
 
 from app.access import AccessError, access_of, trust_of
-from app.api.auth.base import Unauthorized
+from app.api.auth.base import AnyAuthenticator, Unauthorized
 from app.api.auth.oidc import OidcTokens, Reading
 from app.certificates import make_authority, make_serving, make_signing_key
 from app.machinery.access import User
@@ -259,6 +259,35 @@ async def test_a_certificate_of_somebody_else_is_not_believed(stack: AsyncExitSt
         await judged(tokens, idp.token())
 
     assert idp.asked == 0
+
+
+async def test_the_settings_lead_to_it(stack: AsyncExitStack, idp: Idp, tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        oidc_issuer_url=idp.url,
+        oidc_client_id="drover",
+        oidc_groups_claim="groups",
+        oidc_groups_prefix="idp:",
+        oidc_ca_file=tmp_path / "idp-ca.pem",
+        oidc_required_claims={"hd": "acme"},
+    )
+    access = access_of(settings, trust_of(settings))
+    running = [asyncio.create_task(part()) for part in access.parts]
+
+    async def stop() -> None:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+
+    stack.push_async_callback(stop)
+    known = AnyAuthenticator(access.authenticators)
+    bearer = ("Authorization", f"Bearer {idp.token(groups=['ops'], hd='acme')}")
+
+    user = await known.authenticate(credentials(bearer, peer=peer()))
+    with pytest.raises(Unauthorized, match="claim hd"):
+        await known.authenticate(credentials(("Authorization", f"Bearer {idp.token()}"), peer=peer()))
+
+    assert user == User(f"{idp.url}#jane", ("idp:ops",))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,34 +19,39 @@ from typing import Any
 from uuid import UUID
 
 from app.controllers.birth import Birth
-from app.controllers.documents import is_over, key_of
+from app.controllers.documents import is_over, key_of, launchers_of
 from app.controllers.guards import node_guard
 from app.controllers.lease import Held, LeaseKeeper
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
 from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
 from app.controllers.migration.move import Outcome
-from app.controllers.migration.observe import status_of
+from app.controllers.migration.observe import status_of, vm_name
 from app.controllers.migration.orders import Bounds, Orders
 from app.controllers.migration.plan import Plan
-from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.run import run_migration
 from app.controllers.migration.slots import Limits
 from app.controllers.migration.told import told_of
-from app.controllers.outcome import SETTLED
-from app.controllers.placement.nodes import node_view
+from app.controllers.outcome import Again
+from app.controllers.placement.fleet import NOTHING
+from app.controllers.placement.fleet import Load as Taken
+from app.controllers.placement.nodes import NodeView, node_view
 from app.controllers.placement.reservations import loads, reservation
+from app.controllers.pods import is_leaving
 from app.hypervisor.base import HypervisorError, Mark, State
 from app.hypervisor.base import Job as HostJob
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.hypervisor.precopy import Load
 from app.hypervisor.strikes import Step, Strike
-from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE
+from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
 from app.kinds.migration import ConditionType, Phase, Priority
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document, Wire
-from app.store.base import Key, NotFound, Run, Scope, edit
+from app.store.base import Key, NotFound, Run, Scope, Stored, edit
+from app.store.base import Mark as Read
 from app.store.postgres import PostgresStore
 from tests.controllers.migration.virtual_loop import LoopTime, VirtualLoop
 from tests.controllers.migration.world import (
@@ -64,6 +69,9 @@ GIB = 1 << 30
 NODES = [f"node{number}" for number in range(5)]
 LIMITS = Limits(cluster=3, outbound=2, inbound=2)
 LONG = timedelta(hours=2)
+FOLLOWED = (MIGRATION.resource, POD.resource, NODE.resource, VIRTUAL_MACHINE.resource)
+ROUNDS = 30
+"""After so many without any time passing the controller must have settled."""
 
 ORDER = list(Phase)
 FINAL = ("Succeeded", "Failed")
@@ -110,10 +118,16 @@ class Simulation:
         self.striking = False
         self.away: set[str] = set()
         self.count = 0
-        self.settled: set[Key] = set()
-        """Finished, and nothing is left of them: not looked at again."""
+        self.known: dict[Key, Stored] = {}
+        """What is stored, as of the last look."""
+        self.mark: Read | None = None
+        self.due: dict[Key, float] = {}
+        """When the controller looks at a key again, by the simulation's time."""
         self.phases: dict[str, Phase] = {}
         self.ever_held: set[UUID] = set()
+        self.guest_count = 0
+        self.looks = 0
+        """Reconciles, of any key."""
 
     def _reconciler(self) -> Reconciler:
         return Reconciler(self.store, self.held, MigrationConfig(LIMITS), self.birth)
@@ -124,15 +138,21 @@ class Simulation:
         for name in NODES:
             await create(self.store, self._node(name))
         for number in range(guests):
-            name, node = f"vm{number}", NODES[number % len(NODES)]
-            memory = self.rng.choice([256, 512, 1024]) * MIB
-            vm = vm_document(name, node)
-            uuid = UUID(vm["metadata"]["uid"])
-            dirty = self.rng.choice([0, 10, 40]) * MIB
-            self.cloud.loads[uuid] = Load(memory, dirty_rate=dirty, working_set=memory // 4)
-            await create(self.store, vm, pod_document(vm, node, memory))
-            await self.loop.run(self._start(node, uuid, name, memory))
-            self.guests[uuid] = name
+            await self._guest(NODES[number % len(NODES)], self.rng.choice([256, 512, 1024]) * MIB)
+        await self._catch_up()
+
+    async def _guest(self, node: str, memory: int) -> None:
+        """A VirtualMachine that runs there."""
+        self.guest_count += 1
+        name = f"vm{self.guest_count - 1}"
+        vm = vm_document(name, node)
+        vm["metadata"]["finalizers"] = [names.VIRTUAL_MACHINE_FINALIZER]
+        uuid = UUID(vm["metadata"]["uid"])
+        dirty = self.rng.choice([0, 10, 40]) * MIB
+        self.cloud.loads[uuid] = Load(memory, dirty_rate=dirty, working_set=memory // 4)
+        await create(self.store, vm, pod_document(vm, node, memory))
+        await self.loop.run(self._start(node, uuid, name, memory))
+        self.guests[uuid] = name
 
     def _node(self, name: str) -> Document:
         document = node_document(name)
@@ -150,7 +170,8 @@ class Simulation:
     async def step(self) -> None:
         """Something happens, everybody looks, some time passes, and the laws hold."""
         actions: list[tuple[int, Callable[[], Awaitable[None]]]] = [
-            (60, self.request), (10, self.cancel), (4, self.cordon), (3, self.taint), (4, self.cut_off), (6, self.mend),
+            (50, self.request), (6, self.cancel), (6, self.stop), (3, self.new_guest), (3, self.end_guest),
+            (4, self.cordon), (3, self.taint), (4, self.cut_off), (6, self.mend),
             (4, self.restart_daemon), (6, self.kill_worker), (2, self.kill_controller), (2, self.delete_node), (5, self.nothing),
         ]  # fmt: skip
         (action,) = self.rng.choices([action for _, action in actions], [weight for weight, _ in actions])
@@ -166,7 +187,8 @@ class Simulation:
 
     async def request(self) -> None:
         """Three at once, so that some have to wait."""
-        for vm in self.rng.sample(sorted(self.guests.values()), 3):
+        names_ = sorted(self.guests.values())
+        for vm in self.rng.sample(names_, min(3, len(names_))):
             await self._request(vm)
 
     async def _request(self, vm: str) -> None:
@@ -177,6 +199,8 @@ class Simulation:
             spec["nodeSelector"] = {"kubernetes.io/hostname": self.rng.choice(NODES)}
         if self.rng.random() < 0.3:
             spec["options"] = {"bandwidthPerMigration": "64Mi"}
+        if self.rng.random() < 0.2:
+            spec["backoffLimit"] = 2
         await self.ask_for(vm, **spec)
 
     async def ask_for(self, vm: str, **spec: Any) -> None:
@@ -187,9 +211,38 @@ class Simulation:
         await create(self.store, document)
 
     async def cancel(self) -> None:
-        unfinished = [one for one in await self._migrations() if not is_over(one)]
-        if unfinished:
+        """By deleting it."""
+        if unfinished := self._unfinished():
             await self._delete(self.rng.choice(unfinished)["metadata"]["name"])
+
+    async def stop(self) -> None:
+        """By its spec, so that it stays."""
+
+        def stopped(migration: Document) -> Document:
+            return {**migration, "spec": {**migration["spec"], "cancel": True}}
+
+        if unfinished := self._unfinished():
+            name = self.rng.choice(unfinished)["metadata"]["name"]
+            await edit(self.store.objects, migration_key(name), stopped)
+
+    async def new_guest(self) -> None:
+        """On a node that has room for it, and whose host answers."""
+        memory = 512 * MIB
+        nodes, taken = self._standing()
+        free = [
+            node.name for node in nodes
+            if node.name not in self.away and node.memory - taken.get(node.name, NOTHING).memory >= memory
+            and node.cpu_milli - taken.get(node.name, NOTHING).cpu_milli >= 1000
+        ]  # fmt: skip
+        if free:
+            await self._guest(self.rng.choice(free), memory)
+
+    async def end_guest(self) -> None:
+        """Its VirtualMachine is deleted: its Migration ends first, then what is left of it goes."""
+        if len(self.guests) > 3:
+            key = Key(VIRTUAL_MACHINE.resource, NAMESPACE, self.rng.choice(sorted(self.guests.values())))
+            now = self.birth.stamp()
+            await edit(self.store.objects, key, lambda d: prepare_delete(VIRTUAL_MACHINE, d, None, now=now))
 
     async def _delete(self, name: str) -> None:
         now = self.birth.stamp()
@@ -235,7 +288,12 @@ class Simulation:
             await self.store.runs.extend(worker.run.id, worker.run.token, timedelta(seconds=-1))
 
     async def kill_controller(self) -> None:
+        """The next one looks at what is there."""
         self.reconciler = self._reconciler()
+        self.due.clear()
+        for source in self.reconciler.sources():
+            for stored in self._stored(source.scope.resource):
+                self._queue((source.at_start or source.keys)(stored))
 
     async def delete_node(self) -> None:
         """As the API does: refused while it is needed. It is registered again at once, or with the next node that goes."""
@@ -281,7 +339,7 @@ class Simulation:
     # Who looks
 
     async def look(self) -> None:
-        """The controller hears of everything and looks; workers claim, and write what their processes said."""
+        """The controller hears of what changed and looks; workers claim, and write what their processes said."""
         await self._tidy()
         await self._reconcile()
         for run in await self.store.runs.claim(f"w{self.count}", LONG, 10):
@@ -289,26 +347,78 @@ class Simulation:
         await self._reconcile()
 
     async def _tidy(self) -> None:
-        """Definitions that moves left behind go, as the hosts' agents take them away; not those of a move under way."""
+        """What moves left behind goes, as the hosts' agents take it away, and so do guests whose VirtualMachines go; nothing
+        of a move under way."""
         moving = {(run.domain, node) for run in await self.store.runs.unfinished() for node in (run.source, run.target)}
         for host in self.cloud.hosts.values():
             for uuid, guest in tuple(host.guests.items()):
                 left = guest.domain.state is State.SHUTOFF and (uuid, host.name) not in moving
                 if left and not host.faults.cut_off:
                     del host.guests[uuid]
+        busy = {vm_name(migration) for migration in self._unfinished()} | {self.guests.get(u) for u, _ in moving}
+        for vm in [stored.document for stored in self._stored(VIRTUAL_MACHINE.resource)]:
+            uid = UUID(vm["metadata"]["uid"])
+            there = [host for host in self.cloud.hosts.values() if uid in host.guests]
+            reached = not any(host.faults.cut_off for host in there)
+            if is_leaving(vm) and vm["metadata"]["name"] not in busy and reached:
+                await self._end_guest(vm)
+
+    async def _end_guest(self, vm: Document) -> None:
+        uid = UUID(vm["metadata"]["uid"])
+        del self.guests[uid]
+        for host in self.cloud.hosts.values():
+            host.guests.pop(uid, None)
+        async with self.store.transaction() as tx:
+            for pod in await launchers_of(tx, vm):
+                tx.delete(key_of(POD, pod))
+            tx.delete(key_of(VIRTUAL_MACHINE, vm))
+        self.done["guests ended"] += 1
 
     async def _reconcile(self) -> None:
-        keys: set[Key] = set()
-        for source in self.reconciler.sources():
-            for stored in sorted((await self.store.objects.list(source.scope)).items, key=lambda one: one.revision):
-                keys.update(source.keys(stored))
-        over = {key_of(MIGRATION, one) for one in await self._migrations() if is_over(one)}
-        shuffled = sorted(key for key in keys if key.resource == MIGRATION.resource and key not in self.settled)
-        self.rng.shuffle(shuffled)
-        for key in shuffled:
-            if await self.reconciler.reconcile(key) is SETTLED and key in over:
-                self.settled.add(key)
-        await self._note_ends()
+        """As a controller's loop does: what changed is queued by its sources, and each key is looked at when it is due."""
+        for _ in range(ROUNDS):
+            await self._catch_up()
+            due = sorted(key for key, at in self.due.items() if at <= self.loop.time())
+            if not due:
+                return
+            self.rng.shuffle(due)
+            for key in due:
+                del self.due[key]
+                outcome = await self.reconciler.reconcile(key)
+                self.looks += 1
+                if isinstance(outcome, Again):
+                    self._queue((key,), outcome.after_s)
+        raise AssertionError(self._story(f"reconciled for ever: {due}"))
+
+    async def _catch_up(self) -> None:
+        async with self.store.transaction() as tx:
+            changes = await tx.changed(FOLLOWED, self.mark)
+        self.mark = changes.upto
+        sources = self.reconciler.sources()
+        for key, stored in changes.items.items():
+            before = self.known.pop(key, None)
+            if stored is not None:
+                self.known[key] = stored
+            for source in sources:
+                if source.scope.resource == key.resource:
+                    for version in (before, stored):
+                        self._queue(() if version is None else source.keys(version))
+        for key, stored in changes.items.items():
+            if stored is not None and key.resource == MIGRATION.resource:
+                self._note_end(stored.document)
+
+    def _queue(self, keys: Iterable[Key], after_s: float = 0.0) -> None:
+        for key in keys:
+            self.due[key] = min(self.due.get(key, float("inf")), self.loop.time() + after_s)
+
+    def _stored(self, resource: str | None) -> list[Stored]:
+        return sorted(
+            (one for one in self.known.values() if one.key.resource == resource), key=lambda one: one.revision
+        )
+
+    def _unfinished(self) -> list[Document]:
+        """Migrations, as of the last look."""
+        return [one.document for one in self._stored(MIGRATION.resource) if not is_over(one.document)]
 
     def _worker(self, run: Run) -> Worker:
         job = Job(Plan.read(run.plan), fresh=run.token == 1, cancelled=run.cancelled)
@@ -394,41 +504,41 @@ class Simulation:
             assert all(taken <= limit for taken in count.values()), self._story(f"{count}")
 
     async def _check_reservations(self) -> None:
-        nodes = [node_view(stored.document) for stored in (await self.store.objects.list(Scope(NODE.resource))).items]
-        pods = [reservation(stored.document) for stored in (await self.store.objects.list(Scope(POD.resource))).items]
-        taken = loads(pod for pod in pods if pod is not None)
+        await self._catch_up()
+        nodes, taken = self._standing()
         for node in nodes:
             load = taken.get(node.name)
             assert load is None or (load.memory <= node.memory and load.cpu_milli <= node.cpu_milli), self._story(
                 node.name
             )
 
-    async def _note_ends(self) -> None:
-        """A final phase is true when it is told, and none goes back."""
-        for migration in await self._migrations():
-            name, status = migration["metadata"]["name"], status_of(migration)
-            before, self.phases[name] = self.phases.get(name, Phase.NEW), status.phase
-            assert ORDER.index(status.phase) >= ORDER.index(before), self._story(
-                f"{name} went from {before} to {status.phase}"
-            )
-            if status.phase.value in FINAL and before is not status.phase:
-                reason = next(
-                    c.reason for c in status.conditions if c.type in (ConditionType.FAILED, ConditionType.SUCCEEDED)
-                )
-                self.done[f"{status.phase} {reason}"] += 1
-                await self._ensure_true(migration, status.phase)
+    def _standing(self) -> tuple[list[NodeView], dict[str, Taken]]:
+        """The nodes and what is taken of them, added up anew."""
+        pods = [reservation(stored.document) for stored in self._stored(POD.resource)]
+        nodes = [node_view(stored.document) for stored in self._stored(NODE.resource)]
+        return nodes, loads(pod for pod in pods if pod is not None)
 
-    async def _ensure_true(self, migration: Document, phase: Phase) -> None:
-        state = migration["status"]["migrationState"]
-        if not state.get("sourceNode"):
-            return
-        vm = (
-            await self.store.objects.get(
-                Key(VIRTUAL_MACHINE.resource, NAMESPACE, migration["spec"]["selector"]["name"])
+    def _note_end(self, migration: Document) -> None:
+        """A final phase is true when it is told, and none goes back."""
+        name, status = migration["metadata"]["name"], status_of(migration)
+        before, self.phases[name] = self.phases.get(name, Phase.NEW), status.phase
+        assert ORDER.index(status.phase) >= ORDER.index(before), self._story(
+            f"{name} went from {before} to {status.phase}"
+        )
+        if status.phase.value in FINAL and before is not status.phase:
+            reason = next(
+                c.reason for c in status.conditions if c.type in (ConditionType.FAILED, ConditionType.SUCCEEDED)
             )
-        ).document
+            self.done[f"{status.phase} {reason}"] += 1
+            self._ensure_true(migration, status.phase)
+
+    def _ensure_true(self, migration: Document, phase: Phase) -> None:
+        state = migration["status"]["migrationState"]
+        uid = (migration["status"].get("instance")) or ""
+        if not state.get("sourceNode") or not uid or UUID(uid) not in self.guests:
+            return
         expected = state["targetNode"] if phase is Phase.SUCCEEDED else state["sourceNode"]
-        found = self.place(UUID(vm["metadata"]["uid"]))
+        found = self.place(UUID(uid))
         name = migration["metadata"]["name"]
         assert expected == found, self._story(f"{name} is {phase} and its guest on {found}, not {expected}")
 
@@ -442,10 +552,8 @@ class Simulation:
             await self.edit_node(name, lambda node: node["spec"].update(unschedulable=False, taints=[]))
         for _ in range(40):
             await self.look()
-            if (
-                not [one for one in await self._migrations() if not is_over(one)]
-                and not await self.store.runs.unfinished()
-            ):
+            leaving = [one for one in self._stored(VIRTUAL_MACHINE.resource) if is_leaving(one.document)]
+            if not self._unfinished() and not leaving and not await self.store.runs.unfinished():
                 break
             await self.pass_time(20)
         await self.look()
@@ -455,9 +563,7 @@ class Simulation:
         self.cloud.strikes = lambda *_: None
 
     async def ensure_nothing_is_left(self) -> None:
-        assert [one["metadata"]["name"] for one in await self._migrations() if not is_over(one)] == [], self._story(
-            "stuck"
-        )
+        assert [one["metadata"]["name"] for one in self._unfinished()] == [], self._story("stuck")
         assert await self.store.runs.unfinished() == []
         for stored in (await self.store.objects.list(Scope(VIRTUAL_MACHINE.resource))).items:
             vm = stored.document
@@ -477,9 +583,6 @@ class Simulation:
         await self.loop.run(_end(list(workers.values())))
         await self.loop.run(self.cloud.close())
         self.loop.close()
-
-    async def _migrations(self) -> list[Document]:
-        return [stored.document for stored in (await self.store.objects.list(Scope(MIGRATION.resource))).items]
 
     def _story(self, what: str) -> str:
         return f"seed {self.seed}, after {self.count} requests: {what}; {dict(self.done)}"

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.controllers.birth import Birth
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.slots import Limits
 from app.kinds import NODE
 from app.machinery.objects import Document

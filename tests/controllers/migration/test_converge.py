@@ -229,6 +229,29 @@ def test_after_the_hosts_no_another_way_is_taken() -> None:
     assert step.steers == (StopAndCopy(),)
 
 
+def test_a_guest_is_stopped_in_the_midst_of_a_pass_or_where_the_next_begins() -> None:
+    policy = replace(POLICY, disruption=True)
+    state, said = run(policy, *WRITES_TOO_FAST, 700, 700, 700)
+    began = steered(state, policy, Sample(seen(60, 490, 13), boundary=True))
+    early = steered(began.state, policy, Sample(seen(61, 400, 13)))
+
+    midst = steered(early.state, policy, Sample(seen(62, 340, 13)))
+    short = steered(early.state, policy, Sample(seen(62, 490, 14), boundary=True))
+
+    assert (said, began.steers, early.steers) == ([], (), ())
+    assert (midst.steers, short.steers) == ((StopAndCopy(),), (StopAndCopy(),))
+
+
+def test_a_guest_that_writes_more_where_the_next_pass_begins_is_not_stopped_there() -> None:
+    policy = replace(POLICY, disruption=True)
+    state, _ = run(policy, *WRITES_TOO_FAST, 700, 700, 700)
+    began = steered(state, policy, Sample(seen(60, 490, 13), boundary=True))
+
+    busier = steered(began.state, policy, Sample(seen(61, 700, 14), boundary=True))
+
+    assert (busier.steers, busier.state.stop_below) == ((), None)
+
+
 def test_a_stopped_guest_is_not_waited_for_for_ever() -> None:
     policy = replace(POLICY, disruption=True)
     state, _ = run(policy, *WRITES_TOO_FAST, 700, 700, 700, 490)

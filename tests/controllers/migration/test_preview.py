@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from app.api.application import create_api
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.preview import Preview
-from app.controllers.migration.reconcile import MigrationConfig
 from app.controllers.migration.slots import Limits
 from app.kinds import ALL, MIGRATION, NAMESPACE
 from app.machinery.kind import CORE

@@ -9,7 +9,7 @@ import pytest
 from app.store.postgres import PostgresStore
 from tests.controllers.migration.simulation import Simulation, lead
 
-SHORT, LONG = 15, 1000
+SHORT, LONG, SEQUENCES = 25, 50, 100
 SEEDS = (1, 2)
 
 
@@ -21,7 +21,9 @@ async def simulated(store: PostgresStore, seed: int, steps: int, guests: int) ->
             await simulation.step()
         await simulation.heal()
         await simulation.ensure_nothing_is_left()
-    print(f"seed {seed}: {simulation.count} migrations, {dict(sorted(simulation.done.items()))}")
+    print(
+        f"seed {seed}: {simulation.count} migrations, {simulation.looks} looks, {dict(sorted(simulation.done.items()))}"
+    )
     return simulation
 
 
@@ -33,9 +35,9 @@ async def test_no_sequence_breaks_a_law(store: PostgresStore, seed: int) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
-async def test_thousands_of_steps_break_no_law(store: PostgresStore) -> None:
-    simulation = await simulated(store, secrets.randbelow(10**6), LONG, guests=12)
+@pytest.mark.parametrize("_number", range(SEQUENCES))
+async def test_thousands_of_steps_break_no_law(store: PostgresStore, _number: int) -> None:
+    """Many worlds, each of its own seed, drawn now and told by what fails: together thousands of steps."""
+    simulation = await simulated(store, secrets.randbelow(10**6), LONG, guests=9)
 
-    assert simulation.done["exit MOVED"] > 50
-    assert {"exit CANCELLED", "exit FAILED"} <= simulation.done.keys()
+    assert simulation.done["exit MOVED"] > 0

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from app.controllers.lease import Held, LeaseKeeper
+from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.slots import Limits
 from app.kinds import EVENT, MIGRATION, POD, VIRTUAL_MACHINE
 from app.machinery.lifecycle import prepare_delete

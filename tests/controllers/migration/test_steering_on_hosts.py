@@ -31,7 +31,7 @@ from tests.controllers.migration.world import (
     until,
 )
 
-pytestmark = [pytest.mark.libvirt]
+pytestmark = [pytest.mark.libvirt, pytest.mark.xdist_group("steering on hosts")]
 
 MIB = 1 << 20
 CAPPED = {"bandwidthPerMigration": "16Mi", "maxDowntimeMs": 30, "progressTimeout": 4}

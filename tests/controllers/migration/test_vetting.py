@@ -9,7 +9,8 @@ import pytest
 
 from app.controllers.hosts import Hosts
 from app.controllers.lease import LeaseKeeper
-from app.controllers.migration.reconcile import MigrationConfig, Reconciler
+from app.controllers.migration.config import MigrationConfig
+from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.vetting import BAD_S, GOOD_S, NAME_TAKEN, SILENT, SPARE, WAY_S, Question, Vetting
 from app.hypervisor.base import Candidate
 from app.hypervisor.fake import EPYC, FakeCloud, FakeHypervisors
