@@ -148,7 +148,8 @@ async def test_a_field_that_comes_twice_is_told_or_refused(client: httpx.AsyncCl
         (b"", "invalid object type: /, Kind="),
         (
             b"[]",
-            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}",
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: "
+            "json: cannot unmarshal array into Go value of type map[string]interface {}",
         ),
         (b'{"apiVersion": 1, "kind": []}', "invalid object type: /, Kind="),
         (
