@@ -77,7 +77,7 @@ class Routes:
         below = steps[: 2 if steps[:1] == ("api",) else 3]
         compiled = any(served.native and served.kind.typed for served in self._served.get(below, {}).values())
         asked = any(review.group_version.path == f"/{'/'.join(below)}" for review in REVIEWS)
-        return no_such_resource() if compiled or asked or steps[:1] == ("api",) else NoSuchPath()
+        return no_such_resource() if compiled or asked or path.startswith("/api/") else NoSuchPath()
 
     def find(self, path: str) -> Target | None:
         """None for what is no resource's path."""

@@ -15,7 +15,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.fidelity.accepted import ACCEPTED
+from tests.fidelity.accepted import ACCEPTED, WAIVED
 from tests.fidelity.case import Case
 from tests.fidelity.cases import ALL
 from tests.fidelity.compare import Verdict, compared
@@ -75,9 +75,10 @@ def report(verdicts: list[Verdict]) -> int:
     requests = sum(len(verdict.case.asks) for verdict in verdicts)
     differing = sum(bool(verdict.differs) for verdict in verdicts)
     print(f"\n{len(verdicts)} cases, {requests} requests; {differing} cases differ, in {len(alike)} ways")
-    for accepted in ACCEPTED:
-        if met[accepted.name]:
-            print(f"  accepted in {met[accepted.name]} cases: {accepted.name}: {accepted.reason}")
+    reasons = {each.name: each.reason for each in ACCEPTED} | {each.name: each.reason for each in WAIVED}
+    for name, reason in reasons.items():
+        if met[name]:
+            print(f"  accepted in {met[name]} cases: {name}: {reason}")
     return 1 if differing else 0
 
 

@@ -151,6 +151,7 @@ class _Names:
         if isinstance(value, list):
             return [self.of(item, field) for item in value]
         if isinstance(value, dict):
+            value = _sorted_causes(value)
             return {self.text(name): self.of(below, name, value) for name, below in value.items()}
         if not isinstance(value, str):
             return value
@@ -172,6 +173,16 @@ class _Names:
         value = _TIME.sub("<time>", value)
         value = _HEX.sub("<hash>", value)
         return _UUID.sub(lambda found: self._uids.setdefault(found[0], f"<uid {len(self._uids) + 1}>"), value)
+
+
+def _sorted_causes(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A Status in whose message and details errors are in one order: kube-apiserver's own changes from run to run."""
+    details = status.get("details")
+    if status.get("kind") != "Status" or not isinstance(details, dict) or len(details.get("causes") or ()) < 2:
+        return status
+    causes = sorted(details["causes"], key=lambda cause: json.dumps(cause, sort_keys=True))
+    message = ", ".join(sorted(status.get("message", "").replace("[", "").replace("]", "").split(", ")))
+    return {**status, "message": message, "details": {**details, "causes": causes}}
 
 
 def _is_version(value: Any) -> bool:
