@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from app.api.admission.file import PolicyFile
+from app.api.admission.judge import Admission
+from app.api.admission.policies import PolicyError
 from app.api.auth.accounts import Accounts, AccountTokens
 from app.api.auth.anonymous import TrustLoopback, is_loopback
 from app.api.auth.base import AnyAuthenticator, AnyAuthorizer, Authenticator, Authorizer
@@ -76,10 +79,11 @@ def trust_of(settings: Settings, own: Path | None = None) -> Trust:
 
 @dataclass(frozen=True)
 class Access:
-    """Who is known, and the files behind it."""
+    """Who is known, what they may write, and the files behind it."""
 
     authenticators: Sequence[Authenticator]
-    files: Sequence[TokenFile]
+    admission: Admission
+    files: Sequence[TokenFile | PolicyFile]
     issuer: Issuer | None
 
     def gate(self, roles: Roles, tokens: AccountTokens) -> Gate:
@@ -95,37 +99,42 @@ class Access:
 
     async def keep(self) -> None:
         """Reads changed files again, until it is cancelled. What is wrong is said once, and what was read before stays."""
-        said: dict[TokenFile, str] = {}
+        said: dict[object, str] = {}
         while True:
             await asyncio.sleep(LOOK_S)
             for file in self.files:
                 try:
                     if await asyncio.to_thread(file.refresh):
-                        log.info("tokens read anew")
+                        log.info(f"{file.holds} read anew")
                     said.pop(file, None)
-                except TokenFileError as error:
+                except (TokenFileError, PolicyError) as error:
                     if said.get(file) != str(error):
-                        log.warning("the tokens stay as they were", error=str(error))
+                        log.warning(f"{file.holds} stay as they were", error=str(error))
                     said[file] = str(error)
 
 
 def access_of(settings: Settings, trust: Trust) -> Access:
     """Authenticators in Kubernetes' order: the front proxy, certificates, tokens. Raises AccessError."""
     try:
-        files = [TokenFile(settings.token_auth_file)] if settings.token_auth_file else []
+        tokens = [TokenFile(settings.token_auth_file)] if settings.token_auth_file else []
     except TokenFileError as error:
         raise AccessError(f"DROVER_TOKEN_AUTH_FILE: {error}") from error
+    try:
+        policies = [PolicyFile(settings.admission_policies)] if settings.admission_policies else []
+    except PolicyError as error:
+        raise AccessError(f"DROVER_ADMISSION_POLICIES: {error}") from error
     authenticators: list[Authenticator] = [
         FrontProxy(trust.proxies, settings.requestheader_allowed_names),
         ClientCertificates(trust.clients),
-        *files,
+        *tokens,
     ]
     issuer = _issuer_of(settings)
     if issuer is not None:
         authenticators.append(OidcTokens(_reading_of(settings, issuer.url), issuer))
     if settings.trust_loopback:
         authenticators.append(TrustLoopback())
-    return Access(authenticators, files, issuer)
+    admission = policies[0].admission if policies else Admission()
+    return Access(authenticators, admission, [*tokens, *policies], issuer)
 
 
 def _issuer_of(settings: Settings) -> Issuer | None:

@@ -1,4 +1,5 @@
-"""The drover command: what a person types, and what it answers. Every refusal is one clear line and exit status 2."""
+"""The drover command: what a person types, and what it answers. Every refusal is one clear line; exit status 2, or 3 while the
+database is away."""
 
 from __future__ import annotations
 
@@ -20,11 +21,11 @@ from app.access import AccessError, trust_of
 from app.aggregation import ensure_aggregable
 from app.api.auth.anonymous import is_loopback
 from app.kubeconfig import KubeconfigError, Way, read_kubeconfig
-from app.server import first, listen, listening, settle, stop_signals, url_of
+from app.server import Stopped, alive, first, listen, listening, settle, stop_signals, unless, url_of
 from app.settings import Settings
 from app.telemetry import configure_logging, discreet
 from app.tls import TlsError, administrator_of, authority_of, tls_of, way_of, write_certificate
-from app.wiring import Misconfigured, Service, openapi_documents, running
+from app.wiring import DatabaseAway, Misconfigured, Service, openapi_documents, running
 
 drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 lab = typer.Typer(help="Local libvirt hosts on this machine, for trying Drover out.")
@@ -81,10 +82,14 @@ def main() -> int:
     return status or 0
 
 
-def refuse(message: str) -> NoReturn:
-    """One line, exit status 2."""
+DATABASE_AWAY = 3
+"""The exit status where PostgreSQL does not answer: nothing is wrong with what was typed, and later it may."""
+
+
+def refuse(message: str, status: int = 2) -> NoReturn:
+    """One line, and that exit status."""
     print(f"drover: {discreet(message)}", file=sys.stderr)
-    raise typer.Exit(2)
+    raise typer.Exit(status)
 
 
 def settings_of(**flags: object) -> Settings:
@@ -278,11 +283,13 @@ def database_rotate_token_key(
 
 def _asked(question: Coroutine[Any, Any, AnswerT]) -> AnswerT:
     """What the database answers, or one line."""
-    from app.store.base import StoreError
+    from app.store.base import StoreError, Unavailable
     from app.store.schema import SchemaTooNew
 
     try:
         return asyncio.run(question)
+    except Unavailable as error:
+        refuse(str(error), DATABASE_AWAY)
     except (Misconfigured, StoreError, SchemaTooNew) as error:
         refuse(str(error))
 
@@ -335,13 +342,17 @@ def _way_in(data_dir: Path, way: Way) -> str:
 def _to_the_end(main: Coroutine[Any, Any, int], settings: Settings) -> NoReturn:
     """Runs a service until a signal; its failures to start are one line each."""
     from app.lab.errors import LabError
-    from app.store.base import StoreError
+    from app.store.base import StoreError, Unavailable
     from app.store.embedded import EmbeddedPostgresError
 
     configure_logging(settings.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(main)
+    except Stopped:
+        status = 0
+    except (DatabaseAway, Unavailable) as error:
+        refuse(str(error), DATABASE_AWAY)
     except (Misconfigured, TlsError, AccessError, EmbeddedPostgresError, LabError, StoreError) as error:
         refuse(str(error))
     raise typer.Exit(status)
@@ -356,12 +367,13 @@ async def _serve(settings: Settings, lab_nodes: int = 0) -> int:
     with stop_signals() as stop:
         async with AsyncExitStack() as stack:
             renewed = (lambda: None) if tls is None else tls.renew
-            service = await stack.enter_async_context(
-                running(settings, workers=settings.workers, trust=trust, renewed=renewed)
-            )
-            await first(stop, service.failed, service.ready)
+            async with unless(stop), alive(listener, tls):
+                service = await stack.enter_async_context(
+                    running(settings, workers=settings.workers, trust=trust, renewed=renewed)
+                )
+                await first(service.failed, service.ready)
             if not service.ready.is_set():
-                return 1 if service.failed.is_set() else 0
+                return 1
             serving = await stack.enter_async_context(listening(service, listener, tls))
             settle()
             way_in = "behind a cluster" if settings.aggregated else _way_in(settings.data_dir, way)
@@ -427,10 +439,10 @@ async def _work(settings: Settings) -> int:
     listener = listen(settings.bind, settings.listen_port)
     health = url_of(settings.bind, listener.getsockname()[1], secure=settings.secure)
     with stop_signals() as stop:
-        async with (
-            running(settings, workers=True, api=False, trust=trust) as service,
-            listening(service, listener, tls) as serving,
-        ):
+        async with AsyncExitStack() as stack:
+            async with unless(stop), alive(listener, tls):
+                service = await stack.enter_async_context(running(settings, workers=True, api=False, trust=trust))
+            serving = await stack.enter_async_context(listening(service, listener, tls))
             print(f"Drover works; its health and metrics: {health}/readyz, {health}/metrics", flush=True)
             await first(stop, service.failed)
             stopped_by_itself = service.failed.is_set() or serving.done()

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
+from app.api.opening import opening
 from app.connections import Connection
 from app.tls import Tls
 from app.wiring import Misconfigured, Service
@@ -21,6 +23,9 @@ log = structlog.get_logger()
 
 SHUTDOWN_S = 5.0
 """How long open requests may take to finish once the listener closes; watches are ended first."""
+
+ALIVE_AFTER_S = 1.0
+"""A start usually takes less: then nobody is answered before all is there."""
 
 KEEP_ALIVE_S = 90
 """How long a connection may be idle: as kube-apiserver, so that clients which reuse one do not find it just closed."""
@@ -66,17 +71,10 @@ class _Listener(uvicorn.Server):
         yield
 
 
-@contextlib.asynccontextmanager
-async def listening(
-    service: Service,
-    listener: socket.socket,
-    tls: Tls | None = None,
-    connection: type[Connection] = Connection,
-) -> AsyncIterator[asyncio.Task[None]]:
-    """Serves on the socket inside the block; on the way out ends watches, lets requests finish, and closes."""
-    server = _Listener(
+def _listener(app: ASGIApp, tls: Tls | None, connection: type[Connection] = Connection) -> _Listener:
+    return _Listener(
         uvicorn.Config(
-            service.api,
+            app,
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -92,6 +90,40 @@ async def listening(
             ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
         )
     )
+
+
+@contextlib.asynccontextmanager
+async def alive(listener: socket.socket, tls: Tls | None = None) -> AsyncIterator[None]:
+    """Inside the block, if it takes long: whoever asks on the socket hears that the process lives and is not ready."""
+    answering = asyncio.create_task(_answer_alive(listener, tls), name="alive")
+    try:
+        yield
+    finally:
+        answering.cancel()
+        await asyncio.wait([answering])
+
+
+async def _answer_alive(listener: socket.socket, tls: Tls | None) -> None:
+    """Until cancelled; the socket itself stays open."""
+    await asyncio.sleep(ALIVE_AFTER_S)
+    server = _listener(opening, tls)
+    serving = asyncio.create_task(server.serve(sockets=[listener.dup()]), name="listener")
+    try:
+        await asyncio.shield(serving)
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    service: Service,
+    listener: socket.socket,
+    tls: Tls | None = None,
+    connection: type[Connection] = Connection,
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Serves on the socket inside the block; on the way out ends watches, lets requests finish, and closes."""
+    server = _listener(service.api, tls, connection)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="listener")
     try:
         async with asyncio.timeout(SHUTDOWN_S):
@@ -147,6 +179,32 @@ def stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+class Stopped(Exception):
+    """The process was told to stop before it had started."""
+
+
+@contextlib.asynccontextmanager
+async def unless(stop: asyncio.Event) -> AsyncIterator[None]:
+    """The block is cut short, and Stopped raised, when the event is set."""
+    try:
+        async with asyncio.timeout(None) as patience:
+            watching = asyncio.create_task(_reschedule(patience, stop))
+            try:
+                yield
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        raise Stopped from None
+
+
+async def _reschedule(patience: asyncio.Timeout, stop: asyncio.Event) -> None:
+    await stop.wait()
+    patience.reschedule(asyncio.get_running_loop().time())
 
 
 async def first(*events: asyncio.Event) -> None:

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     """postgresql://… ; unset means the embedded PostgreSQL in `data_dir`. A secret: only a variable, never a flag."""
     database_url_file: Path | None = None
     """A file that holds the URL, for orchestrators that mount secrets."""
+    database_wait_s: Annotated[float, Field(ge=0)] = 60
+    """How long a process that starts waits for PostgreSQL: after a power cut everything comes back at once, and a server that
+    recovers takes a while. Then exit status 3, so that whoever supervises it tries again."""
     data_dir: Path = Field(default_factory=default_data_dir)
     """Where the embedded PostgreSQL keeps its data; shared by every process that names it."""
     lab_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / f"drover-lab-{os.geteuid()}")
@@ -93,7 +96,8 @@ class Settings(BaseSettings):
     oidc_required_claims: dict[str, str] = Field(default_factory=dict)
     """Claims that a token must have, with their values, as JSON."""
     admission_policies: Path | None = None
-    """YAML: ValidatingAdmissionPolicies and their bindings, which what clients write must keep. Read at the start."""
+    """YAML: ValidatingAdmissionPolicies and their bindings, which what clients write must keep. Read again when it
+    changes."""
     seats: Annotated[int, Field(ge=10)] = 400
     """How much is answered at once: a get takes one, a list one for each 4 KiB. kube-apiserver's --max-requests-inflight."""
     seats_share: Annotated[float, Field(gt=0, le=1)] = 0.5

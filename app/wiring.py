@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -23,7 +23,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access import AccessError, ServiceAccounts, Trust, access_of, service_accounts_of, trust_of
 from app.aggregation import Aggregation, aggregation_of, ensure_aggregable, kinds_behind
 from app.api.admission.judge import Admission
-from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import Api, create_api
 from app.api.attendance import Attendance
 from app.api.audit import Audit, JsonLines
@@ -85,9 +84,11 @@ from app.machinery.objects import Document
 from app.machinery.openapi import v2, v3
 from app.meters import Controllers, Meters
 from app.settings import Settings
+from app.store.address import place_of
 from app.store.base import AlreadyExists, Key, Unavailable
 from app.store.embedded import EmbeddedPostgres
 from app.store.metrics import SharedMetrics
+from app.store.opening import until_it_answers
 from app.store.postgres import PostgresStore
 from app.store.schema import SchemaTooNew
 from app.telemetry import configure_logging
@@ -115,6 +116,10 @@ LIBVIRT = Driver(
 
 class Misconfigured(Exception):
     """The settings contradict one another; the text says what to change."""
+
+
+class DatabaseAway(Exception):
+    """PostgreSQL did not answer for as long as was to be waited; trying again later may help."""
 
 
 def openapi_documents() -> dict[str, Document]:
@@ -201,15 +206,13 @@ def _postgresql(url: str, variable: str) -> str:
     return url.replace("postgres://", "postgresql://", 1)
 
 
-async def _open(store: PostgresStore, url: str) -> None:
+async def _open(store: PostgresStore, url: str, wait_s: float) -> None:
     try:
         await store.open()
     except SchemaTooNew as error:
         raise Misconfigured(str(error)) from error
     except Unavailable as error:
-        where = urlsplit(url)
-        place = where.hostname or dict(parse_qsl(where.query)).get("host", "")
-        raise Misconfigured(f"cannot use the PostgreSQL at {place}:{where.port or 5432}: {error}") from error
+        raise DatabaseAway(f"no PostgreSQL at {place_of(url)} after {wait_s:g} s: {error}") from error
 
 
 @asynccontextmanager
@@ -241,15 +244,12 @@ async def running(
             embedded = EmbeddedPostgres(settings.data_dir)
             stack.push_async_callback(embedded.stop)
             url = await embedded.start()
-        store = PostgresStore(url, identity=identity, metrics=meters.store)
+        store = PostgresStore(url, identity=identity, open_s=settings.database_wait_s, metrics=meters.store)
         stack.push_async_callback(store.close)
-        await _open(store, url)
+        await _open(store, url, settings.database_wait_s)
         roles, accounts = Roles(store.objects), service_accounts_of(settings, store)
         if behind is None:
-            await _ensure_default_namespace(store)
-            await ensure_default_roles(store)
-            await roles.load()
-            await accounts.load()
+            await until_it_answers(partial(_prepare, store, roles, accounts), place_of(url), settings.database_wait_s)
         requesters = Requesters(store.history, (MIGRATION.resource,))
         audit = stack.enter_context(_audit(settings, requesters))
         shared = SharedMetrics(meters.registry, store, identity)
@@ -262,12 +262,12 @@ async def running(
             parts.append(attendance.run)
         if behind is not None:
             mirror = NamespaceMirror(store, behind.cluster)
-            served = _api_behind(store, settings, behind, mirror, audit, exposition, attendance)
+            served = _api_behind(store, settings, behind, mirror, audit, exposition, attendance, access.admission)
             parts.extend(behind.parts(store, identity, timedelta(seconds=settings.lease_s), mirror))
         else:
             parts += [roles.run, RoleAggregation(store).run, *accounts.parts]
             make = (
-                partial(_api, store, settings, audit, Escalation(roles), attendance, accounts)
+                partial(_api, store, settings, audit, Escalation(roles), attendance, accounts, access.admission)
                 if api
                 else partial(_health, store)
             )
@@ -320,6 +320,7 @@ def _api_behind(
     audit: Audit,
     exposition: Exposition,
     attendance: Attendance,
+    admission: Admission,
 ) -> Api:
     return create_api(
         store,
@@ -336,7 +337,7 @@ def _api_behind(
         logged=Told(settings.log_requests),
         namespaces=mirror.look,
         attended=_attended(attendance),
-        admission=_admission(settings),
+        admission=admission,
     )
 
 
@@ -347,6 +348,7 @@ def _api(
     escalation: Escalation,
     attendance: Attendance,
     accounts: ServiceAccounts,
+    admission: Admission,
     gate: Gate,
     exposition: Exposition,
 ) -> Api:
@@ -373,19 +375,8 @@ def _api(
         audit=audit,
         attended=_attended(attendance),
         issuer=IssuerDocuments(accounts.tokens),
-        admission=_admission(settings),
+        admission=admission,
     )
-
-
-def _admission(settings: Settings) -> Admission:
-    """Raises Misconfigured for policies that cannot be used."""
-    file = settings.admission_policies
-    if file is None:
-        return Admission()
-    try:
-        return Admission(bound_policies(file.read_text()))
-    except (OSError, ValueError, PolicyError) as error:
-        raise Misconfigured(f"DROVER_ADMISSION_POLICIES: {file}: {error}") from error
 
 
 def _event_rate(settings: Settings) -> EventRate:
@@ -414,6 +405,15 @@ async def _unless_dead(store: PostgresStore) -> None:
 
 async def _answers(store: PostgresStore) -> None:
     await store.objects.revision()
+
+
+async def _prepare(store: PostgresStore, roles: Roles, accounts: ServiceAccounts) -> None:
+    """What is there from the start. Twice is harmless. Raises Unavailable, also while somebody who stands still holds the
+    counter of revisions."""
+    await _ensure_default_namespace(store)
+    await ensure_default_roles(store)
+    await roles.load()
+    await accounts.load()
 
 
 async def _ensure_default_namespace(store: PostgresStore) -> None:

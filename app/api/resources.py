@@ -189,6 +189,8 @@ class Resources:
 
     async def _admitted(self, target: Target, request: Request, sent: Document, options: WriteOptions) -> list[str]:
         """What the operator's policies warn of in what was sent to a subresource. Raises ApiError where one denies it."""
+        if request.method not in _WRITES:
+            return []
         admission, reader = self._context.admission, self._context.store.objects
         return await admission.judge(target, request, reader, None, sent, dry_run=options.dry_run)
 

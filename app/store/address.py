@@ -67,6 +67,11 @@ def servers(url: str) -> list[str]:
     return [f"{host or 'localhost'}:{port or 5432}" for host, port in _places(options)]
 
 
+def place_of(url: str) -> str:
+    """Servers and database, for a person to read: never the password."""
+    return f"{','.join(servers(url))}/{parsed(url).database or ''}"
+
+
 def connect(url: str, limits: Limits, identity: str = "") -> AsyncEngine:
     """An engine; nothing is connected yet. Connections bear the identity for people to see."""
     door = Door(identity)

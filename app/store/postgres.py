@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -15,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import reading, schema, standing, transaction
-from app.store.address import Limits, connect
+from app.store.address import Limits, connect, place_of
 from app.store.attempts import Broken, driver_read, read, translated
 from app.store.base import (
     Key,
@@ -26,7 +25,6 @@ from app.store.base import (
     Stored,
     StoreError,
     Transaction,
-    Unavailable,
     Vitals,
     Watch,
 )
@@ -43,6 +41,7 @@ from app.store.line import Line
 from app.store.lists import Asked, Lists
 from app.store.logs import PostgresLogs
 from app.store.metrics import StoreMetrics
+from app.store.opening import until_it_answers
 from app.store.reading import Head
 from app.store.runs import PostgresRuns
 from app.store.tables import store_identity
@@ -212,7 +211,7 @@ class PostgresStore:
         self._url = url
         self._engine = connect(url, self._limits, identity)
         self._open_s = open_s
-        """How long to wait for a database that is still starting."""
+        """How long to wait for a database that is not there yet."""
         self._feed = feed = Feed(
             self._engine, self._limits, forget=self._forget, queue=watch_queue, queue_bytes=watch_queue_bytes
         )
@@ -323,15 +322,11 @@ class PostgresStore:
         return await compact(self._engine, older_than, keep)
 
     async def _migrate(self) -> None:
-        deadline = time.monotonic() + self._open_s
-        while True:
-            try:
-                with translated():
-                    return await schema.upgrade(self._engine)
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.2)
+        async def attempt() -> None:
+            with translated():
+                await schema.upgrade(self._engine)
+
+        await until_it_answers(attempt, place_of(self._url), self._open_s)
 
 
 async def _identity(connection: AsyncConnection) -> UUID:

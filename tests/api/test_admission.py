@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import httpx
 import pytest
 import yaml
 
+from app.access import Access, AccessError, access_of, trust_of
 from app.api.admission.judge import Admission
 from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import create_api
 from app.kinds import ALL
+from app.machinery.objects import Document
 from app.settings import Settings
-from app.store.base import Store
-from app.wiring import Misconfigured, running
+from app.store.base import Key, Store
 from tests.api.builders import make_namespace
 
 A = "/apis/kubevirt.io/v1alpha1/namespaces/default"
@@ -61,6 +62,11 @@ NO_POST_COPY = {
 Serve = Callable[..., Any]
 
 
+async def evicted(_verb: str, _key: Key, _body: Document, _dry_run: bool) -> Document:
+    """Of who was admitted."""
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
 @pytest.fixture
 async def serve(store: Store) -> AsyncIterator[Serve]:
     """A client of an API with these policies."""
@@ -69,7 +75,10 @@ async def serve(store: Store) -> AsyncIterator[Serve]:
 
         async def served(*documents: dict[str, Any]) -> httpx.AsyncClient:
             admission = Admission(bound_policies(yaml.safe_dump_all(documents)))
-            transport = httpx.ASGITransport(app=create_api(store, ALL, version="v1.36.0", admission=admission))
+            api = create_api(
+                store, ALL, version="v1.36.0", admission=admission, handlers={("Pod", "eviction"): evicted}
+            )
+            transport = httpx.ASGITransport(app=api)
             return await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://drover"))
 
         yield served
@@ -213,6 +222,21 @@ async def test_an_endless_expression_ends_soon(serve: Serve) -> None:
     assert time.process_time() - started < 2
 
 
+async def test_what_is_sent_to_a_subresource_is_judged_whatever_it_is(store: Store, serve: Serve) -> None:
+    rule = {"expression": "object.?metadata.?name.orValue('') != 'kept'", "message": "stays"}
+    chosen = about("pods/eviction", "CREATE", group="*") | {"objectSelector": {"matchLabels": {}}}
+    client = await serve(policy(rule, matchConstraints=chosen), binding())
+    paths = [f"{root}/namespaces/default/pods/kept/eviction" for root in ("/api/v1", "/apis/kubevirt.io/v1alpha1")]
+    bodies = [{"kind": "Pod"}, {"metadata": []}, {"metadata": {"labels": 1}}, {}]
+
+    odd = [(await client.post(path, json=body)).status_code for path in paths for body in bodies]
+    denied = [await client.post(path, json={"metadata": {"name": "kept"}}) for path in paths]
+
+    assert set(odd) == {201, 422}
+    assert [answer.status_code for answer in denied] == [422, 422]
+    assert all("denied request: stays" in answer.text for answer in denied)
+
+
 async def test_nothing_is_evaluated_on_what_is_too_large(serve: Serve) -> None:
     client = await serve(policy({"expression": "true"}), binding())
     large = migration()
@@ -262,22 +286,40 @@ def test_a_file_that_cannot_be_used_is_one_line(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@asynccontextmanager
-async def served_with(postgres_url: str, file: Path) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings(database_url=postgres_url, admission_policies=file, tls=False, trust_loopback=True)
-    async with running(settings, workers=False) as service:
-        transport = httpx.ASGITransport(app=service.api, client=("127.0.0.1", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            yield client
-
-
-async def test_the_settings_name_the_file(postgres_url: str, tmp_path: Path) -> None:
+def test_the_settings_name_the_file(tmp_path: Path) -> None:
     file = tmp_path / "policies.yaml"
     file.write_text("kind: Pod")
 
-    with pytest.raises(Misconfigured, match=f"DROVER_ADMISSION_POLICIES: {file}: document 1 is no"):
-        async with served_with(postgres_url, file):
-            pass
-    with pytest.raises(Misconfigured, match=r"DROVER_ADMISSION_POLICIES: .*No such file"):
-        async with served_with(postgres_url, tmp_path / "none"):
-            pass
+    with pytest.raises(AccessError, match=f"DROVER_ADMISSION_POLICIES: {file}: document 1 is no"):
+        opened(tmp_path, file)
+    with pytest.raises(AccessError, match=r"DROVER_ADMISSION_POLICIES: cannot read .*No such file"):
+        opened(tmp_path, tmp_path / "none")
+
+
+def opened(folder: Path, file: Path) -> Access:
+    settings = Settings(data_dir=folder, admission_policies=file)
+    return access_of(settings, trust_of(settings))
+
+
+async def test_a_changed_file_counts_and_a_broken_one_does_not(store: Store, tmp_path: Path) -> None:
+    await make_namespace(store, "default")
+    file = tmp_path / "policies.yaml"
+    file.write_text(yaml.safe_dump_all([policy(NO_POST_COPY), binding()]))
+    access = opened(tmp_path, file)
+    (read,) = access.files
+    api = create_api(store, ALL, version="v1.36.0", admission=access.admission)
+
+    async def code(name: str) -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url="http://drover") as client:
+            return (await client.post(f"{A}/migrations", json=migration(name, allowPostCopy=True))).status_code
+
+    first = await code("a")
+    file.write_text("kind: [")
+    with pytest.raises(PolicyError, match="no YAML"):
+        read.refresh()
+    second = await code("b")
+    file.write_text(yaml.safe_dump_all([policy({"expression": "true"}), binding()]))
+    changed = read.refresh()
+
+    assert (first, second, changed, await code("c")) == (422, 422, True, 201)
+    assert read.refresh() is False

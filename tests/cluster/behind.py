@@ -4,7 +4,7 @@ Registers a Drover that runs on this machine, outside the cluster, as README say
 its administrator and as others; stops and starts it; and takes everything away again. KUBECONFIG is an administrator's, ADDRESS
 one of this machine that the cluster's API server reaches: loopback is refused by Kubernetes. A cluster that has `kubevirt.io`
 already is left alone. What its controllers do (roles that are put together, namespaces that go) is not waited for: a bare API
-server will do.
+server will do, once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -33,7 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).parent / "drover"
 SERVICE = "v1alpha1.kubevirt.io"
 GROUP = "/apis/kubevirt.io/v1alpha1"
-ROOMS = ("drover-check-a", "drover-check-b")
+ROOMS = tuple(f"drover-check-{secrets.token_hex(2)}-{letter}" for letter in "ab")
+"""Of this run: without a controller for namespaces nobody empties those of an earlier one."""
 WAIT_S = 90.0
 """For the cluster to find out that Drover is there, or not: it looks every 30 s."""
 
@@ -175,7 +177,7 @@ async def verbs(behind: Behind) -> None:
 
 async def rights(behind: Behind) -> None:
     """The cluster's roles decide, also for who is impersonated and for service accounts."""
-    kubectl, (a, b) = behind.kubectl, ROOMS
+    kubectl, a, b = behind.kubectl, *ROOMS
     await kubectl("create", "role", "mover", "-n", a, "--verb=*", "--resource=migrations.kubevirt.io")
     await kubectl("create", "rolebinding", "mover", "-n", a, "--role=mover", "--user=alice")
     await kubectl(

@@ -30,6 +30,8 @@ CUT_S = 45.0
 """Longer than libvirt's keepalive between hosts, 30 s, after which the source resumes its copy; and than a lease."""
 ENDED_S = 120.0
 """After healing: a lease, 40 s until no former holder's call is obeyed, libvirt's 30 s, and what remains then."""
+TOLD_S = 120.0
+"""A host that came back is gone through, at the latest after 30 s, and must run the guest twice for 10 s until that is told."""
 COMES_S = 60.0
 """How long a moment is waited for."""
 
@@ -150,7 +152,7 @@ def options(moment: Moment) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """Hosts whose cut Drover feels too."""
-    with networked("node0", "node1", settings={"DROVER_LOG_FORMAT": "json"}) as made:
+    with networked("node0", "node1", settings={"DROVER_LOG_FORMAT": "json", "DROVER_PAIR_FAILURES": "1000"}) as made:
         for host in made.lab:
             made.register(host, uri=host.peer_uri)
         yield made
@@ -211,14 +213,58 @@ def at(vm: dict[str, dict[str, str]], node: str) -> bool:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("cut_s", [14.0, pytest.param(CUT_S, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("moment", "cut_s"),
+    [
+        (Moment.COPYING, 14.0),
+        pytest.param(Moment.COPYING, CUT_S, marks=pytest.mark.slow),
+        pytest.param(Moment.TAKEN_OVER, CUT_S, marks=pytest.mark.slow),
+    ],
+)
 def test_a_source_that_never_hears_of_the_arrival_does_not_run_the_guest_a_second_time(
-    site: Site, cut_s: float
+    site: Site, moment: Moment, cut_s: float
 ) -> None:
     """Left alone, libvirt on the source resumes its copy when the target's answer is 30 s late, and the guest runs twice."""
-    ended = moved_across(site, f"unheard-{cut_s:.0f}", Moment.COPYING, on_the_way_back, cut_s=cut_s)
+    ended = moved_across(site, f"unheard-{moment}-{cut_s:.0f}", moment, on_the_way_back, cut_s=cut_s)
 
     assert (ended.phase, ended.place) == ("Succeeded", "node1")
+
+
+@contextmanager
+def alone(site: Site) -> Iterator[None]:
+    """The source hears nothing from the target, and Drover nothing from the source."""
+    with on_the_way_back(site), to_the_source(site):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_guest_that_nobody_could_keep_from_running_twice_is_told_until_a_person_has_chosen(site: Site) -> None:
+    """A source that is alone resumes its copy: no word of Drover's reaches it."""
+    name = "alone"
+    uid = guest(site, name, "node0", mib_per_second=2)
+    with Observer(site, uid).watching() as observer:
+        site.drover.migrate(name, f"{name}-m", options=options(Moment.COPYING))
+        with ExitStack() as cable:
+            await_moment(site, f"{name}-m", Moment.COPYING, lambda: cable.enter_context(alone(site)))
+            eventually("it runs twice", lambda: len(observer.places()) == 2, 60)
+        ended = site.drover.finished(f"{name}-m", ENDED_S)["status"]
+        eventually("that is told", lambda: duplicate(site, name) == "True", TOLD_S)
+
+        assert (ended["phase"], site.drover.vm(name)["status"]["nodeName"]) == ("Succeeded", "node1")
+        assert site.drover.told("VirtualMachine", name, "RunsTwice")
+        assert sorted(observer.places()) == ["node0", "node1"]
+        subprocess.run(["virsh", "-q", "-c", site.lab["node0"].uri, "destroy", uid], timeout=30, check=True)
+        eventually("that is over", lambda: duplicate(site, name) != "True", TOLD_S)
+        eventually("nothing of it is left there", lambda: state(site.lab["node0"], uid) == "", 60)
+    removed = site.drover.request("DELETE", f"{KUBEVIRT}/namespaces/default/virtualmachines/{name}")
+    assert removed.status_code == 200, removed.text
+
+
+def duplicate(site: Site, name: str) -> str:
+    """The status of that condition."""
+    conditions = site.drover.vm(name)["status"].get("conditions") or []
+    return next((one["status"] for one in conditions if one["type"] == "Duplicate"), "")
 
 
 MOMENTS = [moment for moment in Moment if moment not in (Moment.ANY, Moment.PENDING)]

@@ -15,7 +15,7 @@ from tests.e2e.harness import Drover, eventually
 from tests.e2e.harness import drover as running_drover
 from tests.monitoring.collector import Collector, collecting, facts
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("e2e")]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import orjson
 import structlog
 
 from app.api.admission.expressions import Expression, ExpressionError
-from app.api.admission.policies import Bound, Check, Rules, Subject
+from app.api.admission.policies import Bound, Check, Rules, Subject, metadata_of
 from app.api.requests import Request
 from app.api.routes import Target
 from app.machinery.errors import ApiError, resource_details
@@ -30,11 +30,12 @@ class Admission:
     """The policies of one file. Their expressions see the object as the request's group version has it."""
 
     def __init__(self, bound: Sequence[Bound] = ()) -> None:
+        self.replace(bound)
+
+    def replace(self, bound: Sequence[Bound]) -> None:
+        """These count from now on."""
         self._bound = tuple(bound)
         self._with_namespaces = any(one.asks_for_namespaces for one in self._bound)
-
-    def __bool__(self) -> bool:
-        return bool(self._bound)
 
     async def judge(
         self,
@@ -50,9 +51,9 @@ class Admission:
         `new` is what was sent. Raises ApiError for what a policy denies."""
         if not self._bound:
             return []
-        operation = "DELETE" if new is None else "CREATE" if old is None else "UPDATE"
-        named = (new or old or {}).get("metadata") or {}
-        name = target.name or str(named.get("name", ""))
+        creates = old is None and request.method != "PUT"
+        operation = "DELETE" if new is None else "CREATE" if creates else "UPDATE"
+        name = target.name or str(metadata_of(new or old).get("name", ""))
         shown = [_served(target, document) for document in (new, old)]
         subject = Subject(target, operation, name, shown[0], shown[1], await self._namespace(target, reader))
         values = {
@@ -84,7 +85,7 @@ class Admission:
 
 def _served(target: Target, document: Document | None) -> Document | None:
     """What is below an object has a form of its own."""
-    if document is None or document.get("kind") != target.kind.name:
+    if document is None or target.subresource not in ("", "status"):
         return document
     return served_as(target.kind, target.served.group_version, document)
 

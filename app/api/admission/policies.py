@@ -225,5 +225,11 @@ def _selects_object(selector: Selector, subject: Subject) -> bool:
 
 
 def _matches(selector: Selector, document: Document) -> bool:
-    labels = (document.get("metadata") or {}).get("labels") or {}
-    return matches_label_selector(labels, selector.model_dump(by_alias=True))
+    labels = metadata_of(document).get("labels")
+    return matches_label_selector(labels if isinstance(labels, dict) else {}, selector.model_dump(by_alias=True))
+
+
+def metadata_of(document: Document | None) -> Document:
+    """Of what was sent to a subresource nobody has looked at the types yet."""
+    metadata = (document or {}).get("metadata")
+    return metadata if isinstance(metadata, dict) else {}

@@ -17,6 +17,8 @@ class TokenFileError(Exception):
 class TokenFile:
     """Knows the tokens of one file. They are compared by their hashes, so that no comparison tells how near a guess was."""
 
+    holds = "tokens"
+
     def __init__(self, path: Path) -> None:
         """Raises TokenFileError."""
         self._path = path
