@@ -33,6 +33,18 @@ class Away(httpx.TransportError):
     """503: the database was killed. What became of the request, nobody knows."""
 
 
+class Transport(httpx.AsyncHTTPTransport):
+    """A connection whose other end is killed as it is made is told by the library below as a fault of its own."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except AttributeError as error:
+            if error.name != "getpeername":
+                raise
+            raise httpx.ConnectError("the connection ended as it was made") from error
+
+
 async def away(answer: httpx.Response) -> None:
     """A client's hook."""
     if answer.status_code == 503:

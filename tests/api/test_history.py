@@ -23,6 +23,7 @@ from tests.api.history import (
     ALL,
     PARTS,
     History,
+    Transport,
     Watcher,
     away,
     joiner,
@@ -115,7 +116,7 @@ async def happened(store: Store, url: str, plan: Plan, database: Server | None =
         limits = httpx.Limits(max_connections=None)
         clients = [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=address, timeout=30, limits=limits, event_hooks=hooks)
+                httpx.AsyncClient(base_url=address, timeout=30, transport=Transport(limits=limits), event_hooks=hooks)
             )
             for address in addresses
         ]
@@ -168,7 +169,7 @@ async def test_what_everybody_sees_is_one_log_however_often_processes_die(
     postgres_url: str, store: PostgresStore, _round: int
 ) -> None:
     seed = secrets.randbelow(1 << 32)
-    await happened(store, postgres_url, Plan(seed, processes=3, writers=6, steps=80, watchers=8, kills=8))
+    await happened(store, postgres_url, Plan(seed, processes=3, writers=6, steps=80, watchers=8, kills=5))
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ async def test_what_everybody_sees_is_one_log_however_often_processes_and_the_da
 ) -> None:
     store, seed = PostgresStore(database.url), secrets.randbelow(1 << 32)
     await store.open()
-    plan = Plan(seed, processes=3, writers=6, steps=80, watchers=8, kills=4, database_kills=6)
+    plan = Plan(seed, processes=3, writers=6, steps=80, watchers=8, kills=3, database_kills=6)
     await happened(store, database.url, plan, database)
     await store.close()
 

@@ -35,6 +35,7 @@ async def test_no_sequence_breaks_a_law(store: PostgresStore, seed: int) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("_number", range(SEQUENCES))
 async def test_thousands_of_steps_break_no_law(store: PostgresStore, _number: int) -> None:
     """Many worlds, each of its own seed, drawn now and told by what fails: together thousands of steps."""
