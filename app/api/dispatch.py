@@ -17,11 +17,11 @@ from app.api.documents import Documents
 from app.api.fairness.gate import Fairness, Sizes
 from app.api.fairness.queue import Ticket
 from app.api.metrics import LASTING, Asked, Metrics, asked
-from app.api.negotiation import ACCEPTED, ensure_routable
+from app.api.negotiation import ACCEPTED, JSON, ensure_routable
 from app.api.requestlog import RequestLog
-from app.api.requests import ClientGone, Request, flag
+from app.api.requests import DEADLINE_S, ClientGone, Request, flag
 from app.api.resources import Answer, Lasting, Resources
-from app.api.responses import Response, of_error
+from app.api.responses import Response, audited, of_error
 from app.api.reviews import Reviews
 from app.api.routes import Routes, Target
 from app.api.tokenrequests import IssuerDocuments
@@ -105,7 +105,9 @@ class Dispatch:
         request = exchange.request
         try:
             try:
-                async with self._deadlines.within(request.deadline_s):
+                # How long a watch may take is said by another parameter.
+                within_s = DEADLINE_S if told.verb == "watch" else request.deadline_s
+                async with self._deadlines.within(within_s):
                     answer = await self._answer_of(target, told, exchange)
             except ApiError as error:
                 answer = of_error(error, request.accept)
@@ -148,14 +150,16 @@ class Dispatch:
         await self._gate.identify(request)
         await self._gate.admit(request, target)
         if request.path[1:].partition("/")[0] in PROCESS:
-            return Lasting(lambda receive, send: self._process(request.scope, receive, send))
+            if _plain(request.path) == "/version":
+                _ensure_routable(request, (JSON,))
+            return Lasting(lambda receive, send: self._process(request.scope, receive, audited(request, send)))
         if target is not None and told.verb == "list":
             return await self._list(target, exchange)
         if told.verb not in LASTING:
             exchange.ticket = await self._fairness.enter(request.user, 1)
         if target is not None:
             return await self._resources.answer(target, request)
-        path = request.path if request.path == "/" else request.path.rstrip("/")
+        path = _plain(request.path)
         review = self._reviews.find(path) if self._documents.alone else None
         if review is not None:
             return await review(request)
@@ -165,9 +169,7 @@ class Dispatch:
         if found is None:
             raise self._routes.missing(path)
         if _is_routed(path):
-            if request.method != "GET":
-                raise errors.method_not_allowed()
-            ensure_routable(request.accept, ACCEPTED)
+            _ensure_routable(request, ACCEPTED)
         return found(request)
 
     async def _list(self, target: Target, exchange: _Exchange) -> Answer:
@@ -186,6 +188,18 @@ def _list_of(target: Target, request: Request) -> tuple[object, ...]:
     """Lists that cost about the same: what a selector leaves out is read all the same."""
     limit = request.parameters.get("limit", "")[:9]
     return target.served, target.namespace, int(limit).bit_length() if limit.isdecimal() else 0
+
+
+def _plain(path: str) -> str:
+    """The path without a trailing slash, which makes a difference to OpenAPI's documents alone."""
+    return path if path == "/" or path.startswith("/openapi/") else path.rstrip("/")
+
+
+def _ensure_routable(request: Request, produced: tuple[str, ...]) -> None:
+    """Raises 405 and 406 in the words of kube-apiserver's router."""
+    if request.method != "GET":
+        raise errors.method_not_allowed()
+    ensure_routable(request.accept, produced)
 
 
 def _is_routed(path: str) -> bool:

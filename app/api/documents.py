@@ -58,8 +58,8 @@ class Prepared:
 
 
 class Documents:
-    """Answers GET of every path that describes the API rather than an object. A trailing slash makes no difference. Those of
-    OpenAPI are built when they are first asked for, as kube-apiserver does: many a process never is."""
+    """Answers GET of every path that describes the API rather than an object. Those of OpenAPI are built when they are first
+    asked for, as kube-apiserver does: many a process never is."""
 
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
@@ -91,13 +91,14 @@ class Documents:
 
     def find(self, path: str) -> Callable[[Request], Response] | None:
         """What answers the path; None when it describes nothing."""
-        path = path if path == "/" else path.rstrip("/")
         if path in self._plain:
             return lambda request: self._discover(path, request)
         if path.startswith("/openapi/v3/") and path in self._versions:
             return lambda request: self._version(path, request)
         if self.alone and (none := services.find(path)) is not None:
             return lambda request: of_document(none, media=negotiate(request.accept, shapes=False))
+        if path.startswith("/openapi/v3/"):
+            return lambda _: _NO_DOCUMENT
         return {"/openapi/v3": self._index_of_v3, "/openapi/v2": self._swagger}.get(path)
 
     def _discover(self, path: str, request: Request) -> Response:
@@ -106,6 +107,8 @@ class Documents:
         if path in self._aggregated and not slashed and _wants_aggregated(request.accept):
             return self._aggregated[path].response(request, AGGREGATED, cache="public", vary=True)
         body = self._plain[path]
+        if path == "/":
+            return Response(body, pretty=True)
         if path == "/api":
             body = orjson.dumps(discovery.api_versions(request.header(b"host")))
         return in_form(Response(body), negotiate(request.accept, shapes=False, protobuf=True))
@@ -200,6 +203,7 @@ def _has(if_none_match: str, etag: str) -> bool:
     return any(tag in (etag, "*") for tag in held)
 
 
+_NO_DOCUMENT = Response(b"", 404, "")
 _UNACCEPTABLE = Response(b"", 406, TEXT, headers=((b"vary", b"Accept"),))
 
 

@@ -21,12 +21,15 @@ log = structlog.get_logger()
 Check = Callable[[], Awaitable[None]]
 """Returns when all is well; raises OSError, RuntimeError, TimeoutError or StoreError when it is not."""
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+"""kube-apiserver tells how it is whatever the method."""
+
 CHECK_S = 5.0
 """What a check may take: a probe that waits longer has given up already."""
 
 
 def routes(version: str, checks: Mapping[str, Check], exposition: Exposition) -> APIRouter:
-    """The routes, each with and without a trailing slash."""
+    """The routes. Only /version and /metrics are there with a trailing slash, too; only /version minds the method."""
     router = APIRouter()
     document = version_document(version)
 
@@ -39,15 +42,14 @@ def routes(version: str, checks: Mapping[str, Check], exposition: Exposition) ->
         text, type_ = await exposition.text(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": type_})
 
-    for path, answer in (("/version", get_version), ("/metrics", get_metrics)):
-        router.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
-        router.add_api_route(f"{path}/", answer, methods=["GET"], include_in_schema=False)
+    for path, answer, methods in (("/version", get_version, ["GET"]), ("/metrics", get_metrics, METHODS)):
+        router.add_api_route(path, answer, methods=methods, include_in_schema=False)
+        router.add_api_route(f"{path}/", answer, methods=methods, include_in_schema=False)
     # A process that answers is alive: losing the database is no reason to start it again.
     for name, asked in (("livez", {}), ("readyz", checks), ("healthz", checks)):
         health = _Health(name, asked)
-        for path in (f"/{name}", f"/{name}/"):
-            router.add_api_route(path, health.all, methods=["GET", "HEAD"], include_in_schema=False)
-        router.add_api_route(f"/{name}/{{check}}", health.one, methods=["GET", "HEAD"], include_in_schema=False)
+        router.add_api_route(f"/{name}", health.all, methods=METHODS, include_in_schema=False)
+        router.add_api_route(f"/{name}/{{check}}", health.one, methods=METHODS, include_in_schema=False)
     return router
 
 
@@ -57,6 +59,9 @@ async def _ping() -> None:
 
 def _text(text: str, code: int = 200) -> Response:
     return PlainTextResponse(text, code, {"cache-control": "no-cache, private", "x-content-type-options": "nosniff"})
+
+
+_FINE = {"cache-control": "no-cache, private"}
 
 
 def _line(name: str, well: bool | None) -> str:
@@ -92,7 +97,7 @@ class _Health:
         if check not in self._checks:
             return _text("404 page not found\n", 404)
         if await self._is_well(check):
-            return _text("ok")
+            return PlainTextResponse("ok", headers=_FINE)
         return _text(f"internal server error: {check} failed: reason withheld\n", 500)
 
     async def _is_well(self, name: str) -> bool:

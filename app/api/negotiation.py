@@ -62,7 +62,7 @@ def _clause(text: str) -> Clause:
         quality = float(parameters.pop("q", "1"))
     except ValueError:
         quality = 1.0
-    return Clause(type_.lower(), quality, parameters)
+    return Clause(type_, quality, parameters)
 
 
 @lru_cache(maxsize=512)
@@ -95,14 +95,14 @@ def _first(alternatives: list[Clause], *, shapes: bool, protobuf: bool) -> Media
 
 
 def _served(clause: Clause, *, shapes: bool, protobuf: bool) -> Media | None:
-    type_ = JSON if clause.type in ("*/*", "application/*") else clause.type
+    type_ = JSON if clause.type in ("*/*", "application/*", "*") else clause.type
     said = clause.parameters
     if type_ not in (JSON, YAML, PROTOBUF) or said.get("sv", "") not in (("", "v1") if shapes else ("",)):
         return None
     if said.get("stream", "") not in (("", "watch") if type_ != YAML else ("",)):
         return None
     pretty = said.get("pretty") == "1"
-    if not said.keys() & {"as", "g", "v"}:
+    if not any(said.get(name) for name in ("as", "g", "v")):
         return Media(type_, pretty=pretty) if protobuf or type_ != PROTOBUF else None
     shape, version = said.get("as", ""), said.get("v", "")
     known = shape in (Shape.PARTIAL, Shape.PARTIAL_LIST) or (shape == Shape.TABLE and type_ != PROTOBUF)

@@ -117,9 +117,10 @@ class ListOptions:
             raise invalid_options("ListOptions", errors)
         # A watch has no pages: kube-apiserver does not look at the token.
         token = "" if watch else parameters.get("continue", "")
-        revision = _revision(parameters.get("resourceVersion", ""))
-        if token and revision:
+        said = parameters.get("resourceVersion", "")
+        if token and said not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
+        revision = _revision(said)
         return cls(
             watch=watch,
             labels=parameters.get("labelSelector", ""),
@@ -220,7 +221,7 @@ class WriteOptions:
             *_dry_run_errors(listed(parameters, "dryRun")),
             *_validation_errors(parameters.get("fieldValidation", "")),
         ]
-        if "force" in parameters and not apply:
+        if "force" in parameters and kind == "PatchOptions" and not apply:
             errors.insert(0, forbidden("force", "may not be specified for non-apply patch"))
         if errors:
             raise invalid_options(kind, errors)
@@ -302,10 +303,16 @@ _DELETE_TYPES: dict[str, tuple[type, str]] = {
 }
 
 
+_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+
+
 def _of_body(body: Document) -> Document:
     kind = body.get("kind") or "DeleteOptions"
     if kind != "DeleteOptions":
-        raise bad_request(f'no kind "{kind}" is registered for version "{body.get("apiVersion") or "meta.k8s.io/v1"}"')
+        version = body.get("apiVersion") or "meta.k8s.io/v1"
+        if (kind, version) == ("Status", "v1"):
+            raise bad_request("converting (v1.Status) to (v1.DeleteOptions): unknown conversion")
+        raise bad_request(f'no kind "{kind}" is registered for version "{version}" in scheme "{_SCHEME}"')
     for name, (wanted, go_type) in _DELETE_TYPES.items():
         value = body.get(name)
         if value is not None and type(value) is not wanted:
@@ -322,7 +329,7 @@ def _of_body(body: Document) -> Document:
 
 
 def _of_query(parameters: Mapping[str, str]) -> Document:
-    source: Document = {name: parameters[name] for name in ("propagationPolicy",) if parameters.get(name)}
+    source: Document = {name: parameters[name] for name in ("propagationPolicy",) if name in parameters}
     if "dryRun" in parameters:
         source["dryRun"] = listed(parameters, "dryRun")
     if parameters.get("uid"):

@@ -11,10 +11,11 @@ from app.api.errors import ContinueExpired
 from app.api.negotiation import negotiate
 from app.api.options import ListOptions, Match, Position, revision_of_get
 from app.api.representation import Page, View
-from app.api.requests import Request
+from app.api.requests import Request, flag
 from app.api.responses import Response
 from app.api.routes import Target
 from app.api.selection import Selection
+from app.machinery.errors import bad_request
 from app.machinery.objects import Document
 from app.store.base import Gone, Key, Listing, NotFound, Objects, Revision, Scope, Stored, TooNew
 
@@ -36,6 +37,8 @@ class Reading:
         """The object; its status subresource is the whole object too."""
         media = negotiate(request.accept, protobuf=target.served.in_protobuf)
         if request.parameters:
+            if flag(request.parameters, "export"):
+                raise bad_request("the export parameter, deprecated since v1.14, is no longer supported")
             await reached(self._objects, revision_of_get(request.parameters))
         stored = await self.stored(target)
         return self._representations.one(

@@ -128,9 +128,11 @@ class Representations:
         if view.media.shape is Shape.PARTIAL:
             raise _no_item(served)
         documents = [self.document(served, stored) for stored in page.items]
+        # Lists of custom resources say even that there is no further page; these forms do not.
+        metadata = {name: value for name, value in page.metadata.items() if value != ""}
         if view.media.shape is Shape.TABLE:
-            return of_document(self._table(view, documents, metadata=page.metadata), media=view.media)
-        return of_document(partial_list(documents, page.metadata, version=view.media.version), media=view.media)
+            return of_document(self._table(view, documents, metadata=metadata), media=view.media)
+        return of_document(partial_list(documents, metadata, version=view.media.version), media=view.media)
 
     def _list(self, served: Served, page: Page) -> bytes:
         version, name = str(served.group_version), served.kind.list_name

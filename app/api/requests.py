@@ -22,7 +22,7 @@ BODY_LIMIT = 3 * 1024 * 1024
 DEADLINE_S = 60.0
 """How long a request other than a watch may take unless the client says less."""
 
-_DURATION = re.compile(r"[+]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+|0")
+_DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+|0")
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -136,11 +136,16 @@ class Request:
 _NONE: Mapping[str, str] = {}
 
 
+_UNREADABLE = re.compile(rb";|%(?![0-9A-Fa-f]{2})")
+"""In what Go leaves out of a query."""
+
+
 def parse_query(query: bytes) -> Mapping[str, str]:
     """The parameters; of a repeated one the first, of dryRun, which is a list, all of them."""
     if not query:
         return _NONE
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    readable = b"&".join(pair for pair in query.split(b"&") if not _UNREADABLE.search(pair))
+    pairs = parse_qsl(readable.decode("latin-1"), keep_blank_values=True)
     parameters = dict(reversed(pairs))
     if "dryRun" in parameters:
         parameters["dryRun"] = _BETWEEN.join(value for name, value in pairs if name == "dryRun")
@@ -163,8 +168,8 @@ def flag(parameters: Mapping[str, str], name: str) -> bool:
 
 def integer(parameters: Mapping[str, str], name: str) -> int | None:
     """A signed integer, None when absent. Raises 400 in Go's words."""
-    text = parameters.get(name, "")
-    if not text:
+    text = parameters.get(name)
+    if text is None:
         return None
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
@@ -177,10 +182,10 @@ def integer(parameters: Mapping[str, str], name: str) -> int | None:
 
 @lru_cache(maxsize=64)
 def duration_s(text: str) -> float:
-    """A Go duration in seconds. Raises 400."""
+    """A Go duration in seconds; 0 for one that is over before it begins. Raises 400."""
     if not _DURATION.fullmatch(text):
         raise bad_request(f"invalid timeout specified in the request URL - time: {_undurable(text)}")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))
+    return 0 if text.startswith("-") else sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))
 
 
 def _undurable(text: str) -> str:

@@ -98,6 +98,8 @@ class Resources:
     def _of_custom(self, target: Target, method: str) -> Handler:
         """What is no method of a custom resource is a verb that it does not support; the path decides first."""
         verb, kind = _VERBS.get(method, ""), target.kind
+        if target.watch and target.subresource:
+            raise errors.method_not_supported(kind, "watch")
         if target.watch:
             return self._list_or_watch
         if kind.namespaced and target.namespace is None and verb != "get":

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
-import yaml
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from app.api.errors import NoSuchPath, TimedOut, TooMany, Unjudged
 from app.api.negotiation import JSON, YAML, Media, negotiate
 from app.api.requests import Request
 from app.machinery.errors import ApiError
+from app.machinery.go_yaml import written
 from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 from app.machinery.protobuf import has_message, to_protobuf
@@ -73,8 +73,7 @@ def in_form(response: Response, media: Media) -> Response:
         return replace(response, body=to_protobuf(document), type=PROTOBUF) if has_message(document) else response
     if media.type != YAML or response.type != JSON:
         return response
-    text = yaml.dump(orjson.loads(response.body), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True)
-    return replace(response, body=text.encode(), type=YAML)
+    return replace(response, body=written(orjson.loads(response.body)), type=YAML)
 
 
 MOST_WARNINGS = 4096
@@ -114,15 +113,14 @@ async def send(request: Request, response: Response, sending: Send) -> None:
     """Sends all of it. A large one goes in slices, and others have their turn between them: each is encrypted as it is sent,
     and a megabyte at once would hold up everybody for as long as that takes."""
     body = response.body
-    headers = [
-        (b"content-type", response.type.encode()),
-        *_echoed(request),
-        *response.headers,
-    ]
+    type_ = ((b"content-type", response.type.encode()),) if response.type else ()
+    headers = [*type_, *_echoed(request), *response.headers]
     if not response.headers or all(name != b"cache-control" for name, _ in response.headers):
         headers.append((b"cache-control", b"no-cache, private"))
     if response.type == JSON and body:
         body = _pretty(body) if response.pretty or request.pretty else body + b"\n"
+    elif response.type.startswith(JSON) and body:
+        body += b"\n"
     if len(body) > GZIP_FROM and _takes_gzip(request):
         body = await _zipped(body)
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
@@ -142,6 +140,19 @@ async def send(request: Request, response: Response, sending: Send) -> None:
 def _last(size: int) -> int:
     """Where the last slice begins."""
     return max(0, (size - 1) // SLICE * SLICE)
+
+
+def audited(request: Request, sending: Send) -> Send:
+    """Sends what somebody else answers, with the headers of every answer."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            said = {name.lower() for name, _ in message["headers"]}
+            more = [] if b"cache-control" in said else [(b"cache-control", b"no-cache, private")]
+            message = {**message, "headers": [*message["headers"], *_echoed(request), *more]}
+        await sending(message)
+
+    return send_with_headers
 
 
 def stream_headers(request: Request, type_: str) -> list[tuple[bytes, bytes]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.api.errors import NoSuchPath, no_such_resource
@@ -11,6 +11,7 @@ from app.machinery.discovery import subresources
 from app.machinery.errors import ApiError
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import self_link
+from app.machinery.reviews import REVIEWS
 from app.store.base import Key, Scope
 
 
@@ -75,10 +76,13 @@ class Routes:
         steps = tuple(step for step in path.split("/") if step)
         below = steps[: 2 if steps[:1] == ("api",) else 3]
         compiled = any(served.native and served.kind.typed for served in self._served.get(below, {}).values())
-        return no_such_resource() if compiled else NoSuchPath()
+        asked = any(review.group_version.path == f"/{'/'.join(below)}" for review in REVIEWS)
+        return no_such_resource() if compiled or asked or path.startswith("/api/") else NoSuchPath()
 
     def find(self, path: str) -> Target | None:
         """None for what is no resource's path."""
+        if "//" in path:
+            return None
         steps = [step for step in path.split("/") if step]
         length = 2 if steps[:1] == ["api"] else 3
         plurals = self._served.get(tuple(steps[:length]))
@@ -117,6 +121,6 @@ def _target(served: Served, namespace: str | None, rest: Sequence[str]) -> Targe
 
 
 def _watched(target: Target | None) -> Target | None:
-    if target is None or target.subresource:
+    if target is None or (target.subresource and target.kind.typed):
         return None
-    return Target(target.served, target.namespace, target.name, watch=True)
+    return replace(target, watch=True)

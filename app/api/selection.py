@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.api.options import ListOptions
 from app.api.routes import Target
+from app.machinery.errors import bad_request
 from app.machinery.objects import Document
 from app.machinery.selectors import FieldSelector, LabelSelector, parse_fields, parse_labels
 from app.store.base import Event, EventType, Scope, Stored
@@ -23,7 +24,10 @@ class Selection:
     def of(cls, target: Target, options: ListOptions) -> Selection:
         """Raises ApiError 400 for a selector that cannot be read. A selected name narrows the scope itself."""
         fields = parse_fields(options.fields, target.kind)
-        name = target.name or fields.exact("metadata.name")
+        wanted = fields.exact("metadata.name")
+        if target.name and wanted not in (None, target.name):
+            raise bad_request("fieldSelector metadata.name doesn't match requested name")
+        name = target.name or wanted
         scope = Scope(target.kind.resource, target.namespace, name)
         return cls(scope, parse_labels(options.labels), fields)
 

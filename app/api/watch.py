@@ -24,6 +24,7 @@ from app.api.routes import Served, Target
 from app.api.selection import Selection
 from app.api.streams import Streams
 from app.machinery.errors import ApiError
+from app.machinery.table import carried
 from app.store.base import Event, EventType, Gone, Listing, Objects, Revision, Stored, StoreError, Unavailable, Watch
 
 log = structlog.get_logger()
@@ -68,7 +69,10 @@ class Watching:
         """Raises ApiError for what kube-apiserver refuses before it streams."""
         media = negotiate(request.accept, watch=True, protobuf=target.served.in_protobuf)
         options = ListOptions.read(request.parameters, target.kind.resource, watch=True)
-        view = shared_view(target.served, media, request.parameters.get("includeObject", ""))
+        include = request.parameters.get("includeObject", "")
+        if media.shape is Shape.TABLE:
+            carried(include, media.version)
+        view = shared_view(target.served, media, include)
         return Asked(request, view, Selection.of(target, options), options)
 
     async def stream(self, asked: Asked, receive: Receive, send: Send) -> None:

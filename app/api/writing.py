@@ -34,6 +34,7 @@ from app.machinery.documents import parse_json_value
 from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
 from app.machinery.lifecycle import (
     ensure_decodable,
+    ensure_named,
     is_finished_deleting,
     prepare_create,
     prepare_update,
@@ -44,7 +45,13 @@ from app.machinery.lifecycle import (
 from app.machinery.managed import Entries, Writer, created, settled, updated, with_entries
 from app.machinery.metadata import metadata_warnings, without_repeated_owners
 from app.machinery.objects import Document
-from app.machinery.patch import json_patch, merge_patch, strategic_merge_patch, undecodable_patch
+from app.machinery.patch import (
+    json_patch,
+    merge_patch,
+    strategic_merge_patch,
+    undecodable_patch,
+    unknown_in_operations,
+)
 from app.machinery.printed import plain
 from app.machinery.schema import schema_of
 from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
@@ -101,9 +108,12 @@ class Writing:
         type_ = body_type(request)
         raw = await request.body()
         options = WriteOptions.read(request.parameters, "CreateOptions")
-        kind = target.kind
-        body = decoded(kind, type_, raw)
-        document = body.document
+        return await self._create(target, request, media, options, raw, decoded(target.kind, type_, raw))
+
+    async def _create(
+        self, target: Target, request: Request, media: Media, options: WriteOptions, raw: bytes, body: Decoded
+    ) -> Response:
+        kind, document = target.kind, body.document
         fits = not body.duplicates and schema_of(kind).fits(document)
         found = [] if fits else _strangers(target, body, options)
         unwise = without_repeated_owners(document)
@@ -234,6 +244,10 @@ class Writing:
         ensure_decodable(
             target.kind, target.served.group_version, body.document, namespace=target.namespace or "", raw=raw
         )
+        ensure_named(body.document.get("metadata") or {}, target.name)
+        if target.kind.made_by_update and not target.subresource and not await self._exists(target.key):
+            await self._context.ensure_may(request.user, replace(request.attributes, verb="create"))
+            return await self._create(target, request, media, options, raw, body)
 
         def wanted(_: Document) -> Wanted:
             return Wanted(orjson.loads(encoded), found)
@@ -362,12 +376,12 @@ class Writing:
         old, base = orjson.loads(stored.body), orjson.loads(stored.body)
         wanted = change(served_as(kind, group_version, base))
         new = wanted.document
-        repeated = without_repeated_owners(new)
+        repeated = without_repeated_owners(new, patched=patched)
         subresource = target.subresource or None
         prepared = prepare_update(
             kind, group_version, old, new, subresource=subresource, now=self._context.now(), patched=patched
         )
-        _ensure_valid(target, prepared, validate_update(kind, old, prepared))
+        _ensure_valid(target, prepared, validate_update(kind, old, prepared, subresource=target.subresource))
         owners = wanted.owners
         if owners is None:
             owners = updated(kind, old, prepared, new["metadata"].get("managedFields"), writer)
@@ -377,7 +391,8 @@ class Writing:
     async def _stored(self, view: View, target: Target, stored: Stored, document: Document) -> Response:
         """Replaced; or gone, when nobody has anything left to do for an object that is being deleted."""
         if is_finished_deleting(document):
-            await self._objects.delete(target.key, revision=stored.revision, document=document)
+            # Watchers are told the object as it was, its last finalizers and all.
+            await self._objects.delete(target.key, revision=stored.revision)
             return self._representations.of(view, self._served(target, document))
         return self._representations.one(view, await self._objects.replace(target.key, document))
 
@@ -434,9 +449,10 @@ def _read_patch(body: bytes, type_: str) -> tuple[object, list[str]]:
     try:
         patch, twice = parse_json_value(body)
     except ApiError as error:
-        raise undecodable_patch(error.message) from error
+        raise (error if type_ == STRATEGIC_PATCH else undecodable_patch(error.message)) from error
     prefix = "json patch " if type_ == JSON_PATCH else ""
-    return patch, [f'{prefix}duplicate field "{path}"' for path in twice]
+    unknown = unknown_in_operations(patch) if type_ == JSON_PATCH else []
+    return patch, [*(f'{prefix}duplicate field "{path}"' for path in twice), *unknown]
 
 
 def _patched(type_: str, current: Document, patch: object, target: Target) -> Document:

@@ -49,7 +49,7 @@ class Birth:
         }
         if kind.namespaced:
             metadata["namespace"] = namespace
-        if kind.body is None:
+        if kind.has_generation:
             metadata["generation"] = 1
         if labels:
             metadata["labels"] = dict(labels)

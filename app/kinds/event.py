@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from app.kinds.shape import Nothing, Shape, Time
+from app.kinds.shape import MAP_ATOMIC, Nothing, Shape, Time
 from app.machinery.errors import FieldError, invalid, required
 from app.machinery.kind import CORE, Column, Kind
 from app.machinery.names import qualified_name
@@ -51,7 +52,7 @@ class EventSeries(Shape):
 class EventBody(Shape):
     """What happened."""
 
-    involved_object: ObjectReference
+    involved_object: Annotated[ObjectReference, MAP_ATOMIC]
     """To which object it happened."""
     reason: str | None = None
     """What, in one CamelCase word for programs."""
@@ -158,6 +159,8 @@ EVENT: Kind[Nothing, Nothing] = Kind(
     description="Event is a report of something that happened to another object.",
     short_names=("ev",),
     typed=True,
+    made_by_update=True,
+    blank={"involvedObject": {}, "source": {}},
     any_name=True,
     columns=(
         Column("Last Seen", _last_seen, type="date", absent="<unknown>", description="When it was last observed."),

@@ -100,6 +100,8 @@ NAMESPACE: Kind[NamespaceSpec, NamespaceStatus] = Kind(
     namespaced=False,
     short_names=("ns",),
     typed=True,
+    counted=False,
+    blank={"spec": {}, "status": {}},
     dns_label=True,
     columns=(Column("Status", _phase, description="Whether it can be used."), AGE),
     selectable=("status.phase",),

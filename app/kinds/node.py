@@ -401,6 +401,8 @@ def _info(field: str, absent: str = "<unknown>") -> Callable[[Document], str]:
     return lambda document: ((document.get("status") or {}).get("nodeInfo") or {}).get(field) or absent
 
 
+_NO_INFO = dict.fromkeys(NodeSystemInfo.model_json_schema(by_alias=True)["properties"], "")
+
 NODE: Kind[NodeSpec, NodeStatus] = Kind(
     name="Node",
     plural="nodes",
@@ -411,6 +413,8 @@ NODE: Kind[NodeSpec, NodeStatus] = Kind(
     namespaced=False,
     short_names=("no",),
     typed=True,
+    counted=False,
+    blank={"spec": {}, "status": {"nodeInfo": _NO_INFO}},
     dns_label=True,
     columns=(
         Column("Status", _state, description="Whether the host answers and takes guests."),

@@ -281,6 +281,7 @@ POD: Kind[PodSpec, PodStatus] = Kind(
     short_names=("po",),
     categories=("all",),
     typed=True,
+    blank={"spec": {}, "status": {}},
     columns=(
         Column("Ready", _ready, description="Containers that run, of how many."),
         Column("Status", _state, description="How the guest or the process is."),

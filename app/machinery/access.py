@@ -113,9 +113,13 @@ def cannot(user: User, asked: Attributes) -> str:
 
 
 def forbidden(user: User, asked: Attributes, reason: str = "") -> ApiError:
-    """403 in kube-apiserver's words."""
+    """403 in kube-apiserver's words, before anybody looked at what was asked: browsers are not to guess what it is."""
     why = cannot(user, asked) + (f": {reason}" if reason else "")
-    return refused(asked.group, asked.resource, asked.name, why)
+    error = refused(asked.group, asked.resource, asked.name, why)
+    return ApiError(error.code, error.reason, error.message, error.details, NO_SNIFF)
+
+
+NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
 def refused(group: str, resource: str, name: str, why: str) -> ApiError:

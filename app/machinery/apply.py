@@ -24,6 +24,7 @@ from app.machinery.fieldset import (
     without,
 )
 from app.machinery.kind import GroupVersion
+from app.machinery.lifecycle import ensure_named
 from app.machinery.managed import (
     BEFORE_FIRST_APPLY,
     AnyKind,
@@ -69,11 +70,9 @@ def ensure_new(kind: AnyKind, config: Document, name: str) -> Document:
     if metadata.get("uid"):
         why = f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found"
         raise conflict(kind.plural, kind.group_version.group, name, why)
-    said = metadata.get("name")
-    if said and said != name:
-        raise bad_request(f"the name of the object ({said}) does not match the name on the URL ({name})")
+    ensure_named(metadata, name)
     metadata.pop("resourceVersion", None)
-    return {**config, "metadata": {**metadata, "name": name}}
+    return {**config, "metadata": metadata}
 
 
 def applied(
@@ -218,7 +217,9 @@ def _with_last_applied(merged: Document, config: Document) -> Document:
     metadata = dict(config.get("metadata") or {})
     metadata.pop("managedFields", None)
     annotations = {name: value for name, value in _annotations(config).items() if name != LAST_APPLIED}
-    metadata["annotations"] = annotations
+    metadata.pop("annotations", None)
+    if annotations:
+        metadata["annotations"] = annotations
     text = orjson.dumps({**config, "metadata": metadata}, option=orjson.OPT_SORT_KEYS).decode() + "\n"
     kept = {**merged["metadata"], "annotations": {**_annotations(merged), LAST_APPLIED: text}}
     return {**merged, "metadata": kept}

@@ -110,6 +110,10 @@ def _ensure_typed_identity(kind: AnyKind, group_version: GroupVersion, version: 
         raise Undecodable(kind, said, conversion, name)
 
 
+_NOTHING: Document = {"labels": {}, "annotations": {}, "ownerReferences": [], "finalizers": [], "managedFields": []}
+"""What says nothing in a field of metadata; of the others an empty text."""
+
+
 def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, *, fits: bool = False) -> Document:
     """A copy of its metadata, known to be of the right types (before this already where it `fits`) and without what is
     empty. Raises Undecodable."""
@@ -119,10 +123,12 @@ def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, 
     if not isinstance(metadata, dict):
         field = f"{kind.name}.metadata" if kind.typed else ""
         raise Undecodable(kind, group_version, cannot_unmarshal(metadata, "v1.ObjectMeta", field))
-    present = {name: value for name, value in metadata.items() if value not in (None, "", {}, [])}
+    present = {name: value for name, value in metadata.items() if value not in (None, _NOTHING.get(name, ""))}
     for name in ("labels", "annotations"):
         if isinstance(present.get(name), dict) and None in present[name].values():
             present[name] = {key: "" if value is None else value for key, value in present[name].items()}
+    if isinstance(present.get("finalizers"), list) and None in present["finalizers"]:
+        present["finalizers"] = ["" if value is None else value for value in present["finalizers"]]
     if not (fits or metadata_schema().fits(present)):
         _ensure_metadata_types(kind, group_version, present)
     for name in _TIMES:
@@ -135,6 +141,9 @@ def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, 
 
 
 def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata: Document) -> None:
+    if not kind.typed:
+        # kube-apiserver writes a custom resource's metadata anew before it reads that: sorted.
+        metadata = dict(sorted(metadata.items()))
     for error in filter(is_type_error, metadata_schema().check(metadata).errors):
         prefix = "metadata." if kind.typed else ""
         value, steps = _found(metadata, error.path)

@@ -17,6 +17,8 @@ Kinds = Sequence[Kind[Any, Any]]
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 """What can be done with every resource, in alphabetical order."""
+CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+"""The same, as kube-apiserver lists them of custom resources."""
 STATUS_VERBS = ("get", "patch", "update")
 
 
@@ -97,14 +99,15 @@ def etag(document: Document) -> str:
 
 def verbs(kind: Kind[Any, Any]) -> list[str]:
     """Namespaces are only deleted one by one."""
-    return [verb for verb in VERBS if not (kind.contains and verb == "deletecollection")]
+    return [
+        verb for verb in (VERBS if kind.typed else CUSTOM_VERBS) if not (kind.contains and verb == "deletecollection")
+    ]
 
 
 def subresources(kind: Kind[Any, Any]) -> Iterator[Subresource]:
-    """The declared ones, and status where the kind has it."""
-    if has_status(kind):
-        yield Subresource("status", STATUS_VERBS, kind.name)
-    yield from sorted(kind.subresources, key=lambda subresource: subresource.name)
+    """The declared ones, and status where the kind has it, by name."""
+    status = (Subresource("status", STATUS_VERBS, kind.name),) if has_status(kind) else ()
+    yield from sorted((*kind.subresources, *status), key=lambda subresource: subresource.name)
 
 
 def has_status(kind: Kind[Any, Any]) -> bool:
@@ -196,7 +199,7 @@ def _aggregated_group(kinds: Kinds, group: str) -> Document:
 def _aggregated_resource(kind: Kind[Any, Any], group_version: GroupVersion) -> Document:
     resource: Document = {
         "resource": kind.plural,
-        "responseKind": _response_kind(group_version, kind.name),
+        "responseKind": _own_kind(kind, group_version, kind.name),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": verbs(kind),
@@ -206,8 +209,14 @@ def _aggregated_resource(kind: Kind[Any, Any], group_version: GroupVersion) -> D
     return {**resource, "subresources": below} if below else resource
 
 
+def _own_kind(kind: Kind[Any, Any], group_version: GroupVersion, name: str) -> Document:
+    """Of what is compiled into kube-apiserver, empty group and version are those of the version that it stands in."""
+    if kind.typed and group_version == kind.group_version:
+        return {"group": "", "version": "", "kind": name}
+    return _response_kind(group_version, name)
+
+
 def _aggregated_review(review: Kind[Any, Any]) -> Document:
-    """Empty group and version are, as in kube-apiserver's own, those of the version that it stands in."""
     return {
         "resource": review.plural,
         "responseKind": {"group": "", "version": "", "kind": review.name},
@@ -219,9 +228,12 @@ def _aggregated_review(review: Kind[Any, Any]) -> Document:
 
 def _aggregated_subresources(kind: Kind[Any, Any], group_version: GroupVersion) -> Iterable[Document]:
     for subresource in subresources(kind):
+        own = subresource.group_version is None
         yield {
             "subresource": subresource.name,
-            "responseKind": _response_kind(subresource.group_version or group_version, subresource.kind),
+            "responseKind": _own_kind(kind, group_version, subresource.kind)
+            if own
+            else _response_kind(subresource.group_version or group_version, subresource.kind),
             "verbs": list(subresource.verbs),
         }
 

@@ -39,7 +39,11 @@ OBJECT = Wanted(
     "couldn't get version/kind; json parse error: ",
 )
 """An object of any kind: what it is, is read first."""
-CONFIG = Wanted("map[string]interface {}", yaml_prefix="error converting YAML to JSON: ")
+CONFIG = Wanted(
+    "map[string]interface {}",
+    "error unmarshaling JSON: while decoding JSON: ",
+    yaml_prefix="error converting YAML to JSON: ",
+)
 """What is applied."""
 
 
@@ -83,11 +87,12 @@ def load_json(body: bytes) -> Any:
 
 
 def parse_yaml(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
-    """One YAML document, and what a strict reader says of keys that it has twice. JSON is YAML too. Raises ApiError 400."""
+    """The first YAML document, and what a strict reader says of keys that it has twice. JSON is YAML too. Raises ApiError
+    400."""
     loader = _Loader(body)
     try:
         _ensure_shallow(body)
-        node = loader.get_single_node()
+        node = loader.get_node() if loader.check_node() else None
         if node is None:
             raise bad_request("the body of the request is empty")
         _ensure_bounded(node)
@@ -248,7 +253,7 @@ def yaml_duplicates(body: bytes) -> list[str]:
     """What a strict reader says of keys that are there twice in a body that parse_yaml takes: in order of their values."""
     loader = _Loader(body)
     try:
-        node = loader.get_single_node()
+        node = loader.get_node() if loader.check_node() else None
         return [] if node is None else list(_repeated(node))
     finally:
         loader.dispose()

@@ -101,12 +101,12 @@ def invalid_object(kind: str, group: str, name: str, errors: Iterable[FieldError
     text = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
     details = resource_details(kind, group, name)
     details["causes"] = [{"reason": e.reason, "message": e.message, "field": e.path} for e in listed]
-    return ApiError(422, "Invalid", f'{_qualified(kind, group)} "{name}" is invalid: {text}', details)
+    return ApiError(422, "Invalid", f"{_qualified(kind, group)} {quoted(name)} is invalid: {text}", details)
 
 
 def resource_details(plural: str, group: str, name: str) -> Document:
     """The details of an error about a stored object: its kind is the lower-case resource there."""
-    details: Document = {"name": name}
+    details: Document = {"name": name} if name else {}
     if group:
         details["group"] = group
     details["kind"] = plural

@@ -36,7 +36,13 @@ def syntax_error(body: bytes) -> str:
 def cannot_unmarshal(value: Any, go_type: str, field: str = "") -> str:
     """Why a JSON value is not of a Go type; `field` names the struct and the path of its field."""
     where = f"Go struct field {field}" if field else "Go value"
-    return f"json: cannot unmarshal {_word(value)} into {where} of type {go_type}"
+    number = f" {value}" if _overflows(value) and go_type.startswith("int") else ""
+    return f"json: cannot unmarshal {_word(value)}{number} into {where} of type {go_type}"
+
+
+def _overflows(value: Any) -> bool:
+    """A number that no integer field can hold, which is told with it."""
+    return isinstance(value, float) or (type(value) is int and not -(2**63) <= value < 2**63)
 
 
 def _word(value: Any) -> str:

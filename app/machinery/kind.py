@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from pydantic import BaseModel
@@ -112,6 +112,10 @@ class Kind(Generic[SpecT, StatusT]):
     """Names are DNS-1123 labels of at most 63 characters; otherwise subdomains of at most 253."""
     any_name: bool = False
     """Names need only be steps of a path (Event)."""
+    blank: Document = field(default_factory=dict)
+    """What is compiled into kube-apiserver has these fields whatever is said: nobody comes to own them by saying less."""
+    counted: bool = True
+    """metadata.generation tells how often its spec changed."""
     finalizers: tuple[str, ...] = ()
     """Put on every new object by the API, so that no object can vanish before its owner acted."""
     default: Callable[[Document], None] | None = None
@@ -126,6 +130,8 @@ class Kind(Generic[SpecT, StatusT]):
     previewed: bool = False
     """A dry run's create answers what would become of the object: its `preview`, bound in wiring by the kind's name, fills
     the status from what is stored."""
+    made_by_update: bool = False
+    """A PUT of what is not there creates it (Event, and the kinds of RBAC)."""
     contains: bool = False
     """Other objects live in it (Namespace): it terminates with its content, and goes when `spec.finalizers` is empty."""
     subresources: tuple[Subresource, ...] = ()
@@ -145,6 +151,11 @@ class Kind(Generic[SpecT, StatusT]):
         """`migrations.kubevirt.io`, or `pods` for the core group: the store's and the error messages' word for it."""
         group = self.group_version.group
         return f"{self.plural}.{group}" if group else self.plural
+
+    @property
+    def has_generation(self) -> bool:
+        """Does metadata.generation tell how often its spec changed?"""
+        return self.counted and self.body is None
 
     @property
     def singular(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ from app.machinery.schema import is_type_error, schema_of
 __all__ = [
     "check_preconditions",
     "ensure_decodable",
+    "ensure_named",
     "is_finished_deleting",
     "prepare_create",
     "prepare_delete",
@@ -83,7 +85,8 @@ def prepare_create(
     if not fits:
         ensure_types(kind, group_version, document)
     metadata = metadata_of(kind, group_version, document, fits=fits)
-    if metadata.get("resourceVersion"):
+    version = metadata.get("resourceVersion", "")
+    if version.isdecimal() and int(version[:32]):
         raise bad_request("resourceVersion should not be set on objects to be created")
     _ensure_namespace(kind, metadata, namespace)
     for name in _ONLY_THE_SERVER_SAYS:
@@ -93,7 +96,7 @@ def prepare_create(
     if kind.namespaced:
         metadata["namespace"] = namespace
     metadata |= {"uid": uid, "creationTimestamp": now}
-    if kind.body is None:
+    if kind.has_generation:
         metadata["generation"] = 1
     finalizers = [
         *metadata.get("finalizers", ()),
@@ -147,7 +150,7 @@ def prepare_update(
         if "status" in old:
             changed["status"] = _copy(old["status"])
     changed = _defaulted(kind, changed)
-    if kind.body is None and _desired(changed) != _desired(old):
+    if kind.has_generation and _desired(changed) != _desired(old):
         changed["metadata"]["generation"] = before.get("generation", 0) + 1
     return changed
 
@@ -238,14 +241,23 @@ def validate_create(kind: AnyKind, document: Document, *, fits: bool = False) ->
     return errors or list(kind.check_create(document))
 
 
+def _below_status(error: FieldError) -> FieldError:
+    below = error.path.removeprefix("status").removeprefix(".")
+    return replace(error, message=error.message.replace(f"{error.path} in body", f"{below} in body"))
+
+
 def _shape_errors(kind: AnyKind, document: Document) -> list[FieldError]:
     """Of everything but metadata, which no schema judges."""
     return [error for error in schema_of(kind).check(document).errors if not error.path.startswith("metadata.")]
 
 
-def validate_update(kind: AnyKind, old: Document, new: Document) -> list[FieldError]:
+def validate_update(kind: AnyKind, old: Document, new: Document, *, subresource: str = "") -> list[FieldError]:
     """As for create, and what may not change."""
-    errors = [*validate_metadata_update(kind, old, new), *_shape_errors(kind, new)]
+    shape = _shape_errors(kind, new)
+    if subresource == "status":
+        # Of a custom resource's status kube-apiserver judges that alone, and calls its fields by their place in it.
+        shape = [_below_status(error) for error in shape]
+    errors = [*validate_metadata_update(kind, old, new), *shape]
     return errors or list(kind.check_update(old, new))
 
 
@@ -275,10 +287,7 @@ def _ensure_same_object(kind: AnyKind, before: Document, after: Document, *, pat
     """Name, namespace, version and uid of an update are those of the object that it names."""
     name, group = before["name"], kind.group_version.group
     _ensure_namespace(kind, after, before.get("namespace", ""))
-    if not after.get("name"):
-        raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
-    if after["name"] != name:
-        raise bad_request(f"the name of the object ({after['name']}) does not match the name on the URL ({name})")
+    ensure_named(after, name)
     here = before.get("namespace", "")
     if after.get("uid") and after["uid"] != before["uid"] and not patched:
         raise conflict(
@@ -298,6 +307,14 @@ def _ensure_same_object(kind: AnyKind, before: Document, after: Document, *, pat
         raise conflict(kind.plural, group, name)
 
 
+def ensure_named(metadata: Document, name: str) -> None:
+    """Raises 400 where that is not the name that it says itself."""
+    if not metadata.get("name"):
+        raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if metadata["name"] != name:
+        raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+
+
 def _storage_key(kind: AnyKind, namespace: str, name: str) -> str:
     """Where kube-apiserver would keep it in etcd."""
     group = kind.group_version.group
@@ -311,8 +328,11 @@ def _invalid_resource(kind: AnyKind, name: str, error: FieldError) -> ApiError:
 
 
 def _restored(before: Document, after: Document) -> Document:
-    """The new metadata with what only the server says put back; a changed uid or deletion stays, for validation."""
+    """The new metadata with what only the server says put back; a changed uid or deletion stays, for validation, but for a
+    deletion that has begun: that cannot be put off."""
     restored = dict(after)
+    if "deletionTimestamp" in before:
+        restored["deletionTimestamp"] = before["deletionTimestamp"]
     for name in ("namespace", "resourceVersion", "creationTimestamp", "generation", "selfLink", "managedFields"):
         restored.pop(name, None)
         if name in before:

@@ -164,7 +164,8 @@ def created(kind: AnyKind, document: Document, writer: Writer) -> list[Document]
     finalizers = [finalizer for finalizer in said["metadata"].pop("finalizers", ()) if finalizer not in kind.finalizers]
     if finalizers:
         said["metadata"]["finalizers"] = finalizers
-    fields = without(difference(type_of(kind).every(said), _STRIPPED), writer.ignored)
+    every = type_of(kind).every(said) if not kind.typed else differences(kind, {}, said, writer).changed
+    fields = without(difference(every, _STRIPPED), writer.ignored)
     if not fields:
         return []
     manager = writer.manager(Operation.UPDATE)
@@ -191,8 +192,19 @@ def ownable(document: Document) -> Document:
 
 def differences(kind: AnyKind, old: Document, new: Document, writer: Writer) -> Comparison:
     """What a write there changes."""
-    found, ignored = compare(type_of(kind), ownable(old), ownable(new)), writer.ignored
+    old, new = (_upon({"metadata": {}, **kind.blank}, ownable(document)) for document in (old, new))
+    found, ignored = compare(type_of(kind), old, new), writer.ignored
     return Comparison(*(without(fields, ignored) for fields in (found.added, found.modified, found.removed)))
+
+
+def _upon(blank: Document, document: Document) -> Document:
+    """The document with what it has in any case."""
+    filled = dict(document)
+    for name, value in blank.items():
+        held = filled.setdefault(name, value)
+        if isinstance(value, dict) and isinstance(held, dict):
+            filled[name] = _upon(value, held)
+    return filled
 
 
 def taken(managed: Managed, found: Comparison, manager: Manager, writer: Writer) -> dict[Manager, Owned]:

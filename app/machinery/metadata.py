@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, Protocol
 
 from app.machinery.errors import FieldError, forbidden, invalid, required, too_long
 from app.machinery.kind import Kind
@@ -18,7 +19,7 @@ ANNOTATIONS_LIMIT = 262_144
 def validate_metadata(kind: Kind[Any, Any], document: Document) -> Iterator[FieldError]:
     """Of a new object: names, labels, annotations, owners and finalizers."""
     metadata = document.get("metadata") or {}
-    yield from _name_errors(metadata, lambda name: object_name(kind, name))
+    yield from _name_errors(metadata, partial(object_name, kind))
     yield from _common_errors(kind, metadata)
     yield from _unqualified_errors(kind, metadata)
 
@@ -39,10 +40,16 @@ def _described_errors(metadata: Document) -> Iterator[FieldError]:
     yield from _owner_errors(metadata.get("ownerReferences") or [])
 
 
-def _name_errors(metadata: Document, problems: Callable[[str], Iterable[str]]) -> Iterator[FieldError]:
+class _Problems(Protocol):
+    """What is wrong with a name, or with what one begins with."""
+
+    def __call__(self, name: str, *, begins: bool = False) -> Iterable[str]: ...
+
+
+def _name_errors(metadata: Document, problems: _Problems) -> Iterator[FieldError]:
     base, name = metadata.get("generateName") or "", metadata.get("name") or ""
     if base:
-        for problem in problems(base.removesuffix("-") or base):
+        for problem in problems(base, begins=True):
             yield invalid("metadata.generateName", base, problem)
     if not name:
         yield required("metadata.name", "name or generateName is required")
@@ -137,7 +144,7 @@ def _change_errors(before: Document, after: Document) -> Iterator[FieldError]:
     yield from _described_errors(after)
 
 
-def without_repeated_owners(document: Document) -> list[str]:
+def without_repeated_owners(document: Document, *, patched: bool = False) -> list[str]:
     """Takes owner references that are there already out of the document; what to warn of."""
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(owners := metadata.get("ownerReferences"), list):
@@ -146,9 +153,10 @@ def without_repeated_owners(document: Document) -> list[str]:
     if not repeated:
         return []
     metadata["ownerReferences"] = [owner for index, owner in enumerate(owners) if owner not in owners[:index]]
+    when = " after mutating admission happens" if patched else ""
     uids = sorted({str(owner.get("uid")) for owner in repeated if isinstance(owner, dict)})
     return [
-        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+        f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may "
         f"reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(uids)}"
     ]
 

@@ -43,7 +43,7 @@ _VALUE_TEXT = (
 def dns_label(name: str) -> Iterator[str]:
     """What is wrong with it as a DNS-1123 label."""
     if len(name.encode()) > 63:
-        yield "must be no more than 63 bytes"
+        yield "must be no more than 63 characters"
     if not _LABEL.fullmatch(name):
         yield "must not contain dots" if _SUBDOMAIN.fullmatch(name) else _LABEL_TEXT
 
@@ -51,7 +51,7 @@ def dns_label(name: str) -> Iterator[str]:
 def dns_subdomain(name: str) -> Iterator[str]:
     """What is wrong with it as a DNS-1123 subdomain."""
     if len(name.encode()) > 253:
-        yield "must be no more than 253 bytes"
+        yield "must be no more than 253 characters"
     if not _SUBDOMAIN.fullmatch(name):
         yield _SUBDOMAIN_TEXT
 
@@ -89,9 +89,9 @@ def label_value(value: str) -> Iterator[str]:
         yield _VALUE_TEXT
 
 
-def path_segment(name: str) -> Iterator[str]:
-    """What is wrong with it as a step of a path."""
-    if name in (".", ".."):
+def path_segment(name: str, *, begins: bool = False) -> Iterator[str]:
+    """What is wrong with it as a step of a path, or as what one begins with."""
+    if name in (".", "..") and not begins:
         yield f"may not be '{name}'"
         return
     for letter in "/%":
@@ -99,10 +99,13 @@ def path_segment(name: str) -> Iterator[str]:
             yield f"may not contain '{letter}'"
 
 
-def object_name(kind: Kind[Any, Any], name: str) -> Iterator[str]:
-    """What is wrong with it as the name of such an object."""
+def object_name(kind: Kind[Any, Any], name: str, *, begins: bool = False) -> Iterator[str]:
+    """What is wrong with it as the name of such an object, or as what a generated one begins with."""
     if kind.any_name:
-        return path_segment(name)
+        return path_segment(name, begins=begins)
+    if begins and len(name) > 1 and name.endswith("-"):
+        # kube-apiserver does not look at what is before the dash either.
+        name = f"{name[:-2]}a"
     return dns_label(name) if kind.dns_label else dns_subdomain(name)
 
 

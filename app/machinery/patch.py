@@ -46,10 +46,13 @@ def json_patch(document: Document, operations: Any) -> Document:
     patched: Any = copy.deepcopy(document)
     copied = 0
     for operation in operations:
+        if operation is None:
+            raise rejected()
         if not isinstance(operation, dict):
             raise _wrong_type(operation, "handlers.jsonPatchOp")
+        _ensure_texts(operation)
         if operation.get("op") == "copy":
-            copied += _size(_found(patched, _steps(operation.get("from"))))
+            copied += _size(_found(patched, _steps(operation.get("from")), missing=None))
             if copied > MOST_COPIED:
                 raise rejected()
         patched = _applied(patched, operation)
@@ -70,9 +73,9 @@ def _applied(root: Any, operation: Document) -> Any:
     path = _steps(operation.get("path"))
     match operation.get("op"):
         case "add":
-            return _put(root, path, _value(operation), insert=True)
+            return _put(root, path, copy.deepcopy(operation.get("value")), insert=True)
         case "replace":
-            return _put(root, path, _value(operation), insert=False)
+            return _put(root, path, copy.deepcopy(operation.get("value")), insert=False)
         case "remove":
             return _without(root, path)
         case "test":
@@ -80,7 +83,8 @@ def _applied(root: Any, operation: Document) -> Any:
                 raise rejected()
             return root
         case "copy":
-            return _put(root, path, copy.deepcopy(_found(root, _steps(operation.get("from")))), insert=True)
+            copied = _found(root, _steps(operation.get("from")), missing=None)
+            return _put(root, path, copy.deepcopy(copied), insert=True)
         case "move":
             source = _steps(operation.get("from"))
             if path[: len(source)] == source and len(path) > len(source):
@@ -91,10 +95,26 @@ def _applied(root: Any, operation: Document) -> Any:
             raise rejected()
 
 
-def _value(operation: Document) -> Any:
-    if "value" not in operation:
-        raise rejected()
-    return copy.deepcopy(operation["value"])
+_TEXTS = ("op", "path", "from")
+_KNOWN = frozenset((*_TEXTS, "value"))
+
+
+def unknown_in_operations(operations: Any) -> list[str]:
+    """Fields that no operation has: of each operation the first ones, in the order of their names."""
+    return [
+        f'json patch unknown field "[{index}].{name}"'
+        for index, operation in enumerate(operations if isinstance(operations, list) else ())
+        if isinstance(operation, dict)
+        for name in sorted(operation.keys() - _KNOWN)
+    ]
+
+
+def _ensure_texts(operation: Document) -> None:
+    """Raises ApiError 400."""
+    for name in _TEXTS:
+        value = operation.get(name)
+        if value is not None and not isinstance(value, str):
+            raise undecodable_patch(cannot_unmarshal(value, "string", f"jsonPatchOp.{name}"))
 
 
 def _steps(pointer: Any) -> list[str]:
@@ -152,19 +172,24 @@ def _without(root: Any, path: list[str]) -> Any:
 
 
 def _index(step: str, highest: int) -> int:
-    canonical = step.isascii() and step.isdigit() and (step == "0" or not step.startswith("0"))
-    if not canonical or int(step) > highest:
+    """From the end, where it is negative."""
+    digits = step.removeprefix("-")
+    canonical = digits.isascii() and digits.isdigit() and (step == "0" or not digits.startswith("0"))
+    if not canonical:
         raise rejected()
-    return int(step)
+    index = int(step[:20]) + (highest + 1 if step.startswith("-") else 0)
+    if not 0 <= index <= highest:
+        raise rejected()
+    return index
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality of JSON values: true is not 1."""
+    """Equality of JSON values: true is not 1, nor is 1.0."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+    return type(one) is type(other) and bool(one == other)
 
 
 def _wrong_type(value: Any, go_type: str) -> ApiError:

@@ -110,7 +110,8 @@ def parse_protobuf(body: bytes) -> Document:
 def of_protobuf(body: bytes, kinds: Container[str] = MESSAGES) -> Document:
     """The document in the envelope. Raises ApiError: 400 for what cannot be read, 415 for what is none of the kinds."""
     if not body.startswith(MAGIC):
-        raise bad_request("the body of the request is not in Kubernetes' protobuf envelope")
+        prefix = " ".join(map(str, MAGIC))
+        raise bad_request(f"provided data does not appear to be a protobuf message, expected prefix [{prefix}]")
     raw, type_meta = b"", Document()
     for number, value in _fields(body[len(MAGIC) :]):
         if number == 1:

@@ -218,10 +218,18 @@ def _string_fits(schema: Document) -> Fits:
     return fits
 
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+"""Between these a number without a fraction is an integer; kube-apiserver reads others as numbers."""
+
+
 def _number_fits(schema: Document, types: tuple[type, ...]) -> Fits:
+    if types == (int,) and not schema.keys() & {"enum", "minimum", "maximum", "multipleOf"}:
+        return lambda value: type(value) is int and _LEAST <= value <= _MOST
     if not schema.keys() & {"enum", "minimum", "maximum", "multipleOf"}:
         return lambda value: type(value) in types
-    return lambda value: type(value) in types and not any(_number_errors(schema, value, ""))
+    return lambda value: (
+        type(value) in types and _LEAST <= value <= _MOST and not any(_number_errors(schema, value, ""))
+    )
 
 
 def _array_fits(schema: Document) -> Fits:
@@ -288,6 +296,8 @@ def _errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
         return
     if not _is_a(expected, value):
         yield type_invalid(path, expected, type_name(value))
+        if expected == "integer" and type_name(value) == "number":
+            yield FieldError("<nil>", "FieldValueInvalid", _NO_INTEGER.format(path=path))
         yield from _enum_errors(schema, value, path)
     elif expected == "object":
         yield from _object_errors(schema, value, path)
@@ -380,6 +390,9 @@ def _number_errors(schema: Document, value: float, path: str) -> Iterator[FieldE
     yield from _enum_errors(schema, value, path)
 
 
+_NO_INTEGER = 'Invalid value: "": Checked value must be of type integer (default format) in {path}'
+
+
 def type_invalid(path: str, expected: str, actual: str) -> FieldError:
     """A wrong type in the words of kube-apiserver's schema validation, which names the type twice."""
     quoted = orjson.dumps(actual).decode()
@@ -397,6 +410,8 @@ def type_name(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "boolean"
+    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+        return "number"
     return {str: "string", int: "integer", float: "number", list: "array", dict: "object"}[type(value)]
 
 
@@ -405,7 +420,7 @@ def _is_a(expected: str, value: Any) -> bool:
     if expected == "number":
         return actual in ("integer", "number")
     if expected == "integer" and actual == "number":
-        return float(value).is_integer()
+        return isinstance(value, float) and value.is_integer() and _LEAST <= value <= _MOST
     return actual == expected
 
 

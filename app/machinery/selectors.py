@@ -168,8 +168,8 @@ class _LabelParser:
         if not self._is_identifier():
             raise _unparsable(f"found '{self._next()}', expected: identifier")
         key = self._take()
-        for problem in qualified_name(key):
-            raise _unparsable(str(invalid("<nil>", key, problem)))
+        if problems := list(qualified_name(key)):
+            raise _unparsable(str(invalid("<nil>", key, "; ".join(problems))))
         if absent:
             return Requirement(key, Operator.DOES_NOT_EXIST)
         if self._next() in ("", ","):
@@ -220,8 +220,8 @@ def _ensure_values(key: str, operator: Operator, values: Sequence[str]) -> None:
         if operator in (Operator.GT, Operator.LT) and _integer(value) is None:
             must = "for 'Gt', 'Lt' operators, the value must be an integer"
             raise _unparsable(str(invalid(f"values[{index}]", value, must)))
-        for problem in label_value(value):
-            raise _unparsable(str(invalid(f"values[{index}][{key}]", value, problem)))
+        if problems := list(label_value(value)):
+            raise _unparsable(str(invalid(f"values[{index}][{key}]", value, "; ".join(problems))))
 
 
 def _unparsable(why: str) -> ApiError:

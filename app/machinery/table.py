@@ -34,7 +34,7 @@ def table(
     version: str = "v1",
 ) -> Document:
     """A meta.k8s.io Table. A watch asks for headers with its first event only. Raises ApiError 400."""
-    carried = _carried(include_object, version)
+    carry = carried(include_object, version)
     columns = _columns(kind)
     cells = [_cell(column, now) for column in columns]
     return {
@@ -42,7 +42,7 @@ def table(
         "apiVersion": f"{META_GROUP}/{version}",
         "metadata": list_metadata or {},
         "columnDefinitions": [_definition(column, kind) for column in columns] if headers else None,
-        "rows": [{"cells": [cell(document) for cell in cells], "object": carried(document)} for document in documents],
+        "rows": [{"cells": [cell(document) for cell in cells], "object": carry(document)} for document in documents],
     }
 
 
@@ -52,7 +52,8 @@ def _columns(kind: Kind[Any, Any]) -> tuple[Column, ...]:
     return kind.columns if named else (NAME, *kind.columns)
 
 
-def _carried(include_object: str, version: str) -> Callable[[Document], Document | None]:
+def carried(include_object: str, version: str) -> Callable[[Document], Document | None]:
+    """What of an object its row carries. Raises ApiError 400."""
     match include_object:
         case "" | "Metadata":
             return lambda document: partial(document, version=version)

@@ -118,6 +118,7 @@ async def test_an_apply_may_be_yaml(client: httpx.AsyncClient) -> None:
 apiVersion: kubevirt.io/v1alpha1
 kind: Migration
 metadata:
+  name: m
   labels: {a: "b"}
 spec:
   selector:
@@ -145,7 +146,11 @@ async def test_a_field_that_comes_twice_is_told_or_refused(client: httpx.AsyncCl
     ("body", "says"),
     [
         (b"", "invalid object type: /, Kind="),
-        (b"[]", "error decoding YAML: json: cannot unmarshal array into Go value of type map[string]interface {}"),
+        (
+            b"[]",
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: "
+            "json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
         (b'{"apiVersion": 1, "kind": []}', "invalid object type: /, Kind="),
         (
             b'{"apiVersion":"kubevirt.io/v1alpha1","kind":"Nodes"}',

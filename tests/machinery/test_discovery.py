@@ -21,7 +21,7 @@ KINDS = (MACHINE, HOST, HAPPENING)
 BEHIND = (MACHINE,)
 """What stands behind a cluster has no core group."""
 REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
-VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
 
 
 def entries(group_version: GroupVersion) -> dict[str, Document]:

@@ -122,7 +122,6 @@ HOSTILE = {
     "deep flow lists": b"a: " + b"[" * 100_000,
     "deep block lists": b"- " * 100_000,
     "deep JSON": b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
-    "two documents": b"a: b\n---\nc: d\n",
     "a Python object": b"a: !!python/object/apply:os.getcwd []",
     "binary": b"a: !!binary aGk=",
     "a key that is a list": b"? [a]\n: b",

@@ -216,7 +216,7 @@ def test_a_create_is_refused_with_kube_apiservers_words(case: tuple[Document, in
 INVALID_METADATA: dict[str, tuple[Document, str]] = {
     "no name": ({"name": ""}, "metadata.name: Required value: name or generateName is required"),
     "a capital": ({"name": "Up"}, 'metadata.name: Invalid value: "Up": a lowercase RFC 1123 subdomain must'),
-    "a long name": ({"name": "a" * 254}, "must be no more than 253 bytes"),
+    "a long name": ({"name": "a" * 254}, "must be no more than 253 characters"),
     "a bad prefix": ({"generateName": "Up-"}, 'metadata.generateName: Invalid value: "Up-": a lowercase RFC 1123'),
     "a bad label": ({"labels": {"a b": "c"}}, 'metadata.labels: Invalid value: "a b": name part must consist of'),
     "a long label": ({"labels": {"a": "b" * 64}}, "must be no more than 63 bytes"),

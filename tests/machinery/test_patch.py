@@ -81,7 +81,6 @@ INAPPLICABLE: dict[str, Document] = {
     "an unknown operation": {"op": "bogus", "path": "/x"},
     "no operation": {"path": "/x"},
     "no path": {"op": "remove"},
-    "no value": {"op": "add", "path": "/spec/x"},
     "a path without a slash": {"op": "remove", "path": "spec"},
     "moving into itself": {"op": "move", "from": "/spec", "path": "/spec/x"},
     "the whole made a text": {"op": "replace", "path": "", "value": "x"},

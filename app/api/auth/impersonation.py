@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from app.api.auth.base import RawHeaders
-from app.machinery.access import ANONYMOUS, AUTHENTICATED, SERVICE_ACCOUNT, UNAUTHENTICATED, Attributes, User
-from app.machinery.errors import bad_request
+from app.machinery.access import (
+    ANONYMOUS,
+    AUTHENTICATED,
+    NO_SNIFF,
+    SERVICE_ACCOUNT,
+    UNAUTHENTICATED,
+    Attributes,
+    User,
+)
+from app.machinery.errors import ApiError, bad_request
+from app.machinery.go_json import quoted
 from app.machinery.names import dns_label, dns_subdomain
 
 USER = b"impersonate-user"
@@ -37,8 +46,7 @@ def wanted(headers: Mapping[bytes, bytes], raw: RawHeaders) -> Impersonation | N
     extra = tuple(_extra(raw))
     if not name:
         if groups or uid or extra:
-            asked = ", ".join(sorted(header.decode("latin-1") for header in headers if header.startswith(_FIRST)))
-            raise bad_request(f"requested {asked} without impersonating a user")
+            raise _nameless(groups, uid, extra)
         return None
     account = service_account(name)
     needed = (
@@ -72,6 +80,20 @@ def _completed(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
     if AUTHENTICATED in groups or UNAUTHENTICATED in groups:
         return groups
     return (*groups, AUTHENTICATED)
+
+
+def _nameless(groups: Sequence[str], uid: str, extra: Sequence[tuple[str, tuple[str, ...]]]) -> ApiError:
+    """400 for what belongs to a user, without one; kube-apiserver shows it as Go prints it."""
+    listed = _texts(groups) if groups else "[]string(nil)"
+    shown = ", ".join(f"{quoted(name)}:{_texts(values)}" for name, values in sorted(extra))
+    others = f"map[string][]string{{{shown}}}" if extra else "map[string][]string(nil)"
+    info = f'&user.DefaultInfo{{Name:"", UID:{quoted(uid)}, Groups:{listed}, Extra:{others}}}'
+    error = bad_request(f"requested {info} without impersonating a user name")
+    return ApiError(error.code, error.reason, error.message, headers=NO_SNIFF)
+
+
+def _texts(values: Sequence[str]) -> str:
+    return f"[]string{{{', '.join(map(quoted, values))}}}"
 
 
 def _extra(raw: RawHeaders) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -174,7 +174,8 @@ async def test_a_service_account_is_acted_as_in_its_namespace(tmp_path: Path) ->
 async def test_a_group_of_nobody_is_400(tmp_path: Path) -> None:
     answer = await judged(gate(tmp_path), "GET", "/livez", ROOT, ("Impersonate-Group", "movers"))
 
-    assert answer == "400 requested impersonate-group without impersonating a user"
+    shown = 'Name:"", UID:"", Groups:[]string{"movers"}, Extra:map[string][]string(nil)'
+    assert answer == f"400 requested &user.DefaultInfo{{{shown}}} without impersonating a user name"
 
 
 async def test_strangers_act_as_nobody(tmp_path: Path) -> None:

@@ -43,15 +43,18 @@ def conflict(says: str, *causes: tuple[str, str]) -> dict[str, Any]:
 HOST = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node0"}}
 MINE = apply(vm(nodeSelector={"a": "b"}, terminationGracePeriodSeconds=5))
 
+NAMELESS = bad("the name of the object (new based on URL) was undeterminable: name must be provided")
+
 ROWS = [
     apply(vm(), code=201, has={"metadata.managedFields.0.manager": "m1", "metadata.managedFields.0.operation": "Apply", "metadata.managedFields.0.fieldsType": "FieldsV1", "metadata.generation": 1}),
     apply(vm(), after=[apply(vm())], has={"metadata.generation": 1}),
-    apply(more(vm(), name=""), code=201, has={"metadata.name": "new"}),
-    apply({key: value for key, value in vm().items() if key != "metadata"}, code=201, has={"metadata.name": "new"}),
+    apply(more(vm(), name=""), **NAMELESS),
+    apply({key: value for key, value in vm().items() if key != "metadata"}, **NAMELESS),
+    apply({"apiVersion": "kubevirt.io/v1alpha1", "kind": "VirtualMachine"}, path=TM, has={"metadata.name": "vm0"}),
     Row(f"PATCH {NEW}?fieldManager=m1&dryRun=All", 201, body=vm(), type=APPLY, has={"metadata.resourceVersion": KeyError}),
     Row(f"GET {NEW}", after=[Row(f"PATCH {NEW}?fieldManager=m1&dryRun=All", 201, body=vm(), type=APPLY)], **no_vm("new")),
     apply(vm(), code=201, accept=TABLE, has={"kind": "Table", "rows.0.cells.0": "new"}),
-    apply("apiVersion: kubevirt.io/v1alpha1\nkind: VirtualMachine\nspec: {domain: {memory: {value: 64, unit: MB}, type: qemu, os: {type: {os: hvm}}, devices: {}}}\n", code=201, has={"spec.domain.type": "qemu"}),
+    apply("apiVersion: kubevirt.io/v1alpha1\nkind: VirtualMachine\nmetadata: {name: new}\nspec: {domain: {memory: {value: 64, unit: MB}, type: qemu, os: {type: {os: hvm}}, devices: {}}}\n", code=201, has={"spec.domain.type": "qemu"}),
     # What it is
     apply({"metadata": {"name": "new"}}, **bad("invalid object type: /, Kind=")),
     apply({**vm(), "kind": "Foo"}, **bad("invalid object type: kubevirt.io/v1alpha1, Kind=Foo")),
@@ -59,7 +62,7 @@ ROWS = [
     apply(more(vm(), managedFields=[]), **bad("metadata.managedFields must be nil")),
     apply(more(vm(), managedFields=[{"manager": "x"}]), **bad("metadata.managedFields must be nil")),
     apply("{bad: [", **bad("error decoding YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content")),
-    apply("[]", **bad("error decoding YAML: json: cannot unmarshal array into Go value of type map[string]interface {}")),
+    apply("[]", **bad("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}")),
     apply("", **bad("invalid object type: /, Kind=")),
     apply(more(vm(), name="other"), **bad("the name of the object (other) does not match the name on the URL (new)")),
     apply(more(vm(), namespace="other"), **bad("the namespace of the provided object does not match the namespace sent on the request")),
@@ -101,4 +104,6 @@ ROWS = [
     apply({**HOST, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}, path=f"{N0}/status", has={"status.conditions.0.status": "True"}),
     apply({**HOST, "metadata": {"name": "node0", "labels": {"a": "b"}}}, path=N0, has={"metadata.labels.a": "b"}),
     apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "room"}}, path="/api/v1/namespaces/room", code=201, has={"status.phase": "Active"}),
+    Row(f"PATCH {MACHINES}/vm0?fieldManager=x", body="- a", type=APPLY, **bad("error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}")),
+    Row(f"PATCH {MACHINES}/vm0?fieldManager=x", body="apiVersion: kubevirt.io/v1alpha1\nkind: VirtualMachine\n---\nkind: Other\n", type=APPLY, has={"kind": "VirtualMachine"}),
 ]  # fmt: skip

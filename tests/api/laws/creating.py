@@ -133,4 +133,13 @@ ROWS = [
     Row(f"POST {MACHINES}", 201, body=machine("new"), accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", has={"kind": "PartialObjectMetadata", "spec": KeyError}),
     Row(f"POST {MACHINES}", 201, body=machine("new"), accept=YAML, headers={"content-type": YAML}),
     Row(f"POST {MIGRATIONS}", 201, body=migration("new"), has={"metadata.finalizers": ["kubevirt.io/migration"]}),
+    # What a name begins with; numbers; nothing where there should be something
+    Row("POST /api/v1/namespaces/default/serviceaccounts", 201, body={"metadata": {"generateName": "a--"}}, has={"metadata.generateName": "a--"}),
+    Row(f"POST {EVENTS}", 201, body={"metadata": {"generateName": "."}, "involvedObject": {"namespace": "default"}}, has={"metadata.generateName": "."}),
+    Row(f"POST {MACHINES}?force=true", 201, body=machine("new")),
+    Row(f"POST {MACHINES}", 201, body=named(machine("new"), resourceVersion="0")),
+    Row(f"POST {MACHINES}", body=named(machine("new"), labels=[]), **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: json: cannot unmarshal array into Go struct field ObjectMeta.labels of type map[string]string')),
+    Row(f"POST {MACHINES}", body=named(machine("new"), name=[]), **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: json: cannot unmarshal array into Go struct field ObjectMeta.name of type string')),
+    Row(f"POST {MACHINES}", body=named(machine("new"), generation=1.5), **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: json: cannot unmarshal number 1.5 into Go struct field ObjectMeta.generation of type int64')),
+    Row("POST /api/v1/namespaces", 201, body={"metadata": {"name": "new"}}, has={"metadata.generation": KeyError}),
 ]  # fmt: skip

@@ -92,4 +92,9 @@ ROWS = [
     Row("GET /api/v1/namespaces/leaving", after=[Row("DELETE /api/v1/namespaces/leaving?dryRun=All")], has={"status.phase": "Active"}),
     Row("DELETE /api/v1/namespaces/default", **refused(403, "Forbidden", 'namespaces "default" is forbidden: this namespace may not be deleted'), has={"details": {"name": "default", "kind": "namespaces"}}),
     Row("DELETE /api/v1/namespaces/nope", **absent("namespaces", "nope")),
+    Row(f"DELETE {TM}?propagationPolicy=", **option("propagationPolicy", f'Unsupported value: "": {PROPAGATIONS}', "DeleteOptions")),
+    Row(f"DELETE {TM}?gracePeriodSeconds=", **bad('strconv.ParseInt: parsing "": invalid syntax')),
+    Row(f"DELETE {TM}", body={"kind": "Status", "apiVersion": "v1"}, **bad("converting (v1.Status) to (v1.DeleteOptions): unknown conversion")),
+    Row(f"DELETE {TM}", body={"gracePeriodSeconds": 1.5}, **bad("json: cannot unmarshal number 1.5 into Go struct field DeleteOptions.gracePeriodSeconds of type int64")),
+    Row("DELETE /api/v1/namespaces/default/serviceaccounts/a", after=[Row("POST /api/v1/namespaces/default/serviceaccounts", body={"metadata": {"name": "a"}})], has={"kind": "ServiceAccount", "metadata.name": "a"}),
 ]  # fmt: skip

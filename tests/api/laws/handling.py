@@ -186,4 +186,19 @@ ROWS = [
     # Sizes
     Row(f"POST {MACHINES}", **refused(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"), body=" " * (3 * 1024 * 1024 + 1)),
     Row(f"GET {PODS}/nope", **absent("pods", "nope")),
+    # Of the process
+    Row("GET /livez/", 404, text=NOT_FOUND_TEXT),
+    Row("POST /livez", text="ok"), Row("OPTIONS /readyz", text="ok"),
+    Row("GET /livez/ping", text="ok", headers={"x-content-type-options": None, "cache-control": "no-cache, private"}),
+    Row("GET /livez", sends={"audit-id": "mine"}, headers={"audit-id": "mine"}),
+    Row("GET /version", accept="text/html", **refused(406, "NotAcceptable", "406: Not Acceptable\n\nAvailable representations: application/json")),
+    Row("POST /version", **refused(405, "MethodNotAllowed", NO_METHOD)),
+    Row("GET /api/v2", **refused(404, "NotFound", NO_RESOURCE)),
+    Row("GET /api/v1/namespaces/default//events", **refused(404, "NotFound", NO_RESOURCE)),
+    Row(f"GET {KV}//virtualmachines", 404, text=NOT_FOUND_TEXT),
+    # Parameters as Go reads them
+    Row(f"GET {MACHINES}?timeout=-1s"), Row(f"GET {MACHINES}?limit=%zz"), Row(f"GET {MACHINES}?limit=x;y"),
+    Row(f"GET {MACHINES}?limit=", **bad('strconv.ParseInt: parsing "": invalid syntax')),
+    Row(f"GET {MACHINES}/vm0?export=true", **bad("the export parameter, deprecated since v1.14, is no longer supported")),
+    Row("GET /apis/authorization.k8s.io/v1/selfsubjectaccessreviews/x", **refused(404, "NotFound", NO_RESOURCE)),
 ]  # fmt: skip

@@ -54,7 +54,7 @@ ROWS = [
     vm(f'metadata.name: Invalid value: "Bad_Name": {LABEL}', name="Bad_Name"),
     vm(f'metadata.name: Invalid value: "-a": {LABEL}', name="-a"),
     vm('metadata.name: Invalid value: "a.b": must not contain dots', name="a.b"),
-    vm(f'metadata.name: Invalid value: "{"a" * 64}": must be no more than 63 bytes', name="a" * 64),
+    vm(f'metadata.name: Invalid value: "{"a" * 64}": must be no more than 63 characters', name="a" * 64),
     vm(f'metadata.name: Invalid value: "a/b": {LABEL}', name="a/b"),
     Row("POST /api/v1/namespaces", body={"metadata": {"name": "Bad"}}, **invalid(f'Namespace "Bad" is invalid: metadata.name: Invalid value: "Bad": {LABEL}')),
     Row(f"POST {MACHINES}", body={**machine(), "metadata": {"generateName": "Bad-"}}, code=422, says='VirtualMachine.kubevirt.io "Bad-…'),

@@ -128,7 +128,7 @@ ROWS = [
     Row(f"PATCH {TM}", body=json.dumps([op("add", "/metadata/labels/a", value="x")] * 10_001), type=JSON_PATCH, **refused(413, "RequestEntityTooLarge", "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001")),
     # Strategic
     Row(f"PATCH {TM}", body={}, type=STRATEGIC, **refused(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml")),
-    strategic({"spec": {"unschedulable": True}}, has={"spec.unschedulable": True, "metadata.generation": 2}),
+    strategic({"spec": {"unschedulable": True}}, has={"spec.unschedulable": True, "metadata.generation": KeyError}),
     strategic({"metadata": {"labels": {"a": "b"}}}, path="/api/v1/namespaces/default", has={"metadata.labels.a": "b"}),
     strategic({"spec": {"taints": [taint("b")]}}, after=[strategic({"spec": {"taints": [taint("a")]}})], has={"spec.taints": [taint("b")]}),
     strategic({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, path=f"{N0}/status", after=[strategic({"status": {"conditions": [{**READY, "reason": "x"}]}}, path=f"{N0}/status")], has={"status.conditions": [{"type": "Ready", "status": "False", "reason": "x"}]}),
@@ -151,4 +151,15 @@ ROWS = [
           says='VirtualMachine.kubevirt.io "going" is invalid: metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{"a.io/b"}'),
     merge({"metadata": {"finalizers": None}}, path=f"{LEAVING}/going", has={"metadata.finalizers": KeyError, "metadata.name": "going"}),
     Row(f"GET {LEAVING}/going", after=[merge({"metadata": {"finalizers": []}}, path=f"{LEAVING}/going")], **no_vm("going")),
+    # What kube-apiserver's library makes of odd operations
+    ops(op("add", "/metadata/labels/c"), has={"metadata.labels.c": ""}),
+    ops(op("replace", "/metadata/labels/tier"), has={"metadata.labels.tier": ""}),
+    ops(op("add", "/metadata/finalizers/-1", value="x.io/y"), has={"metadata.finalizers": ["kubevirt.io/virtualmachine", "x.io/y"]}),
+    ops(op("add", "/metadata/finalizers/-3", value="x.io/y"), **REJECTED),
+    ops(op("test", "/spec/domain/memory/value", value=64.0), **REJECTED),
+    ops({"op": 5, "path": "/x"}, **undecoded("json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string")),
+    ops({"op": "add", "path": 5, "value": 1}, **undecoded("json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string")),
+    ops(None, **REJECTED),
+    ops(op("add", "/metadata/labels/c", value="3", odd=1), has={"metadata.labels.c": "3"}, warns=['json patch unknown field "[0].odd"']),
+    Row(f"PATCH {N0}", body="x", type=STRATEGIC, **bad("invalid character 'x' looking for beginning of value")),
 ]  # fmt: skip

@@ -48,4 +48,9 @@ ROWS = [
     Row(f"DELETE {TM}", accept=PARTIAL, has={"kind": META, "metadata.name": "vm0"}),
     Row(f"DELETE {NODES}/node0", accept=PARTIAL, has={"kind": "Status"}),
     Row("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body={}, accept=TABLE, **refused(406, "NotAcceptable", UNACCEPTABLE)),
+    Row(f"GET {MACHINES}", accept=TABLE, has={"metadata.continue": KeyError}),
+    Row(f"GET {MACHINES}", accept=PARTIALS, has={"metadata.continue": KeyError}),
+    Row(f"GET {TM}", accept="*", has={"kind": "VirtualMachine"}),
+    Row(f"GET {TM}", accept="application/json;as=;g=;v=", has={"kind": "VirtualMachine"}),
+    Row("GET /api/v1/namespaces/default", accept="application/yaml", text="apiVersion: v1\nkind: Namespace\nmetadata:\n  creationTimestamp: \"…"),
 ]  # fmt: skip

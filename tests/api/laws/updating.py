@@ -10,6 +10,7 @@ from tests.api.laws.row import MERGE, Row, absent, bad, no_vm, outdated, refused
 
 TM = f"{MACHINES}/vm0"
 N0 = f"{NODES}/node0"
+LEAVING = f"{KV}/namespaces/leaving/virtualmachines"
 VM = "virtualmachines.kubevirt.io"
 NEEDED = f'{VM} "vm0" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update'
 OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
@@ -66,14 +67,25 @@ ROWS = [
     Row(f"GET {TM}", after=[Row(f"PATCH {TM}/status", body={"status": {"phase": "Running"}}, type=MERGE), Row(f"PATCH {TM}", body={"metadata": {"labels": {"n": "1"}}}, type=MERGE)],
         has={"status.phase": "Running", "metadata.labels.n": "1", "metadata.generation": 1}),
     # Core kinds
-    Row(f"PUT {N0}", body=labelled(node(), a="b"), has={"metadata.labels.a": "b", "metadata.generation": 1}),
+    Row(f"PUT {N0}", body=labelled(node(), a="b"), has={"metadata.labels.a": "b", "metadata.generation": KeyError}),
     Row(f"PUT {N0}", body={"metadata": {"name": "node0"}, "spec": node()["spec"]}, has={"kind": "Node"}),
     Row(f"PUT {N0}", body={**labelled(node(unschedulable=None), a="b"), "status": None}, has={"metadata.labels.a": "b", "spec.unschedulable": KeyError}),
     Row(f"PUT {N0}", body={**node(), "metadata": {"name": "node0", "resourceVersion": "1"}}, **outdated("nodes", "node0")),
-    Row(f"PUT {N0}?dryRun=All", body=node(unschedulable=True), has={"metadata.generation": 2, "spec.unschedulable": True}),
+    Row(f"PUT {N0}?dryRun=All", body=node(unschedulable=True), has={"metadata.generation": KeyError, "spec.unschedulable": True}),
     Row(f"PUT {N0}", body=node(unschedulable="x"), **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal string into Go struct field NodeSpec.spec.unschedulable of type bool')),
     Row(f"PUT {NODES}/nope", body=node("nope"), **absent("nodes", "nope")),
     Row(f"PUT {N0}/status", body={**node(unschedulable=True), "status": {"capacity": {"cpu": "4"}}}, has={"status.capacity": {"cpu": "4"}, "spec.unschedulable": KeyError}),
     Row(f"PUT {KV}/nodes/node0", body={**labelled(node(), a="b"), "apiVersion": "kubevirt.io/v1alpha1"}, has={"apiVersion": "kubevirt.io/v1alpha1", "metadata.labels.a": "b"}),
     Row("PUT /api/v1/namespaces/default", body={"metadata": {"name": "default", "labels": {"a": "b"}}}, has={"metadata.labels.a": "b", "spec.finalizers": ["kubernetes"]}),
+    # What is not there is made of some kinds
+    Row("PUT /api/v1/namespaces/default/events/e", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}, has={"kind": "Event", "metadata.name": "e"}),
+    Row("PUT /api/v1/namespaces/default/events/e", body={"metadata": {"name": "f"}, "involvedObject": {"namespace": "default"}}, **bad("the name of the object (f) does not match the name on the URL (e)")),
+    Row("PUT /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/r", 201, body={"metadata": {"name": "r"}, "rules": []}, has={"kind": "Role"}),
+    Row("PUT /apis/rbac.authorization.k8s.io/v1/clusterroles/r", 201, body={"metadata": {"name": "r"}, "rules": []}, has={"kind": "ClusterRole"}),
+    Row(f"PUT {TM}?force=true", body=vm(labels={"a": "b"}), has={"metadata.labels": {"a": "b"}}),
+    # A deletion that has begun is not put off
+    Row(f"PATCH {LEAVING}/going", body={"metadata": {"deletionTimestamp": "2099-01-01T00:00:00Z"}}, type=MERGE, has={"metadata.name": "going"}),
+    Row(f"PUT {N0}x", body={}, **bad("the name of the object (node0x based on URL) was undeterminable: name must be provided")),
+    Row(f"PATCH {TM}", body={"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u"}] * 2}}, type=MERGE,
+        warns=[".metadata.ownerReferences contains duplicate entries after mutating admission happens; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u"]),
 ]  # fmt: skip

@@ -64,4 +64,8 @@ ROWS = [
     Row(f"GET {MACHINES}?watch=1&timeoutSeconds=x", **bad('strconv.ParseInt: parsing "x": invalid syntax')),
     Row(f"{W}&fieldSelector=metadata.name%3Dvm0", accept=TABLE, has={"type": "ADDED", "object.kind": "Table", "object.rows.0.cells.0": "vm0", "object.columnDefinitions.0.name": "Name"}),
     Row(f"{W}&fieldSelector=metadata.name%3Dvm0", accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", has={"object.kind": "PartialObjectMetadata", "object.spec": KeyError, "object.metadata.name": "vm0"}),
+    Row(f"GET {KV}/watch/namespaces/default/virtualmachines/vm0?fieldSelector=metadata.name%3Dvm1", **bad("fieldSelector metadata.name doesn't match requested name")),
+    Row(f"GET {KV}/watch/namespaces/default/virtualmachines/vm0/status", **refused(405, "MethodNotAllowed", 'watch is not supported on resources of kind "virtualmachines.kubevirt.io"')),
+    Row(f"{W}&includeObject=Foo", accept=TABLE, **bad("Unable to convert to Table as requested: includeObject: Invalid value: \"Foo\": must be 'Metadata', 'Object', 'None', or empty")),
+    Row(f"{W}&timeout=abc&fieldSelector=metadata.name%3Dvm0", events=["ADDED vm0"]),
 ]  # fmt: skip

@@ -1,0 +1,214 @@
+"""What differs on purpose, each with its reason. A rewrite is made of both sides' answers, so that the rest is still compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.kinds import ALL
+from app.machinery.objects import Document
+from tests.fidelity.definitions import computed_columns
+from tests.fidelity.normal import Normal
+
+Rewrite = Callable[[Normal], Normal]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A difference that is meant."""
+
+    name: str
+    reason: str
+    rewrite: Rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """A difference that is meant, seen by the two answers: the rest of them is not compared."""
+
+    name: str
+    reason: str
+    holds: Callable[[str, Normal, Normal], bool]
+    """Of the request's line, the reference's answer and Drover's."""
+
+
+def in_body(change: Callable[[Document], Document]) -> Rewrite:
+    """A rewrite of every object in the body, innermost first."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        if isinstance(value, dict):
+            return change({name: walk(below) for name, below in value.items()})
+        return value
+
+    return lambda answer: replace(answer, body=walk(answer.body))
+
+
+def _without(*names: str) -> Callable[[Document], Document]:
+    return lambda document: {name: value for name, value in document.items() if name not in names}
+
+
+_COMPUTED = frozenset(computed_columns())
+
+
+def _plain_columns(document: Document) -> Document:
+    """A Table without the columns that cannot be declared."""
+    if document.get("kind") != "Table" or not document.get("columnDefinitions"):
+        return document
+    columns = document["columnDefinitions"]
+    keep = [index for index, column in enumerate(columns) if column["name"] not in _COMPUTED]
+    rows = [
+        {**row, "cells": [row["cells"][index] for index in keep if index < len(row["cells"])]}
+        for row in document["rows"]
+    ]
+    return {**document, "columnDefinitions": [columns[index] for index in keep], "rows": rows}
+
+
+_OWN = frozenset(finalizer for kind in ALL for finalizer in kind.finalizers)
+
+
+def _own_finalizers(document: Document) -> Document:
+    """managedFields in which nobody owns the finalizers that Drover puts on by itself."""
+    owned = document.get("f:finalizers")
+    if not isinstance(owned, dict):
+        return _without_empty(document)
+    left = {name: value for name, value in owned.items() if name.removeprefix("v:").strip('"') not in _OWN}
+    others = {name: value for name, value in document.items() if name != "f:finalizers"}
+    return {**others, "f:finalizers": left} if left.keys() - {"."} else others
+
+
+def _without_empty(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name != "f:metadata" or value != {}}
+
+
+def _no_worker(answer: Normal) -> Normal:
+    kept = tuple(header for header in answer.headers if "no worker has run" not in header[1])
+    return replace(answer, headers=kept)
+
+
+def _said_columns(document: Document) -> Document:
+    """Columns without their descriptions, which are Drover's own; a watch's later rows, whose columns are not told."""
+    if document.get("kind") != "Table":
+        return document
+    columns = [{**column, "description": ""} for column in document.get("columnDefinitions") or ()]
+    rows = document["rows"] if columns else [{**row, "cells": "<cells>"} for row in document["rows"]]
+    return {**document, "columnDefinitions": columns, "rows": rows}
+
+
+_PLURALS = frozenset(kind.plural for kind in ALL)
+_GROUPS = frozenset(version.group for kind in ALL for version in kind.served)
+
+
+def _common_resources(document: Document) -> Document:
+    """Discovery of what both serve."""
+    if document.get("kind") == "APIResourceList" and "resources" in document:
+        kept = [entry for entry in document["resources"] if _is_common(document["groupVersion"], entry["name"])]
+        return {**document, "resources": sorted(kept, key=lambda entry: str(entry["name"]))}
+    if document.get("kind") == "APIGroupList" and "groups" in document:
+        kept = [group for group in document["groups"] if group["name"] in _GROUPS]
+        return {**document, "groups": sorted(kept, key=lambda group: str(group["name"]))}
+    return document
+
+
+def _is_common(group_version: str, name: str) -> bool:
+    plural, _, below = name.partition("/")
+    here = any(str(version) == group_version and kind.plural == plural for kind in ALL for version in kind.served)
+    foreign = group_version == "kubevirt.io/v1alpha1" and plural in ("nodes", "pods")
+    return here and not foreign and below in ("", "status", "eviction", "finalize", "log", "token")
+
+
+def _release(document: Document) -> Document:
+    """The version of a release is its own."""
+    return {"major": document["major"], "minor": document["minor"]} if "gitVersion" in document else document
+
+
+def _said_only(answer: Normal) -> Normal:
+    """Core objects without what says nothing: null, empty text, 0 of a port, and what only consists of that."""
+    if not isinstance(answer.body, dict) or answer.body.get("apiVersion") not in ("v1", "rbac.authorization.k8s.io/v1"):
+        return answer
+    return replace(answer, body=_telling(answer.body))
+
+
+def _telling(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_telling(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    below = {name: item if name.startswith(("f:", "fields")) else _telling(item) for name, item in value.items()}
+    return {
+        name: item for name, item in below.items() if item not in (None, "", {}, []) and (name, item) != ("Port", 0)
+    }
+
+
+def _hostname(document: Document) -> Document:
+    names = ("kubernetes.io/hostname", "f:kubernetes.io/hostname")
+    left = {name: value for name, value in document.items() if name not in names}
+    return {
+        name: value for name, value in left.items() if not (name in ("labels", "f:labels") and value in ({}, {".": {}}))
+    }
+
+
+ACCEPTED: Sequence[Accepted] = (
+    Accepted("selfLink", "Drover fills metadata.selfLink on every object and list", in_body(_without("selfLink"))),
+    Accepted("no worker", "Drover without workers warns of it on writes", _no_worker),
+    Accepted("finalizers", "nobody owns the finalizers that Drover puts on its kinds", in_body(_own_finalizers)),
+    Accepted("column texts", "Drover describes its columns in its own words", in_body(_said_columns)),
+    Accepted("discovery", "only what both serve is compared", in_body(_common_resources)),
+    Accepted("version", "a release has its own version", in_body(_release)),
+    Accepted("hostname", "a Node is labelled with its name", in_body(_hostname)),
+    Accepted("nothing said", "core objects leave out fields that say nothing", _said_only),
+    Accepted("columns", "a CustomResourceDefinition has no columns that are computed", in_body(_plain_columns)),
+)
+
+
+def _text(answer: Normal) -> str:
+    return answer.text()
+
+
+def _own_rule(_: str, __: Normal, mine: Normal) -> bool:
+    own = (
+        "a running guest keeps its definition",
+        "one of domain and domainXML",
+        "the host's libvirt URI",
+        "pods cannot be made",
+    )
+    return mine.code in (403, 422) and any(text in _text(mine) for text in own)
+
+
+WAIVED: Sequence[Waived] = (
+    Waived(
+        "mistakes",
+        "kube-apiserver answers 500, or hangs up, where the request is wrong; Drover says 4xx",
+        lambda _, theirs, mine: theirs.code in (0, 500) and 400 <= mine.code < 500,
+    ),
+    Waived(
+        "old etcd",
+        "the reference's etcd reports no progress, so it cannot stream lists",
+        lambda _, theirs, __: "RequestWatchProgress" in _text(theirs),
+    ),
+    Waived(
+        "methods",
+        "Drover's HTTP parser refuses methods that HTTP does not know",
+        lambda _, __, mine: mine.body == "Invalid HTTP request received.",
+    ),
+    Waived("own rules", "a kind's own rules are not in its schema", _own_rule),
+    Waived(
+        "compacted",
+        "a young store of Drover's still has what the reference has compacted",
+        lambda _, theirs, mine: (
+            mine.code == 200 and any(text in _text(theirs) for text in ("too old resource", "is too old"))
+        ),
+    ),
+    Waived(
+        "not served",
+        "what is served at all, and who issues tokens, is each one's own",
+        lambda asked, _, __: asked.endswith(("/.well-known/openid-configuration", " /")),
+    ),
+    Waived(
+        "limit at 0",
+        "a list at resourceVersion 0 keeps its limit, which kube-apiserver's cache ignores",
+        lambda asked, _, __: "resourceVersion=0" in asked and "limit=" in asked,
+    ),
+)
