@@ -31,7 +31,7 @@ CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
     "response_schema_conformance"
 )
-NOT_HERE = "/watch/|/eviction$|/finalize$"
+NOT_HERE = "/watch/|/eviction$|/finalize$|/serviceaccounts/[^/]+/token$"
 """Watches, which end when the client likes, and what is bound by the service around the API."""
 
 
