@@ -6,7 +6,7 @@ marks="not slow"
 [ "${1:-}" = "--full" ] && marks="slow or not slow"
 
 echo "== the tests"
-.venv/bin/python -m pytest -n 4 --dist loadgroup -m "$marks" tests </dev/null
+.venv/bin/python -m pytest -n 3 --dist loadgroup -m "$marks" tests </dev/null
 
 [ "$(id -u)" = 0 ] || exit 0
 echo "== the lab's tests once more, as the user nobody"
