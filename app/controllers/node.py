@@ -36,6 +36,7 @@ from app.controllers.virtualmachine.made import made_on
 from app.controllers.virtualmachine.strangers import Strangers, adopt_namespace, key_of_domain
 from app.controllers.virtualmachine.whereabouts import Whereabouts
 from app.hypervisor.base import Busy, Change, Host, Hypervisor, Refused, Unreachable
+from app.hypervisor.peer_probe import is_left_over
 from app.kinds import NODE, VIRTUAL_MACHINE
 from app.kinds.node import Reason
 from app.kinds.virtualmachine import FINAL
@@ -216,7 +217,10 @@ class NodeAgent:
         domains = await session.connection.domains()
         for domain in domains:
             try:
-                await self._guests.tidy(session.connection, domain)
+                if is_left_over(domain, self._tools.birth.now().timestamp()):
+                    await session.connection.undefine(domain.uuid)
+                else:
+                    await self._guests.tidy(session.connection, domain)
             except (Refused, Busy) as error:
                 log.warning("leftover stays", node=self._name, domain=str(domain.uuid), error=error.text)
         active = {domain.uuid for domain in domains if domain.state in ACTIVE}

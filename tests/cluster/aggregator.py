@@ -142,6 +142,7 @@ class Aggregator:
         if got.status_code == 200 and "as=APIGroupDiscoveryList" in got.headers["content-type"]:
             service.discovery, service.discovery_tag = got.json(), got.headers.get("etag", "")
         elif got.status_code not in (304, 503):
+            _fails_for_now(got)
             got = await self._get(service.path, Caller("system:kube-aggregator"), {"Accept": "application/json"})
             raise AssertionError(f"fell back to the older discovery: {got.status_code}")
         tag = {"If-None-Match": service.swagger_tag} if service.swagger_tag else {}
@@ -149,8 +150,10 @@ class Aggregator:
         if got.status_code == 200:
             service.swagger, service.swagger_tag = got.json(), got.headers["etag"]
         elif got.status_code != 304:
+            _fails_for_now(got)
             raise AssertionError(f"no /openapi/v2 for the aggregator: {got.status_code} {got.text}")
         got = await self._get("/openapi/v3", GATHERER, {})
+        _fails_for_now(got)
         assert got.status_code == 200, got.text
         service.index = got.json()["paths"]
 
@@ -243,6 +246,12 @@ def _remote(caller: Caller) -> list[tuple[bytes, bytes]]:
     for key, values in caller.extra.items():
         headers.extend((f"X-Remote-Extra-{quote(key, safe='')}".encode(), value.encode()) for value in values)
     return headers
+
+
+def _fails_for_now(got: httpx.Response) -> None:
+    """Raises HTTPStatusError: while the cluster itself does not answer, who asks cannot be judged. It is asked again later."""
+    if got.status_code == 500:
+        got.raise_for_status()
 
 
 def _forged(name: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from app.controllers.virtualmachine.strangers import ALARM_S
 from app.hypervisor.base import Hypervisor, Mark, Reason, State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from app.hypervisor.peer_probe import LEFT_OVER_S, probe_name
 from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.machinery.objects import Document
 from app.store.base import Key, Scope, Store, edit
@@ -359,6 +361,22 @@ async def test_what_a_migration_took_is_given_back_by_the_agent(world: World, cl
     assert cloud["node0"].guests[WEB].domain.autostart
     brief = cloud["node0"].guests[UUID(int=2)].domain
     assert (brief.persistent, brief.state) == (False, State.RUNNING)
+
+
+async def test_what_is_left_of_a_question_about_peers_goes_and_what_is_asked_now_stays(
+    world: World, cloud: FakeCloud
+) -> None:
+    old, young = UUID(int=21), UUID(int=22)
+    host = await at(cloud, "node0")
+    for uuid, at_s in (old, time.time() - LEFT_OVER_S - 1), (young, time.time() + 3600):
+        await start(cloud, name=probe_name(uuid, at_s), uuid=uuid)
+        await host.destroy(uuid)
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        await start(cloud)
+        await adopted(world, "web")
+
+    assert (old in cloud["node0"].guests, young in cloud["node0"].guests) == (False, True)
 
 
 async def test_a_definition_that_somebody_else_made_is_not_a_leftover(world: World, cloud: FakeCloud) -> None:

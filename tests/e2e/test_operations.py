@@ -110,7 +110,7 @@ def test_without_a_database_it_is_one_line(tmp_path: Path) -> None:
         [*DROVER, "status"], cwd=ROOT, env=environment(tmp_path) | variables, capture_output=True, text=True, timeout=60
     )
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1 and "PostgreSQL" in done.stderr
 
 

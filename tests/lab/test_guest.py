@@ -60,4 +60,5 @@ def test_the_power_button_ends_the_guest(hosts: LabHosts) -> None:
 
     assert wait_until(lambda: hosts["node0"].guests() == [], 20)
     assert "powering off" in console.read_text()
-    assert virsh(hosts["node0"], "domstate", "testvm", "--reason") == "shut off (shutdown)"
+    # Without a process it is for a moment still "in shutdown".
+    assert wait_until(lambda: virsh(hosts["node0"], "domstate", "testvm", "--reason") == "shut off (shutdown)", 5)

@@ -17,12 +17,10 @@ import structlog
 
 from app.hypervisor.base import PeerRefused
 from app.hypervisor.libvirt_driver.connection import alive
+from app.hypervisor.peer_probe import probe_name
 
 log = structlog.get_logger()
 
-PREFIX = "drover-probe-"
-_LEFT_OVER_S = 600
-"""So old a definition was left by a process that died, or that waited for a peer in vain."""
 _DEFINITION = (
     "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='KiB'>1024</memory>"
     "<os><type>hvm</type></os></domain>"
@@ -32,9 +30,8 @@ _FLAGS = libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_OFFLINE | libvirt.V
 
 def reach(peer_uri: str, connection: libvirt.virConnect) -> None:
     """Raises PeerRefused with libvirt's words; what else libvirt objects to, before it tries, as it comes."""
-    _clear(connection)
     uuid = uuid4()
-    definition = _DEFINITION.format(name=f"{PREFIX}{int(time.time()):x}-{uuid.hex[:8]}", uuid=uuid)
+    definition = _DEFINITION.format(name=probe_name(uuid, time.time()), uuid=uuid)
     defined = connection.defineXML(definition)
     try:
         elsewhere = {libvirt.VIR_MIGRATE_PARAM_DEST_XML: defined.XMLDesc().replace(str(uuid), str(uuid4()))}
@@ -48,21 +45,5 @@ def reach(peer_uri: str, connection: libvirt.virConnect) -> None:
             raise
         raise PeerRefused(error.get_error_message() or str(error), code) from error
     finally:
-        with contextlib.suppress(libvirt.libvirtError):  # the next one clears it away
+        with contextlib.suppress(libvirt.libvirtError):  # the next sweep takes it away
             defined.undefine()
-
-
-def _clear(connection: libvirt.virConnect) -> None:
-    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE):
-        since = domain.name().removeprefix(PREFIX).partition("-")[0]
-        if not domain.name().startswith(PREFIX) or not _is_old(since):
-            continue
-        with contextlib.suppress(libvirt.libvirtError):  # somebody else was faster
-            domain.undefine()
-
-
-def _is_old(since: str) -> bool:
-    try:
-        return time.time() - int(since, 16) > _LEFT_OVER_S
-    except ValueError:
-        return False
