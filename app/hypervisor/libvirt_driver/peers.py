@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 from uuid import uuid4
 
 import libvirt
@@ -34,8 +35,7 @@ def reach(peer_uri: str, connection: libvirt.virConnect) -> None:
     definition = _DEFINITION.format(name=probe_name(uuid, time.time()), uuid=uuid)
     defined = connection.defineXML(definition)
     try:
-        elsewhere = {libvirt.VIR_MIGRATE_PARAM_DEST_XML: defined.XMLDesc().replace(str(uuid), str(uuid4()))}
-        defined.migrateToURI3(peer_uri, elsewhere, _FLAGS)
+        _ask(defined, peer_uri, defined.XMLDesc().replace(str(uuid), str(uuid4())))
         log.warning("BUG: a probe arrived: libvirt compares no UUIDs", peer=peer_uri)
     except libvirt.libvirtError as error:
         code = error.get_error_code()
@@ -47,3 +47,14 @@ def reach(peer_uri: str, connection: libvirt.virConnect) -> None:
     finally:
         with contextlib.suppress(libvirt.libvirtError):  # the next sweep takes it away
             defined.undefine()
+
+
+def _ask(defined: Any, peer_uri: str, elsewhere: str) -> None:
+    """A host that lets nothing leave it unencrypted (qemu.conf: migrate_tls_force) is asked for a way with TLS."""
+    parameters = {libvirt.VIR_MIGRATE_PARAM_DEST_XML: elsewhere}
+    try:
+        defined.migrateToURI3(peer_uri, parameters, _FLAGS)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+        defined.migrateToURI3(peer_uri, parameters, _FLAGS | libvirt.VIR_MIGRATE_TLS)
