@@ -149,11 +149,16 @@ class Census:
         self._mark: Mark | None = None
         self._counted = _Counted()
         self._taken_at = 0.0
+        self._latest: Transaction | None = None
+        """The one that it was brought up to last."""
 
     async def taken(self, tx: Transaction) -> None:
         """What is asked of it from now on is as of that transaction, or later; of a serial one, exactly as of it."""
+        if self._latest is tx:
+            return
         while not await self._advanced(tx):
             continue
+        self._latest = tx
 
     async def freshen(self, store: Store) -> None:
         """Before a serial transaction is begun."""
@@ -192,7 +197,7 @@ class Census:
             changes = await tx.changed(RESOURCES, mark)
         except Gone:
             if self._mark is mark:
-                self._mark, self._counted = None, _Counted()
+                self._mark, self._counted, self._latest = None, _Counted(), None
             return False
         if mark is None:
             counted = _Counted()

@@ -30,7 +30,7 @@ from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
 from app.kinds.virtualmachine import VMDisk, VMHostRequirements
 from app.machinery.objects import Document
-from app.store.base import Key, Run, Transaction
+from app.store.base import Key, NotFound, Run, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,7 @@ class Committer:
         arriving: Document,
         worker: Document,
     ) -> Plan:
-        source = (await tx.get(Key(NODE.resource, "", guest.node))).document
-        target = (await tx.get(Key(NODE.resource, "", target_name))).document
+        source, target = await two_nodes(tx, guest.node, target_name)
         annotations = target["metadata"].get("annotations") or {}
         uid, metadata = scene.migration["metadata"]["uid"], guest.vm["metadata"]
         options = scene.options
@@ -212,6 +211,16 @@ class Committer:
         kind: Sequence[Document] = (migration,) if vm is None else (migration, vm)
         for involved in kind:
             await self.recorder.record(tx, involved, told.reason, told.message, "Warning" if told.warning else "Normal")
+
+
+async def two_nodes(tx: Transaction, one: str, other: str) -> tuple[Document, Document]:
+    """In one read. Raises NotFound."""
+    keys = [Key(NODE.resource, "", name) for name in (one, other)]
+    found = await tx.several(keys)
+    missing = [key.name for key in keys if key not in found]
+    if missing:
+        raise NotFound(missing[0])
+    return found[keys[0]].document, found[keys[1]].document
 
 
 def _put(tx: Transaction, migration: Document, status: MigrationStatus) -> None:
