@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
-from app.api.admission.file import PolicyFile
 from app.api.admission.judge import Admission
-from app.api.admission.policies import PolicyError
+from app.api.admission.policies import bound_policies
 from app.api.auth.accounts import Accounts, AccountTokens
 from app.api.auth.anonymous import TrustLoopback, is_loopback
 from app.api.auth.base import AnyAuthenticator, AnyAuthorizer, Authenticator, Authorizer
@@ -24,8 +24,9 @@ from app.api.auth.masters import MastersMay
 from app.api.auth.oidc import OidcTokens, Reading
 from app.api.auth.roles import Roles
 from app.api.auth.signing import SigningKeys
-from app.api.auth.tokenfile import TokenFile, TokenFileError
+from app.api.auth.tokenfile import TokenFile
 from app.api.auth.x509 import Authorities, AuthoritiesError, ClientCertificates
+from app.api.files import FileError, KeptFile
 from app.certificates import make_signing_key
 from app.oidc.base import ALGORITHMS
 from app.oidc.issuer import Issuer
@@ -83,7 +84,7 @@ class Access:
 
     authenticators: Sequence[Authenticator]
     admission: Admission
-    files: Sequence[TokenFile | PolicyFile]
+    files: Sequence[KeptFile]
     issuer: Issuer | None
 
     def gate(self, roles: Roles, tokens: AccountTokens) -> Gate:
@@ -107,7 +108,7 @@ class Access:
                     if await asyncio.to_thread(file.refresh):
                         log.info(f"{file.holds} read anew")
                     said.pop(file, None)
-                except (TokenFileError, PolicyError) as error:
+                except FileError as error:
                     if said.get(file) != str(error):
                         log.warning(f"{file.holds} stay as they were", error=str(error))
                     said[file] = str(error)
@@ -117,11 +118,12 @@ def access_of(settings: Settings, trust: Trust) -> Access:
     """Authenticators in Kubernetes' order: the front proxy, certificates, tokens. Raises AccessError."""
     try:
         tokens = [TokenFile(settings.token_auth_file)] if settings.token_auth_file else []
-    except TokenFileError as error:
+    except FileError as error:
         raise AccessError(f"DROVER_TOKEN_AUTH_FILE: {error}") from error
+    admission, policies = Admission(), settings.admission_policies
     try:
-        policies = [PolicyFile(settings.admission_policies)] if settings.admission_policies else []
-    except PolicyError as error:
+        files = [KeptFile(policies, "admission policies", partial(_judge_by, admission))] if policies else []
+    except FileError as error:
         raise AccessError(f"DROVER_ADMISSION_POLICIES: {error}") from error
     authenticators: list[Authenticator] = [
         FrontProxy(trust.proxies, settings.requestheader_allowed_names),
@@ -133,8 +135,12 @@ def access_of(settings: Settings, trust: Trust) -> Access:
         authenticators.append(OidcTokens(_reading_of(settings, issuer.url), issuer))
     if settings.trust_loopback:
         authenticators.append(TrustLoopback())
-    admission = policies[0].admission if policies else Admission()
-    return Access(authenticators, admission, [*tokens, *policies], issuer)
+    return Access(authenticators, admission, [*(known.file for known in tokens), *files], issuer)
+
+
+def _judge_by(admission: Admission, text: str) -> None:
+    """Raises PolicyError, and changes nothing."""
+    admission.replace(bound_policies(text))
 
 
 def _issuer_of(settings: Settings) -> Issuer | None:

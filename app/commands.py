@@ -25,7 +25,9 @@ from app.server import Stopped, alive, first, listen, listening, settle, stop_si
 from app.settings import Settings
 from app.telemetry import configure_logging, discreet
 from app.tls import TlsError, administrator_of, authority_of, tls_of, way_of, write_certificate
-from app.wiring import DatabaseAway, Misconfigured, Service, openapi_documents, running
+from app.wiring.apis import openapi_documents
+from app.wiring.errors import DatabaseAway, Misconfigured
+from app.wiring.service import Service, running
 
 drover = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 lab = typer.Typer(help="Local libvirt hosts on this machine, for trying Drover out.")

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.wiring import Application
+    from app.wiring.service import Application
 
 
 def cli() -> None:
@@ -22,7 +22,7 @@ def cli() -> None:
 def create_app() -> Application:
     """The ASGI application, for `uvicorn --factory app.main:create_app`; settings come from DROVER_* variables."""
     from app.settings import Settings
-    from app.wiring import Application
+    from app.wiring.service import Application
 
     return Application(Settings())
 

@@ -21,7 +21,7 @@ from app.store.embedded import EmbeddedPostgres
 from app.store.postgres import PostgresStore
 from app.store.schema import head
 from app.store.standing import ADVICE, Database, Process
-from app.wiring import database_url
+from app.wiring.database import database_url
 
 OVER = tuple(f'"phase":"{phase.value}"'.encode() for phase in FINAL)
 """What stands in the body of every Migration that has ended."""

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp
 from app.api.opening import opening
 from app.connections import Connection
 from app.tls import Tls
-from app.wiring import Misconfigured, Service
+from app.wiring.errors import Misconfigured
+from app.wiring.service import Service
 
 log = structlog.get_logger()
 

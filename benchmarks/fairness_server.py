@@ -29,7 +29,7 @@ from app.settings import Settings
 from app.store.base import Key
 from app.store.postgres import PostgresStore
 from app.tls import tls_of
-from app.wiring import Service
+from app.wiring.service import Service
 from benchmarks.services import ROOT, bench
 
 FLOODER, READER, WATCHER = "token-of-the-flooder", "token-of-the-reader", "token-of-the-watcher"

@@ -54,7 +54,8 @@ async def _work(folder: Path, names: list[str]) -> None:
     from app.server import first, settle, stop_signals
     from app.settings import Settings
     from app.telemetry import configure_logging
-    from app.wiring import Driver, running
+    from app.wiring.service import running
+    from app.wiring.workers import Driver
     from benchmarks.leaks.hosts import offered, remote_hosts
 
     settings = Settings(data_dir=folder, trust_loopback=True)

@@ -19,7 +19,7 @@ from app.kubeconfig import Way
 from app.server import listen, listening, url_of
 from app.store.base import Store
 from app.tls import Own, Tls
-from app.wiring import Service
+from app.wiring.service import Service
 from tests.api.builders import make_namespace
 from tests.api.kubectl import Kubectl
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -25,6 +26,8 @@ METHODS = ("POST", "POST", "PATCH", "PATCH", "PATCH", "PUT", "PUT", "DELETE")
 MERGE = {"content-type": "application/merge-patch+json"}
 PAUSE_S = 0.02
 """Between two looks: a process that starts anew must have its share of the machine."""
+SLOWER_S = 0.2
+"""Between two writes of one writer that has written enough: what is judged in the end must not grow without bound."""
 BROKEN = (httpx.TransportError,)
 """The process was killed: what became of a request that had been sent, nobody knows."""
 
@@ -156,9 +159,13 @@ def typed(item: Document) -> Document:
 # -- writers ------------------------------------------------------------------------------------------------------
 
 
-async def writer(history: History, who: int, steps: int) -> None:
-    """Whatever comes to mind; a refusal is fine."""
-    for number in range(steps):
+async def writer(history: History, who: int, steps: int, goes_on: Callable[[], bool] = lambda: False) -> None:
+    """Whatever comes to mind; a refusal is fine. After so many steps slower, for as long as it `goes_on`."""
+    for number in count():
+        if number >= steps:
+            if not goes_on():
+                return
+            await asyncio.sleep(SLOWER_S)
         name, tag = history.random.choice(NAMES), f"{who}-{number}"
         await write(history, history.random.choice(METHODS), name, tag)
 

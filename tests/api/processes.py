@@ -20,7 +20,7 @@ from app.kinds import ALL
 from app.server import listen, listening
 from app.store.postgres import PostgresStore
 from app.tls import Own, Tls
-from app.wiring import Service
+from app.wiring.service import Service
 
 ROOT = Path(__file__).parents[2]
 

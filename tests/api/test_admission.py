@@ -16,6 +16,7 @@ from app.access import Access, AccessError, access_of, trust_of
 from app.api.admission.judge import Admission
 from app.api.admission.policies import PolicyError, bound_policies
 from app.api.application import create_api
+from app.api.files import FileError
 from app.kinds import ALL
 from app.machinery.objects import Document
 from app.settings import Settings
@@ -315,7 +316,7 @@ async def test_a_changed_file_counts_and_a_broken_one_does_not(store: Store, tmp
 
     first = await code("a")
     file.write_text("kind: [")
-    with pytest.raises(PolicyError, match="no YAML"):
+    with pytest.raises(FileError, match="no YAML"):
         read.refresh()
     second = await code("b")
     file.write_text(yaml.safe_dump_all([policy({"expression": "true"}), binding()]))

@@ -21,7 +21,7 @@ from app.api.application import Api
 from app.connections import HEAD_LIMIT
 from app.server import SHUTDOWN_S, listen, listening
 from app.tls import Own, Tls
-from app.wiring import Service
+from app.wiring.service import Service
 from tests.api.builders import MACHINES, NODES, annotated, machine, node
 from tests.api.processes import line, patient, running
 from tests.api.watched import watching

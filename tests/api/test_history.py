@@ -6,10 +6,11 @@ import asyncio
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -105,6 +106,10 @@ async def database_killer(history: History, database: Server, kills: int) -> Non
         await asyncio.to_thread(database.start)
 
 
+def any_alive(tasks: Sequence[asyncio.Task[None]]) -> bool:
+    return not all(task.done() for task in tasks)
+
+
 async def happened(store: Store, url: str, plan: Plan, database: Server | None = None) -> None:
     """Lets it all happen, and judges it. The seed is printed: it is shown with a failure."""
     print(plan)
@@ -130,11 +135,13 @@ async def happened(store: Store, url: str, plan: Plan, database: Server | None =
             watching = [group.create_task(watcher.run(last)) for watcher in watchers]
             looking = [group.create_task(look(history)) for look in (reader, reader, joiner)]
             async with asyncio.TaskGroup() as busy:
-                busy.create_task(killer(history, fleet, plan.kills))
+                killing = [busy.create_task(killer(history, fleet, plan.kills))]
                 if database is not None:
-                    busy.create_task(database_killer(history, database, plan.database_kills))
+                    killing.append(busy.create_task(database_killer(history, database, plan.database_kills)))
+                # A killer waits for writes: they go on until it is through.
+                goes_on = partial(any_alive, killing)
                 for who in range(plan.writers):
-                    busy.create_task(writer(history, who, plan.steps))
+                    busy.create_task(writer(history, who, plan.steps, goes_on))
             history.over = True
             await asyncio.gather(*looking)
             last.set_result(revision_of((await history.client.get(NODES)).json()))

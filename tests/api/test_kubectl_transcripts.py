@@ -20,7 +20,7 @@ from app.controllers.guards import namespace_guard, node_guard
 from app.kinds import ALL, NAMESPACE, NODE, POD
 from app.server import listen, listening
 from app.store.base import Store, edit
-from app.wiring import Service
+from app.wiring.service import Service
 from tests.api.builders import make_namespace, make_pod, pod
 from tests.api.kubectl import Kubectl
 from tests.api.test_kubectl import terminated

@@ -26,7 +26,7 @@ from app.server import listen, listening
 from app.settings import Settings
 from app.store.base import Store
 from app.tls import tls_of
-from app.wiring import Service, running
+from app.wiring.service import Service, running
 from tests.api.builders import make_namespace
 from tests.api.conftest import Listener
 from tests.api.kubectl import Kubectl

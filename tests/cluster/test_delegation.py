@@ -21,7 +21,8 @@ from app.access import Trust
 from app.api.auth.x509 import Authorities
 from app.main import __file__ as ENTRY
 from app.settings import Settings
-from app.wiring import Misconfigured, Service, running
+from app.wiring.errors import Misconfigured
+from app.wiring.service import Service, running
 from tests.api.kubectl import rows
 from tests.cluster.pki import Authority
 from tests.cluster.scene import PROXY, Cluster, FrontProxy, drover

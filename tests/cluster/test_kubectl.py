@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.wiring import Service
+from app.wiring.service import Service
 from tests.api.kubectl import Kubectl, line, rows
 from tests.cluster.merging import GVK, references
 from tests.cluster.scene import Cluster, drover

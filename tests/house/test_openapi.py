@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from app.wiring import openapi_documents
+from app.wiring.apis import openapi_documents
 
 FOLDER = Path(__file__).resolve().parents[2] / "openapi"
 

@@ -22,7 +22,7 @@ VIOLATIONS = {
     "A cluster is asked by one client, and an issuer": ("app/api/watch.py", "import app.oidc.issuer"),
     "Decisions are pure": ("app/controllers/migration/decide.py", "import asyncio"),
     "Settings are read once": ("app/api/health.py", "import app.settings"),
-    "The lab is imported by the command line alone": ("app/wiring.py", "import app.lab.lab"),
+    "The lab is imported by the command line alone": ("app/wiring/service.py", "import app.lab.lab"),
 }
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from app.api.auth.base import Peer
 from app.api.requests import PEER
 from app.settings import Settings
-from app.wiring import running
+from app.wiring.service import running
 from tests.monitoring.scraped import Scrape, problems
 
 pytestmark = pytest.mark.postgres

@@ -97,7 +97,7 @@ def test_nobody_who_takes_them_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_an_endpoint_opentelemetrys_sdk_is_not_even_imported() -> None:
     script = (
-        "import sys; import app.wiring; from app import tracing\n"
+        "import sys; import app.wiring.service; from app import tracing\n"
         "with tracing.tracing('drover', '1'):\n"
         "    with tracing.inside('x') as span: span.note('y')\n"
         "assert not tracing.is_on()\n"

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from app.api.admission.expressions import Expression, ExpressionError
 from app.api.admission.shapes import API_VERSION, Binding, MatchResources, Policy, ResourceRule, Selector
+from app.api.files import FileError
 from app.api.routes import Target
 from app.machinery.kind import GroupVersion
 from app.machinery.objects import Document
@@ -22,7 +23,7 @@ KINDS: Mapping[str, type[Policy | Binding]] = {
 }
 
 
-class PolicyError(Exception):
+class PolicyError(FileError):
     """The file's rules cannot be used; the text is one line that says where and why."""
 
 

@@ -7,38 +7,20 @@ from hashlib import sha256
 from pathlib import Path
 
 from app.api.auth.base import Credentials, Unauthorized
+from app.api.files import FileError, KeptFile
 from app.machinery.access import User
-
-
-class TokenFileError(Exception):
-    """The file cannot be used; the text is one line that names it and never shows a token."""
 
 
 class TokenFile:
     """Knows the tokens of one file. They are compared by their hashes, so that no comparison tells how near a guess was."""
 
-    holds = "tokens"
-
     def __init__(self, path: Path) -> None:
-        """Raises TokenFileError."""
-        self._path = path
-        self._stamp: object = None
+        """Raises FileError."""
         self._users: dict[bytes, User] = {}
-        self.refresh()
+        self.file = KeptFile(path, "tokens", self._take)
 
-    def refresh(self) -> bool:
-        """Reads the file again if it was written or replaced. Raises TokenFileError, and changes nothing."""
-        try:
-            seen = self._path.stat()
-            stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns)
-            if stamp == self._stamp:
-                return False
-            text = self._path.read_text()
-        except (OSError, ValueError) as error:
-            raise TokenFileError(f"cannot read {self._path}: {error}") from error
-        self._users = _users(self._path, text)
-        self._stamp = stamp
-        return True
+    def _take(self, text: str) -> None:
+        self._users = _users(text)
 
     async def authenticate(self, credentials: Credentials) -> User | None:
         token = credentials.bearer
@@ -50,13 +32,13 @@ class TokenFile:
         return user
 
 
-def _users(path: Path, text: str) -> dict[bytes, User]:
+def _users(text: str) -> dict[bytes, User]:
     users: dict[bytes, User] = {}
     for number, row in enumerate(csv.reader(text.splitlines(), skipinitialspace=True), 1):
         if not row or row[0].startswith("#"):
             continue
         if len(row) < 3 or not row[0] or not row[1]:
-            raise TokenFileError(f'{path}, line {number}: not of the form token,user,uid,"group1,group2"')
+            raise FileError(f'line {number}: not of the form token,user,uid,"group1,group2"')
         groups = tuple(group.strip() for group in row[3].split(",") if group.strip()) if len(row) > 3 else ()
         users[_hash(row[0])] = User(row[1], groups, row[2])
     return users

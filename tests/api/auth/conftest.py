@@ -18,7 +18,7 @@ from app.lab.registration import trust
 from app.server import listen, listening, url_of
 from app.settings import Settings
 from app.tls import tls_of, way_of
-from app.wiring import running
+from app.wiring.service import running
 from tests.api.auth.people import CLIENTS, NOW, PROXIES
 from tests.api.kubectl import Kubectl
 

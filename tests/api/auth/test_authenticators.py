@@ -12,8 +12,9 @@ import pytest
 from app.api.auth.anonymous import TrustLoopback
 from app.api.auth.base import AnyAuthenticator, Authenticator, Peer, Unauthorized
 from app.api.auth.frontproxy import FrontProxy
-from app.api.auth.tokenfile import TokenFile, TokenFileError
+from app.api.auth.tokenfile import TokenFile
 from app.api.auth.x509 import AuthoritiesError, ClientCertificates
+from app.api.files import FileError
 from app.machinery.access import ADMINISTRATOR, User
 from tests.api.auth.people import CLIENTS, NOW, PROXIES, STRANGERS, authorities, credentials, peer
 
@@ -148,11 +149,11 @@ async def test_a_changed_file_counts_and_a_broken_one_does_not(tokens: Path) -> 
     known = TokenFile(tokens)
     write(tokens, "newer,jane,7\n", 1)
 
-    changed = known.refresh()
-    unchanged = known.refresh()
+    changed = known.file.refresh()
+    unchanged = known.file.refresh()
     write(tokens, "newest\n", 2)
-    with pytest.raises(TokenFileError, match="line 1") as error:
-        known.refresh()
+    with pytest.raises(FileError, match="line 1") as error:
+        known.file.refresh()
 
     assert (changed, unchanged) == (True, False)
     assert "newest" not in str(error.value)
