@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from app.controllers.pods import is_launcher_of
+from app.controllers.pods import is_launcher_of, launcher_names
 from app.kinds import MIGRATION, POD
 from app.kinds.migration import FINAL
 from app.machinery.kind import Kind
 from app.machinery.objects import Document
 from app.store.base import Key, Reader, Revision, Scope, Transaction
+
+FEW = 8
+"""Pods that are read at once where a guest's own are looked for."""
 
 
 def key_of(kind: Kind[Any, Any], document: Document) -> Key:
@@ -35,10 +38,17 @@ def is_adopted(vm: Document) -> bool:
 
 
 async def launchers_of(reader: Reader, vm: Document) -> list[Document]:
-    """The launcher and target pods of that VM."""
-    metadata = vm["metadata"]
-    listing = await reader.list(Scope(POD.resource, metadata["namespace"]))
-    return [stored.document for stored in listing.items if is_launcher_of(stored.document, metadata["uid"])]
+    """The launcher and target pods of that VM: found by how their names begin, as others' may too."""
+    metadata, scope = vm["metadata"], Scope(POD.resource, vm["metadata"]["namespace"])
+    beginning = launcher_names(metadata["name"])
+    found, after = [], Key(POD.resource, metadata["namespace"], beginning)
+    while True:
+        page = (await reader.list(scope, limit=FEW, after=after, left=0)).items
+        named = [stored.document for stored in page if stored.key.name.startswith(beginning)]
+        found += [pod for pod in named if is_launcher_of(pod, metadata["uid"])]
+        if len(named) < FEW:
+            return found
+        after = page[-1].key
 
 
 async def unfinished_migrations_of(reader: Reader, vm: Document) -> list[Document]:

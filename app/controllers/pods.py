@@ -68,6 +68,11 @@ def launcher_pod(birth: Birth, vm: Document, node: str, need: Need) -> Document:
     return _launcher(birth, vm, node, need, {}, need.affinity)
 
 
+def launcher_names(vm: str) -> str:
+    """How the names of that VM's launcher and target pods begin."""
+    return f"{names.APP_LAUNCHER}-{vm}-"
+
+
 def target_pod(birth: Birth, vm: Document, migration: Document, node: str, need: Need) -> Document:
     """A launcher pod on the node that the guest moves to. `need` has the merged selector, the VM's affinity and the source."""
     labels = migration_labels(migration)
@@ -149,7 +154,7 @@ def _launcher(
     return birth.document(
         POD,
         metadata["namespace"],
-        f"{names.APP_LAUNCHER}-{metadata['name']}-{birth.suffix()}",
+        launcher_names(metadata["name"]) + birth.suffix(),
         labels={names.APP: names.APP_LAUNCHER, names.DOMAIN: metadata["name"], names.VM_UID: metadata["uid"], **labels},
         owner=vm,
         spec=spec,

@@ -16,7 +16,7 @@ from app.controllers.migration.supervise import Supervision, Tenure
 from app.controllers.migration.worker_metrics import WorkerMetrics
 from app.kinds import MIGRATION, names
 from app.machinery.objects import Document
-from app.store.base import Gone, Scope, Store, StoreError
+from app.store.base import Gone, Key, Scope, Store, StoreError
 
 log = structlog.get_logger()
 
@@ -115,17 +115,19 @@ class Workers:
                     async for event in watch:
                         before = event.previous.document if event.previous else {}
                         if _concerns(before) != _concerns(event.object.document):
-                            self._hear()
+                            self._hear(event.object.key)
             except Gone:
                 continue
             except StoreError as error:
                 log.warning("watch broken", worker=self._identity, error=str(error))
                 await asyncio.sleep(self._config.poll_s)
 
-    def _hear(self) -> None:
+    def _hear(self, migration: Key | None = None) -> None:
+        """Of that Migration, or of who knows which."""
         self._wake.set()
         for supervision in self._held.values():
-            supervision.nudge()
+            if migration in (None, supervision.migration):
+                supervision.nudge()
 
 
 def _concerns(migration: Document) -> tuple[object, ...]:

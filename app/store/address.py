@@ -24,7 +24,7 @@ class Limits:
     """How long and how much the store may take of PostgreSQL."""
 
     connections: int = 10
-    """Per process, beside the one that listens. Writes are grouped, so few are busy."""
+    """Per process, beside those that listen and serve the API's reads and writes. Writes are grouped, so few are busy."""
     connect_s: float = 5
     """For all the hosts that the URL names together."""
     look_s: float = 5
@@ -140,6 +140,7 @@ def _session(limits: Limits) -> dict[str, str]:
     return {
         # Tables that nobody has analysed yet look so large to it that it compiles, half a second each time, what runs in 0.1 ms.
         "jit": "off",
+        "default_transaction_isolation": "read committed",
         "statement_timeout": _milliseconds(limits.statement_s),
         "lock_timeout": _milliseconds(limits.lock_s),
         "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction_s),
@@ -151,8 +152,13 @@ async def listen(engine: AsyncEngine, limits: Limits) -> Connection:
     return await _connected(engine, limits, limits.look_s, {})
 
 
+async def pooled(engine: AsyncEngine, limits: Limits) -> Connection:
+    """A connection outside the engine's pool, for whatever statements."""
+    return await _connected(engine, limits, limits.answer_s, _session(limits))
+
+
 async def dedicated(engine: AsyncEngine, limits: Limits, answer_s: float) -> Connection:
-    """A connection outside the pool, for a few statements that are said again and again: each is planned once."""
+    """The same, for a few statements that are said again and again: each is planned once."""
     session = _session(limits) | {"plan_cache_mode": "force_generic_plan"}
     return await _connected(engine, limits, answer_s, session)
 

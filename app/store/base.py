@@ -246,8 +246,8 @@ class Runs(Protocol):
     async def of(self, migration_uid: UUID) -> Sequence[Run]:
         """Every run of a migration, by attempt."""
 
-    async def unfinished(self) -> Sequence[Run]:
-        """All runs that hold a slot, without their plans."""
+    async def unfinished(self, domain: UUID | None = None) -> Sequence[Run]:
+        """All runs that hold a slot, or that of one guest; without their plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,8 +381,8 @@ class Transaction(Reader, Protocol):
 
     async def runs_of(self, migration_uid: UUID) -> Sequence[Run]: ...
 
-    async def unfinished_runs(self) -> Sequence[Run]:
-        """All runs that hold a slot, without their plans."""
+    async def unfinished_runs(self, domain: UUID | None = None) -> Sequence[Run]:
+        """All runs that hold a slot, or that of one guest; without their plans."""
 
     async def failed_runs(self, within: timedelta) -> Sequence[Run]:
         """Those that ended with another exit code than 0 so short a time ago, by the database's clock."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.store.attempts import in_transaction
 from app.store.base import Revision
+from app.store.lines import Lines
 
 FAR = 1_000_000_000
 """More changes than a backup can be behind, as etcd's own tool has it; 2^53, where clients' numbers end, is far still."""
@@ -25,12 +24,8 @@ SELECT revision FROM moved
 """)
 
 
-async def bump(engine: AsyncEngine, *, by: int = FAR, at_least: Revision = 0) -> Revision:
+async def bump(lines: Lines, *, by: int = FAR, at_least: Revision = 0) -> Revision:
     """The revision that is reached. Every watch of before must list anew (410). Raises Unavailable, and then it may have
     happened; to do it twice does no harm."""
-
-    async def work(connection: AsyncConnection) -> Revision:
-        reached: Revision = (await connection.execute(BUMP, {"by": by, "at_least": at_least})).scalar_one()
-        return reached
-
-    return await in_transaction(engine, work)
+    ((reached,),) = await lines.at_once(lambda execute: execute(BUMP, {"by": by, "at_least": at_least}))
+    return int(reached)

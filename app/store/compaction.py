@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.store.attempts import in_transaction
+from app.store.driver import Execute
+from app.store.lines import Lines
 
 BATCH = 5000
 """Entries that go in one transaction: small enough that no reader of the log waits."""
@@ -41,21 +41,21 @@ DELETE FROM log_lines l WHERE l.at < clock_timestamp() - CAST(:older_than AS int
 """)
 
 
-async def compact(engine: AsyncEngine, older_than: timedelta, keep: int) -> int:
+async def compact(lines: Lines, older_than: timedelta, keep: int) -> int:
     """How many entries of the log went. Raises Unavailable; what went until then stays gone."""
     values = {"older_than": older_than, "keep": keep, "batch": BATCH}
 
-    async def drop(connection: AsyncConnection) -> int:
-        await connection.execute(LOCK)
-        count: int = (await connection.execute(DROP, values)).scalar_one()
-        return count
+    async def drop(execute: Execute) -> int:
+        await execute(LOCK, {})
+        ((count,),) = await execute(DROP, values)
+        return int(count)
 
-    async def forget(connection: AsyncConnection) -> None:
-        await connection.execute(FORGET_RUNS)
-        await connection.execute(FORGET_LINES, {"older_than": older_than})
+    async def forget(execute: Execute) -> None:
+        await execute(FORGET_RUNS, {})
+        await execute(FORGET_LINES, {"older_than": older_than})
 
     total = 0
-    while count := await in_transaction(engine, drop):
+    while count := await lines.transaction(drop):
         total += count
-    await in_transaction(engine, forget)
+    await lines.transaction(forget)
     return total

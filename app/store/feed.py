@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.store.address import Limits, listen
+from app.store.address import Connection
 from app.store.attempts import UNREACHABLE
 from app.store.base import Event, Gone, Revision, Scope, Stored, TooNew, Unavailable
 from app.store.bump import bump
 from app.store.changes import Change
+from app.store.lines import Lines
 from app.store.log import read_log
 from app.store.writing import CHANNEL
 
@@ -102,8 +102,8 @@ class Feed:
 
     def __init__(
         self,
-        engine: AsyncEngine,
-        limits: Limits,
+        lines: Lines,
+        listened: Callable[[], Awaitable[Connection]],
         *,
         forget: Callable[[], None] = lambda: None,
         poll_s: float = 1.0,
@@ -114,8 +114,9 @@ class Feed:
         recent: int = 4096,
         recent_bytes: int = 32 << 20,
     ) -> None:
-        self._engine = engine
-        self._limits = limits
+        self._lines = lines
+        self._listened = listened
+        """Opens a connection for LISTEN."""
         self._forget = forget
         """Called when what was told of the database is no longer true of it."""
         self._poll_s = poll_s
@@ -151,7 +152,7 @@ class Feed:
 
     async def open(self) -> None:
         """From here on nothing is missed. Raises Unavailable."""
-        self.position = (await read_log(self._engine, EVERYTHING, 1 << 62, 1)).upto
+        self.position = (await read_log(self._lines, EVERYTHING, 1 << 62, 1)).upto
         self._recent.restart(self.position)
         self._read_at = asyncio.get_running_loop().time()
         self.closed = self.lost = False
@@ -187,7 +188,7 @@ class Feed:
 
     async def page(self, scope: Scope, after: Revision) -> tuple[list[Event], Revision]:
         """The next events from the log, and how far they reach. Raises Gone, TooNew, Unavailable."""
-        page = await read_log(self._engine, scope, after, self._page)
+        page = await read_log(self._lines, scope, after, self._page)
         if after < page.floor:
             raise Gone(f"revision {after} is compacted: the log begins after {page.floor}")
         if after > page.upto:
@@ -237,7 +238,7 @@ class Feed:
     async def _read_on(self) -> None:
         while True:
             before = self.position
-            page = await read_log(self._engine, EVERYTHING, before, self._page)
+            page = await read_log(self._lines, EVERYTHING, before, self._page)
             if page.upto < before:
                 await self._turn_back(page.upto)
                 continue
@@ -262,7 +263,7 @@ class Feed:
         """The database has lost what was acknowledged: a failover to a standby that was behind, or a restored backup.
         Revisions that clients know must not be given a second time."""
         log.error("the database went back: acknowledged writes are lost", known=self.position, found=found)
-        reached = await bump(self._engine, at_least=self.position)
+        reached = await bump(self._lines, at_least=self.position)
         self._cut_all(reached)
 
     def _cut_all(self, position: Revision) -> None:
@@ -280,7 +281,7 @@ class Feed:
         while True:
             lost = asyncio.Event()
             try:
-                connection = await listen(self._engine, self._limits)
+                connection = await self._listened()
                 try:
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
                     await connection.add_listener(CHANNEL, self._wake)

@@ -11,11 +11,9 @@ import asyncio
 import contextlib
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.store.address import Limits
 from app.store.base import Revision, Unavailable
-from app.store.line import Line
+from app.store.lines import Lines
 from app.store.writing import CHANNEL
 
 # It changes nothing that must be on disk before it is said.
@@ -30,8 +28,8 @@ REST_S = 0.005
 class Herald:
     """Tells the newest revision that this process has written."""
 
-    def __init__(self, engine: AsyncEngine, limits: Limits, *, rest_s: float = REST_S) -> None:
-        self._line = Line(engine, limits, limits.look_s)
+    def __init__(self, line: Lines, *, rest_s: float = REST_S) -> None:
+        self._line = line
         self._rest_s = rest_s
         self._newest: Revision = 0
         self._news = asyncio.Event()
@@ -50,6 +48,3 @@ class Herald:
             with contextlib.suppress(Unavailable):
                 await self._line.at_once(lambda execute: execute(TELL, {"revision": self._newest}))
             await asyncio.sleep(self._rest_s)
-
-    def close(self) -> None:
-        self._line.drop()

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.machinery.objects import Document
-from app.store.attempts import in_transaction, read
 from app.store.base import Asked, Past
+from app.store.driver import Execute
+from app.store.lines import Lines
 
 REMEMBER = text("""
 INSERT INTO history (uid, namespace, name, subject, outcome, record)
@@ -50,26 +50,20 @@ FORGET = (
 class PostgresHistory:
     """The port's History."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
 
     async def read(
         self, *, namespace: str | None = None, subject: str | None = None, name: str | None = None, limit: int = 100
     ) -> Sequence[Past]:
         values = {"namespace": namespace, "subject": subject, "name": name, "limit": limit}
-
-        async def work(connection: AsyncConnection) -> Sequence[Past]:
-            rows = (await connection.execute(RECORDS, values)).mappings()
-            return [Past(**{**row, "record": orjson.loads(row["record"])}) for row in rows]
-
-        return await read(self._engine, work)
+        rows = await self._lines.read(lambda execute: execute(RECORDS, values))
+        return [Past(**{**row, "record": orjson.loads(row["record"])}) for row in rows]
 
     async def requests(self, uids: Sequence[UUID]) -> Sequence[Asked]:
-        async def work(connection: AsyncConnection) -> Sequence[Asked]:
-            rows = (await connection.execute(REQUESTS, {"uids": [str(uid) for uid in uids]})).mappings()
-            return [Asked(**{**row, "groups": tuple(orjson.loads(row["groups"]))}) for row in rows]
-
-        return await read(self._engine, work)
+        values = {"uids": [str(uid) for uid in uids]}
+        rows = await self._lines.read(lambda execute: execute(REQUESTS, values))
+        return [Asked(**{**row, "groups": tuple(orjson.loads(row["groups"]))}) for row in rows]
 
     async def asked(self, requests: Sequence[Asked]) -> None:
         values = {
@@ -83,24 +77,20 @@ class PostgresHistory:
             "agents": [one.agent for one in requests],
             "codes": [one.code for one in requests],
         }
-
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(ASKED, values)
-
-        await in_transaction(self._engine, work)
+        await self._lines.at_once(lambda execute: execute(ASKED, values))
 
     async def forget(self, older_than: timedelta) -> None:
-        async def work(connection: AsyncConnection) -> None:
+        async def work(execute: Execute) -> None:
             for statement in FORGET:
-                await connection.execute(statement, {"older_than": older_than})
+                await execute(statement, {"older_than": older_than})
 
-        await in_transaction(self._engine, work)
+        await self._lines.transaction(work)
 
 
-async def remember(connection: AsyncConnection, past: Past) -> None:
+async def remember(execute: Execute, past: Past) -> None:
     """Twice is harmless: the first word counts."""
     record: Document = past.record
-    await connection.execute(
+    await execute(
         REMEMBER,
         {
             "uid": past.uid,

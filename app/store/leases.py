@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
 
-from app.store.attempts import in_transaction, read
 from app.store.base import Lease, LeaseLost
+from app.store.driver import Execute
+from app.store.lines import Lines
 
 # In the order of the names, so that two who want the same ones cannot wait for each other.
 ACQUIRE = text("""
@@ -41,31 +41,22 @@ FENCE = text("SELECT 1 FROM leases WHERE name = :name AND token = :token AND hol
 class PostgresLeases:
     """The port's Leases."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
 
     async def acquire(self, names: Sequence[str], holder: str, ttl: timedelta) -> Sequence[Lease]:
-        async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
-            values = {"names": sorted(set(names)), "holder": holder, "ttl": ttl}
-            return (await connection.execute(ACQUIRE, values)).mappings().all()
-
-        rows = await in_transaction(self._engine, work)
-        return [Lease(**row) for row in rows]
+        values = {"names": sorted(set(names)), "holder": holder, "ttl": ttl}
+        return [Lease(**row) for row in await self._lines.at_once(lambda execute: execute(ACQUIRE, values))]
 
     async def release(self, names: Sequence[str], holder: str) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(RELEASE, {"names": list(names), "holder": holder})
-
-        await in_transaction(self._engine, work)
+        values = {"names": list(names), "holder": holder}
+        await self._lines.at_once(lambda execute: execute(RELEASE, values))
 
     async def held(self) -> Sequence[Lease]:
-        async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
-            return (await connection.execute(HELD)).mappings().all()
-
-        return [Lease(**row) for row in await read(self._engine, work)]
+        return [Lease(**row) for row in await self._lines.read(lambda execute: execute(HELD, {}))]
 
 
-async def fence(connection: AsyncConnection, name: str, token: int) -> None:
+async def fence(execute: Execute, name: str, token: int) -> None:
     """Until this transaction ends nobody can take it. Raises LeaseLost."""
-    if (await connection.execute(FENCE, {"name": name, "token": token})).first() is None:
+    if not await execute(FENCE, {"name": name, "token": token}):
         raise LeaseLost(f"lease {name} is not held under token {token}")

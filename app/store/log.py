@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import asyncpg
+from sqlalchemy import text
 
-from app.store.attempts import read
 from app.store.base import Event, EventType, Key, Revision, Scope, Stored
+from app.store.lines import Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,18 @@ ORDER BY page.revision
 """)
 
 
-async def read_log(engine: AsyncEngine, scope: Scope, after: Revision, limit: int) -> Page:
+async def read_log(lines: Lines, scope: Scope, after: Revision, limit: int) -> Page:
     """The first changes after a revision. Raises Unavailable."""
     values = {
         "resource": scope.resource, "namespace": scope.namespace, "name": scope.name, "after": after, "limit": limit,
     }  # fmt: skip
-
-    async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
-        return (await connection.execute(PAGE, values)).mappings().all()
-
-    rows = await read(engine, work)
+    rows = await lines.read(lambda execute: execute(PAGE, values))
     events = [_event(row) for row in rows if row["type"] is not None]
     upto = events[-1].revision if len(events) == limit else rows[0]["newest"]
     return Page(events, upto, rows[0]["floor"])
 
 
-def _event(row: RowMapping) -> Event:
+def _event(row: asyncpg.Record) -> Event:
     key = Key(row["resource"], row["namespace"], row["name"])
     previous = None
     if row["previous_body"] is not None:

@@ -7,11 +7,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.store import attempts
-from app.store.attempts import in_transaction
 from app.store.base import LogLine
+from app.store.driver import Execute
+from app.store.lines import Lines
 
 # One writer of a pod at a time: a reader that is at line 6 must not meet a line 5 later.
 ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:pod AS text), 0))")
@@ -33,27 +32,23 @@ SELECT seq, at, text FROM (
 class PostgresLogs:
     """The port's Logs."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
 
     async def append(self, pod: UUID, lines: Sequence[tuple[datetime, str]]) -> None:
         if not lines:
             return
         values = {"pod": pod, "times": [at for at, _ in lines], "texts": [_printable(line) for _, line in lines]}
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(ALONE, {"pod": str(pod)})
-            await connection.execute(APPEND, values)
+        async def work(execute: Execute) -> None:
+            await execute(ALONE, {"pod": str(pod)})
+            await execute(APPEND, values)
 
-        await in_transaction(self._engine, work)
+        await self._lines.transaction(work)
 
     async def read(self, pod: UUID, *, after: int = 0, tail: int | None = None, limit: int = 1000) -> Sequence[LogLine]:
         values = {"pod": pod, "after": after, "tail": tail, "limit": limit}
-
-        async def work(connection: AsyncConnection) -> Sequence[LogLine]:
-            return [LogLine(*row) for row in await connection.execute(READ, values)]
-
-        return await attempts.read(self._engine, work)
+        return [LogLine(*row) for row in await self._lines.read(lambda execute: execute(READ, values))]
 
 
 def _printable(line: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+import asyncpg
 from sqlalchemy import text
 
 from app.store.base import Changes, Gone, Key, Mark, Stored
@@ -39,7 +39,7 @@ async def changed(execute: Execute, resources: Sequence[str], since: Mark | None
     return Changes(_items(rows), Mark(newest, began))
 
 
-def _items(rows: Sequence[Sequence[Any]]) -> dict[Key, Stored | None]:
+def _items(rows: Sequence[asyncpg.Record]) -> dict[Key, Stored | None]:
     """The last version of each, in the order of their first changes."""
     found: dict[Key, Stored | None] = {}
     for _, _, _, type_, resource, namespace, name, revision, body in rows:

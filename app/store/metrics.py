@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
-from sqlalchemy import event
-from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.meter import Counts, Labels, Level, Levels, Times, as_it_is, one
 from app.store.base import RunState, Store, StoreError, Vitals
+from app.store.lines import Lines
 
 log = structlog.get_logger()
 
@@ -53,17 +50,18 @@ class StoreMetrics:
         """Around one that goes straight to the driver."""
         return _Timed(self._statements, self._errors, (operation,))
 
-    def follow(self, engine: AsyncEngine) -> None:
-        """Measures what goes through the engine, and tells of its pool."""
-        event.listen(engine.sync_engine, "before_cursor_execute", _begin)
-        event.listen(engine.sync_engine, "after_cursor_execute", self._end)
-        event.listen(engine.sync_engine, "handle_error", self._failed)
+    def timed(self, statement: str) -> _Timed:
+        """Around any other one."""
+        return self.statement(operation_of(statement))
+
+    def follow(self, lines: Lines) -> None:
+        """Tells of the pool."""
         Levels(
             self._registry,
             "drover_database_pool_connections",
             "Connections of the pool, by whether they are in use.",
             ("state",),
-            lambda: _pool(engine),
+            lambda: ((("in_use",), float(lines.in_use)), (("idle",), float(lines.idle))),
         )
 
     def follow_feed(
@@ -75,22 +73,6 @@ class StoreMetrics:
             ("drover_feed_watches", "Watches of the store in this process, its controllers' too.", watches),
         ):
             Levels(self._registry, name, help_, (), one(ask))
-
-    def _end(
-        self, _connection: object, _cursor: object, statement: str, _parameters: object, context: Any, _many: object
-    ) -> None:
-        self._statements.observe((operation_of(statement),), time.perf_counter() - context.drover_began)
-
-    def _failed(self, context: ExceptionContext) -> None:
-        if context.statement is not None:
-            cause = getattr(context.original_exception, "__cause__", None) or context.original_exception
-            self._errors.add((operation_of(context.statement), type(cause).__name__))
-
-
-def _begin(
-    _connection: object, _cursor: object, _statement: str, _parameters: object, context: Any, _many: object
-) -> None:
-    context.drover_began = time.perf_counter()
 
 
 class _Timed:
@@ -124,12 +106,6 @@ def operation_of(statement: str) -> str:
     if verb in ("create", "alter", "drop", "comment") or (table and table.group() == "alembic_version"):
         return "schema"
     return f"{verb} {table.group()}" if table else verb
-
-
-def _pool(engine: AsyncEngine) -> Iterator[Level]:
-    pool: Any = engine.pool
-    yield ("in_use",), float(pool.checkedout())
-    yield ("idle",), float(pool.checkedin())
 
 
 TELLS = "metrics"

@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.machinery.objects import Document
 from app.store import reading, schema, standing, transaction
-from app.store.address import Limits, connect, place_of
-from app.store.attempts import Broken, driver_read, read, translated
+from app.store.address import Limits, connect, dedicated, listen, place_of, pooled
+from app.store.attempts import Broken, translated
 from app.store.base import (
     Key,
     Listing,
@@ -32,19 +33,19 @@ from app.store.bump import bump
 from app.store.changes import Create, Outcome, Write, creation, deletion, replacement
 from app.store.compaction import compact
 from app.store.creating import create_again, create_group, creates
+from app.store.driver import Execute, untimed
 from app.store.feed import Feed
 from app.store.grouping import Grouping
 from app.store.herald import Herald
 from app.store.history import PostgresHistory
 from app.store.leases import PostgresLeases
-from app.store.line import Line
+from app.store.lines import Lines
 from app.store.lists import Asked, Lists
 from app.store.logs import PostgresLogs
 from app.store.metrics import StoreMetrics
 from app.store.opening import until_it_answers
 from app.store.reading import Head
 from app.store.runs import PostgresRuns
-from app.store.tables import store_identity
 from app.store.vitals import vitals
 from app.store.writing import TAKE_COUNTER, Group, write_group
 
@@ -55,17 +56,19 @@ GROUP = 128
 class PostgresObjects:
     """The port's Objects."""
 
-    def __init__(self, engine: AsyncEngine, limits: Limits, feed: Feed, metrics: StoreMetrics) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, lines: Lines, limits: Limits, feed: Feed, metrics: StoreMetrics) -> None:
+        self._lines = lines
         self._feed = feed
         self._metrics = metrics
-        self._writing = Line(engine, limits, limits.answer_s)
-        self._reading = Line(engine, limits, limits.look_s)
+        self._writing = Lines(partial(dedicated, engine, limits, limits.answer_s))
+        self._reading, self._looking, telling = (
+            Lines(partial(dedicated, engine, limits, limits.look_s)) for _ in range(3)
+        )
         self._writes: Grouping[Write, Stored] = Grouping(self._write, at_most=GROUP)
         self._reads: Grouping[Key, Stored] = Grouping(self._read, at_most=GROUP, alone=True)
-        self._looking = Line(engine, limits, limits.look_s)
         self._heads: Grouping[Scope, Head] = Grouping(self._look, at_most=GROUP, alone=True)
-        self._herald = Herald(engine, limits)
+        self._herald = Herald(telling)
+        self._own_lines = (self._writing, self._reading, self._looking, telling)
         self._lists = Lists()
         self._turns: WeakValueDictionary[Asked, asyncio.Lock] = WeakValueDictionary()
         """Of lists that are being read; a turn lives for as long as somebody has it or waits for it."""
@@ -80,7 +83,7 @@ class PostgresObjects:
         }  # fmt: skip
 
     def open(self) -> None:
-        for line in (self._writing, self._reading, self._looking):
+        for line in self._own_lines:
             line.open()
         self._writes.open()
         self._reads.open()
@@ -90,9 +93,8 @@ class PostgresObjects:
         self._writes.close()
         self._reads.close()
         self._heads.close()
-        for line in (self._writing, self._reading, self._looking):
+        for line in self._own_lines:
             line.close()
-        self._herald.close()
 
     async def get(self, key: Key) -> Stored:
         return await self._reads.submit(key)
@@ -124,9 +126,8 @@ class PostgresObjects:
         self, asked: Asked | None, scope: Scope, limit: int, after: Key | None, at: Revision | None, left: int | None
     ) -> Listing:
         with self._metrics.statement("list"):
-            listing = await driver_read(
-                self._engine,
-                lambda execute: reading.listing(execute, scope, limit=limit, after=after, at=at, left=left),
+            listing = await self._lines.read(
+                lambda execute: reading.listing(execute, scope, limit=limit, after=after, at=at, left=left), untimed
             )
         self._lists.keep(asked, listing)
         return listing
@@ -151,12 +152,12 @@ class PostgresObjects:
         try:
             group = await self._created(made)
         except Broken:
-            group = await self._writing.transaction(TAKE_COUNTER, lambda execute: create_again(execute, made))
-            self._tell(group)
+            group = await self._writing.transaction(lambda execute: create_again(execute, made), TAKE_COUNTER)
+            self.tell(group)
         if group is None:
             with self._metrics.statement("write"):
-                group = await self._writing.transaction(TAKE_COUNTER, lambda execute: write_group(execute, writes))
-            self._tell(group)
+                group = await self._writing.transaction(lambda execute: write_group(execute, writes), TAKE_COUNTER)
+            self.tell(group)
         return group.outcomes
 
     def forget(self) -> None:
@@ -164,8 +165,9 @@ class PostgresObjects:
         self._lists = Lists()
         self._newest = 0
 
-    def _tell(self, group: Group) -> None:
-        self._newest = group.before + len(group.changes)
+    def tell(self, group: Group) -> None:
+        """It is committed: the watches here hear it now, and other processes soon."""
+        self._newest = max(self._newest, group.before + len(group.changes))
         self._feed.offer(group.before, group.changes)
         if group.changes:
             self._herald.tell(self._newest)
@@ -178,7 +180,7 @@ class PostgresObjects:
         with self._metrics.statement("create"):
             group = await self._writing.at_once(lambda execute: create_group(execute, writes, before))
         if group is not None:
-            self._tell(group)
+            self.tell(group)
         return group
 
     async def _read(self, keys: Sequence[Key]) -> Sequence[Stored | StoreError]:
@@ -212,16 +214,21 @@ class PostgresStore:
         self._engine = connect(url, self._limits, identity)
         self._open_s = open_s
         """How long to wait for a database that is not there yet."""
+        self._lines = lines = Lines(
+            partial(pooled, self._engine, self._limits),
+            at_most=self._limits.connections, wait_s=self._limits.connect_s, timed=metrics.timed,
+        )  # fmt: skip
         self._feed = feed = Feed(
-            self._engine, self._limits, forget=self._forget, queue=watch_queue, queue_bytes=watch_queue_bytes
-        )
-        metrics.follow(self._engine)
+            lines, partial(listen, self._engine, self._limits),
+            forget=self._forget, queue=watch_queue, queue_bytes=watch_queue_bytes,
+        )  # fmt: skip
+        metrics.follow(lines)
         metrics.follow_feed(lambda: feed.position, lambda: feed.lag, lambda: feed.watches)
-        self._objects = PostgresObjects(self._engine, self._limits, self._feed, metrics)
-        self._runs = PostgresRuns(self._engine)
-        self._leases = PostgresLeases(self._engine)
-        self._logs = PostgresLogs(self._engine)
-        self._history = PostgresHistory(self._engine)
+        self._objects = PostgresObjects(self._engine, lines, self._limits, feed, metrics)
+        self._runs = PostgresRuns(lines)
+        self._leases = PostgresLeases(lines)
+        self._logs = PostgresLogs(lines)
+        self._history = PostgresHistory(lines)
         self._id: UUID | None = None
         self._parts: list[asyncio.Task[None]] = []
         self._dead = asyncio.Event()
@@ -253,14 +260,16 @@ class PostgresStore:
         return self._history
 
     def transaction(self, *, serial: bool = False) -> AbstractAsyncContextManager[Transaction]:
-        return transaction.serial(self._engine) if serial else transaction.plain(self._engine)
+        begin = transaction.serial if serial else transaction.plain
+        return begin(self._lines, self._objects.tell)
 
     async def open(self) -> None:
         """Migrates the schema first. Raises Unavailable, SchemaTooNew."""
         if self._parts:
             return
         await self._migrate()
-        self._id = await read(self._engine, _identity)
+        self._lines.open()
+        self._id = await self._lines.read(_identity)
         await self._feed.open()
         self._objects.open()
         self._parts = [
@@ -294,6 +303,7 @@ class PostgresStore:
 
     def _shut(self) -> None:
         self._objects.close()
+        self._lines.close()
         self._feed.close()
 
     def _forget(self) -> None:
@@ -301,25 +311,25 @@ class PostgresStore:
 
     async def database(self) -> standing.Database:
         """Raises Unavailable."""
-        return await standing.database(self._engine, self._url)
+        return await standing.database(self._lines, self._url)
 
     async def processes(self) -> Sequence[standing.Process]:
         """Those that are connected. Raises Unavailable."""
-        return await standing.processes(self._engine)
+        return await standing.processes(self._lines)
 
     async def unmarked(self, resource: str, marks: Sequence[bytes]) -> Sequence[Stored]:
         """Objects whose body has none of the marks. Raises Unavailable."""
-        return await standing.unmarked(self._engine, resource, marks)
+        return await standing.unmarked(self._lines, resource, marks)
 
     async def bump(self, by: int) -> Revision:
         """Moves the revision on, so that whoever knows an older one lists anew. Raises Unavailable."""
-        return await bump(self._engine, by=by)
+        return await bump(self._lines, by=by)
 
     async def vitals(self) -> Vitals:
-        return await read(self._engine, vitals)
+        return await self._lines.read(vitals)
 
     async def compact(self, *, older_than: timedelta, keep: int) -> int:
-        return await compact(self._engine, older_than, keep)
+        return await compact(self._lines, older_than, keep)
 
     async def _migrate(self) -> None:
         async def attempt() -> None:
@@ -327,8 +337,9 @@ class PostgresStore:
                 await schema.upgrade(self._engine)
 
         await until_it_answers(attempt, place_of(self._url), self._open_s)
+        await self._engine.dispose()
 
 
-async def _identity(connection: AsyncConnection) -> UUID:
-    found: UUID = (await connection.execute(select(store_identity.c.id))).scalar_one()
-    return found
+async def _identity(execute: Execute) -> UUID:
+    ((found,),) = await execute(text("SELECT id FROM store_identity"), {})
+    return UUID(str(found))

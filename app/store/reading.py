@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
+import asyncpg
 from sqlalchemy import TextClause, text
 
 from app.store.base import Gone, Key, Listing, Revision, Scope, Stored, TooNew
@@ -193,7 +193,7 @@ class Shape:
         return f"({', '.join(self.compared)}) > ({', '.join(f':after_{column}' for column in self.compared)})"
 
 
-def _listing(rows: Sequence[Sequence[Any]], at: Revision | None, whole: Hashable) -> Listing:
+def _listing(rows: Sequence[asyncpg.Record], at: Revision | None, whole: Hashable) -> Listing:
     newest, floor, total, stamp = rows[0][:4]
     if at is not None and at > newest:
         raise TooNew(f"revision {at} is not reached: the newest is {newest}")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import orjson
-from sqlalchemy import ColumnElement, Interval, LargeBinary, RowMapping, and_, cast, func, literal, select, text
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
 
 from app.machinery.objects import Document
-from app.store.attempts import in_transaction, read
 from app.store.base import AlreadyExists, Key, LeaseLost, NotFound, Run, RunState
+from app.store.driver import Execute
+from app.store.lines import Lines
 from app.store.tables import runs
 
 # One statement takes, counts and reschedules: two workers never see the same row as free.
@@ -51,58 +51,67 @@ RETURNING id
 """)
 
 
+INSERT = text("""
+INSERT INTO runs (id, resource, namespace, name, migration_uid, domain, source, target, attempt, plan, memory, state, holder,
+                  token, cancelled, result)
+VALUES (:id, :resource, :namespace, :name, :migration_uid, :domain, :source, :target, :attempt, :plan, :memory, :state, '',
+        0, :cancelled, :result)
+""")
+
+OF = text("SELECT * FROM runs WHERE migration_uid = :migration_uid ORDER BY attempt")
+
+# Every decision reads them, and a plan names every host.
+_UNFINISHED = f"""
+SELECT {", ".join(column.name for column in runs.c if column is not runs.c.plan)}, CAST('{{}}' AS bytea) AS plan FROM runs
+WHERE state <> 'finished'"""
+UNFINISHED = text(f"{_UNFINISHED} ORDER BY seq")
+UNFINISHED_OF = text(f"{_UNFINISHED} AND domain = :domain")
+
+# The index is partial: the condition on the exit code must stand here as it stands there.
+FAILED = text("""
+SELECT * FROM runs WHERE exit_code <> 0 AND finished_at > clock_timestamp() - CAST(:within AS interval) ORDER BY seq
+""")
+
+
 class PostgresRuns:
     """The port's Runs."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
 
     async def claim(self, holder: str, lease: timedelta, limit: int) -> Sequence[Run]:
-        async def work(connection: AsyncConnection) -> Sequence[RowMapping]:
-            values = {"holder": holder, "lease": lease, "limit": limit}
-            return (await connection.execute(CLAIM, values)).mappings().all()
-
-        rows = await in_transaction(self._engine, work)
+        values = {"holder": holder, "lease": lease, "limit": limit}
+        rows = await self._lines.at_once(lambda execute: execute(CLAIM, values))
         return [run_of(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
 
     async def extend(self, run: UUID, token: int, lease: timedelta) -> Run:
-        async def work(connection: AsyncConnection) -> RowMapping | None:
-            values = {"id": run, "token": token, "lease": lease}
-            return (await connection.execute(EXTEND, values)).mappings().first()
-
-        row = await in_transaction(self._engine, work)
-        if row is None:
+        values = {"id": run, "token": token, "lease": lease}
+        rows = await self._lines.at_once(lambda execute: execute(EXTEND, values))
+        if not rows:
             raise LeaseLost(f"run {run} is not held under token {token}")
-        return run_of(row)
+        return run_of(rows[0])
 
     async def of(self, migration_uid: UUID) -> Sequence[Run]:
-        return await read(self._engine, lambda connection: runs_of(connection, migration_uid))
+        return await self._lines.read(lambda execute: runs_of(execute, migration_uid))
 
-    async def unfinished(self) -> Sequence[Run]:
-        return await read(self._engine, unfinished_runs)
-
-
-async def runs_of(connection: AsyncConnection, migration_uid: UUID) -> Sequence[Run]:
-    return await _select(connection, runs.c.migration_uid == migration_uid, runs.c.attempt)
+    async def unfinished(self, domain: UUID | None = None) -> Sequence[Run]:
+        return await self._lines.read(lambda execute: unfinished_runs(execute, domain))
 
 
-_WITHOUT_PLAN = [column for column in runs.c if column is not runs.c.plan]
+async def runs_of(execute: Execute, migration_uid: UUID) -> Sequence[Run]:
+    return [run_of(row) for row in await execute(OF, {"migration_uid": migration_uid})]
 
 
-async def unfinished_runs(connection: AsyncConnection) -> Sequence[Run]:
-    """Every decision reads them; a plan names every host."""
-    unplanned = select(*_WITHOUT_PLAN, literal(b"{}", LargeBinary).label("plan"))
-    found = unplanned.where(runs.c.state != RunState.FINISHED.value).order_by(runs.c.seq)
-    return [run_of(row) for row in (await connection.execute(found)).mappings().all()]
+async def unfinished_runs(execute: Execute, domain: UUID | None = None) -> Sequence[Run]:
+    rows = await (execute(UNFINISHED, {}) if domain is None else execute(UNFINISHED_OF, {"domain": domain}))
+    return [run_of(row) for row in rows]
 
 
-async def failed_runs(connection: AsyncConnection, within: timedelta) -> Sequence[Run]:
-    """The index is partial: the condition on the exit code must stand here as it stands there."""
-    recent = runs.c.finished_at > func.clock_timestamp() - cast(literal(within), Interval)
-    return await _select(connection, and_(text("exit_code <> 0"), recent), runs.c.seq)
+async def failed_runs(execute: Execute, within: timedelta) -> Sequence[Run]:
+    return [run_of(row) for row in await execute(FAILED, {"within": within})]
 
 
-async def start(connection: AsyncConnection, run: Run) -> None:
+async def start(execute: Execute, run: Run) -> None:
     """Raises AlreadyExists: for the run, the migration's attempt, or an unfinished run of the same domain."""
     values = {
         "id": run.id,
@@ -117,46 +126,39 @@ async def start(connection: AsyncConnection, run: Run) -> None:
         "plan": orjson.dumps(run.plan),
         "memory": run.memory,
         "state": RunState.WAITING.value,
-        "holder": "",
-        "token": 0,
         "cancelled": run.cancelled,
         "result": orjson.dumps(run.result),
     }
     try:
-        await connection.execute(runs.insert(), values)
-    except IntegrityError as error:
+        await execute(INSERT, values)
+    except asyncpg.UniqueViolationError as error:
         raise AlreadyExists(f"run {run.id}, attempt {run.attempt} of {run.migration.name}") from error
 
 
-async def cancel(connection: AsyncConnection, run: UUID) -> None:
+async def cancel(execute: Execute, run: UUID) -> None:
     """A finished run stays as it is. Raises NotFound."""
-    if (await connection.execute(CANCEL, {"id": run})).first() is None:
+    if not await execute(CANCEL, {"id": run}):
         raise NotFound(f"run {run}")
 
 
-async def replan(connection: AsyncConnection, run: UUID, plan: Document) -> None:
+async def replan(execute: Execute, run: UUID, plan: Document) -> None:
     """A finished run stays as it is. Raises NotFound."""
-    if (await connection.execute(REPLAN, {"id": run, "plan": orjson.dumps(plan)})).first() is None:
+    if not await execute(REPLAN, {"id": run, "plan": orjson.dumps(plan)}):
         raise NotFound(f"run {run}")
 
 
-async def finish(connection: AsyncConnection, run: UUID, token: int, exit_code: int, result: Document) -> None:
+async def finish(execute: Execute, run: UUID, token: int, exit_code: int, result: Document) -> None:
     values = {"id": run, "token": token, "exit_code": exit_code, "result": orjson.dumps(result)}
-    if (await connection.execute(FINISH, values)).first() is None:
+    if not await execute(FINISH, values):
         raise LeaseLost(f"run {run} is finished, or not held under token {token}")
 
 
-async def fence(connection: AsyncConnection, run: UUID, token: int) -> None:
-    if (await connection.execute(FENCE, {"id": run, "token": token})).first() is None:
+async def fence(execute: Execute, run: UUID, token: int) -> None:
+    if not await execute(FENCE, {"id": run, "token": token}):
         raise LeaseLost(f"run {run} is not held under token {token}")
 
 
-async def _select(connection: AsyncConnection, where: ColumnElement[bool], order: ColumnElement[int]) -> Sequence[Run]:
-    rows = (await connection.execute(select(runs).where(where).order_by(order))).mappings().all()
-    return [run_of(row) for row in rows]
-
-
-def run_of(row: RowMapping) -> Run:
+def run_of(row: asyncpg.Record) -> Run:
     return Run(
         id=row["id"],
         migration=Key(row["resource"], row["namespace"], row["name"]),

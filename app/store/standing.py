@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
 
 from app.store.address import PROCESS, servers
-from app.store.attempts import read
 from app.store.base import Key, Revision, Stored
-from app.store.schema import found_revision
+from app.store.lines import Lines
 
 
 class Durability(StrEnum):
@@ -74,6 +72,7 @@ SELECT current_setting('server_version') AS version,
        current_setting('fsync') AS fsync,
        ARRAY(SELECT application_name FROM pg_stat_replication WHERE state = 'streaming' ORDER BY 1) AS standbys,
        pg_database_size(current_database()) AS bytes,
+       (SELECT version_num FROM alembic_version) AS schema,
        counter.revision, log_floor.revision AS floor
 FROM counter, log_floor
 """)
@@ -86,33 +85,20 @@ GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
 
-async def database(engine: AsyncEngine, url: str) -> Database:
+async def database(lines: Lines, url: str) -> Database:
     """Raises Unavailable."""
-
-    async def work(connection: AsyncConnection) -> Database:
-        row = (await connection.execute(DATABASE)).mappings().one()
-        schema = await connection.run_sync(_schema)
-        named = servers(url)
-        return Database(
-            named, row["version"], _durability(row["names"], row["commits"], row["fsync"], row["standbys"], named),
-            row["standbys"], schema, row["revision"], row["floor"], row["bytes"],
-        )  # fmt: skip
-
-    return await read(engine, work)
+    (row,) = await lines.read(lambda execute: execute(DATABASE, {}))
+    named = servers(url)
+    return Database(
+        named, row["version"], _durability(row["names"], row["commits"], row["fsync"], row["standbys"], named),
+        row["standbys"], row["schema"], row["revision"], row["floor"], row["bytes"],
+    )  # fmt: skip
 
 
-async def processes(engine: AsyncEngine) -> Sequence[Process]:
+async def processes(lines: Lines) -> Sequence[Process]:
     """Those that said who they are. Raises Unavailable."""
-
-    async def work(connection: AsyncConnection) -> Sequence[Process]:
-        values = {"prefix": PROCESS, "skip": len(PROCESS) + 1}
-        return [Process(**row) for row in (await connection.execute(PROCESSES, values)).mappings()]
-
-    return await read(engine, work)
-
-
-def _schema(connection: Connection) -> str:
-    return found_revision(connection) or ""
+    values = {"prefix": PROCESS, "skip": len(PROCESS) + 1}
+    return [Process(**row) for row in await lines.read(lambda execute: execute(PROCESSES, values))]
 
 
 def _durability(names: str, commits: str, fsync: str, standbys: Sequence[str], named: Sequence[str]) -> Durability:
@@ -132,11 +118,8 @@ ORDER BY namespace, name
 """)
 
 
-async def unmarked(engine: AsyncEngine, resource: str, marks: Sequence[bytes]) -> Sequence[Stored]:
+async def unmarked(lines: Lines, resource: str, marks: Sequence[bytes]) -> Sequence[Stored]:
     """Objects of a resource whose body has none of the marks. Raises Unavailable."""
-
-    async def work(connection: AsyncConnection) -> Sequence[Stored]:
-        rows = await connection.execute(UNMARKED, {"resource": resource, "marks": list(marks)})
-        return [Stored(Key(resource, row.namespace, row.name), row.revision, row.body) for row in rows]
-
-    return await read(engine, work)
+    values = {"resource": resource, "marks": list(marks)}
+    rows = await lines.read(lambda execute: execute(UNMARKED, values))
+    return [Stored(Key(resource, row["namespace"], row["name"]), row["revision"], row["body"]) for row in rows]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.base import Vitals
+from app.store.driver import Execute
 
 # Finished runs are left to the partial index; objects are counted by the table that keeps their numbers.
 VITALS = text("""
@@ -28,9 +28,9 @@ FROM counter CROSS JOIN log_floor CROSS JOIN (
 POPULATIONS = text("SELECT resource, sum(count) AS count FROM populations GROUP BY resource")
 
 
-async def vitals(connection: AsyncConnection) -> Vitals:
-    row = (await connection.execute(VITALS)).mappings().one()
-    objects = (await connection.execute(POPULATIONS)).all()
+async def vitals(execute: Execute) -> Vitals:
+    (row,) = await execute(VITALS, {})
+    objects = await execute(POPULATIONS, {})
     return Vitals(
         revision=row["revision"],
         log_entries=row["log_entries"],

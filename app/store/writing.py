@@ -16,7 +16,6 @@ CHANNEL = "drover"
 """What writers notify and feeds listen on: a wake-up; the payload is the newest revision."""
 
 TAKE_COUNTER = "SELECT revision FROM counter FOR NO KEY UPDATE"
-TAKEN = text(TAKE_COUNTER)
 
 # The parts of one statement see the tables as they were before it, so none disturbs another: an object is either put or gone.
 APPLY = text("""
@@ -45,13 +44,6 @@ WITH put AS (
 )
 SELECT 1
 """)
-TELL = text(f"SELECT pg_notify('{CHANNEL}', CAST(CAST(:revision AS bigint) AS text))")
-
-
-async def take_counter(execute: Execute) -> Revision:
-    """The newest revision, which only this transaction can move now."""
-    ((found,),) = await execute(TAKEN, {})
-    return int(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +84,6 @@ async def apply(execute: Execute, judge: Judge) -> None:
             "revision": judge.revision,
         },
     )
-
-
-async def tell(execute: Execute, judge: Judge) -> None:
-    """Wakes every feed at the commit."""
-    if judge.changes:
-        await execute(TELL, {"revision": judge.revision})
 
 
 def _log_entries(changes: Sequence[Change]) -> dict[str, object]:

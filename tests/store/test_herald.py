@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import asyncpg
 import pytest
 
-from app.store.address import Limits, connect
+from app.store.address import Limits, connect, dedicated
 from app.store.herald import Herald
+from app.store.lines import Lines
 from app.store.writing import CHANNEL
 
 pytestmark = pytest.mark.postgres
@@ -16,7 +18,8 @@ pytestmark = pytest.mark.postgres
 
 async def test_the_newest_of_a_burst_is_told_and_not_each(postgres_url: str) -> None:
     engine = connect(postgres_url, Limits())
-    herald = Herald(engine, Limits(), rest_s=0.05)
+    line = Lines(partial(dedicated, engine, Limits(), 5))
+    herald = Herald(line, rest_s=0.05)
     told: asyncio.Queue[int] = asyncio.Queue()
     listener = await asyncpg.connect(postgres_url)
     await listener.add_listener(CHANNEL, lambda _c, _p, _n, newest: told.put_nowait(int(str(newest))))
@@ -30,7 +33,7 @@ async def test_the_newest_of_a_burst_is_told_and_not_each(postgres_url: str) -> 
         while not heard or heard[-1] != 100:
             heard.append(await told.get())
     running.cancel()
-    herald.close()
+    line.close()
     await listener.close()
     await engine.dispose()
 

@@ -18,7 +18,6 @@ import pytest
 
 from app.store.address import Limits
 from app.store.base import AlreadyExists, Conflict, Event, Gone, NotFound, Scope, Unavailable, Watch
-from app.store.bump import bump
 from app.store.postgres import PostgresStore
 from tests.store.builders import WIDGETS, key, widget
 from tests.store.cutting_proxy import cutting_proxy
@@ -276,7 +275,7 @@ async def test_a_bump_sends_every_old_watcher_back_to_its_list(postgres_url: str
     async with opened(postgres_url) as store:
         old = await store.objects.create(key("a"), widget("a"))
         async with store.objects.watch(ALL, old.revision) as watch:
-            reached = await bump(store._engine, by=1000)
+            reached = await store.bump(by=1000)
             with pytest.raises(Gone):
                 async with asyncio.timeout(10):
                     await watch.next()

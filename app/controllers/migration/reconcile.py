@@ -305,7 +305,7 @@ class Reconciler:
     async def _release_orphans(self, tx: Transaction, key: Key, uid: str) -> bool:
         """As `_release`, for a Migration that was deleted before its target's host answered: whether pods must stay for now.
         When it ended nobody knows any more, so its pods are counted from when they were found."""
-        if any(str(run.migration_uid) == uid for run in await tx.unfinished_runs()):
+        if any(run.state is not RunState.FINISHED for run in await tx.runs_of(UUID(uid))):
             return False
         waits = False
         for pod in await self._targets(tx, key, uid):
@@ -351,7 +351,7 @@ class Reconciler:
 
     async def _moves_again(self, tx: Transaction, run: Run) -> bool:
         """Another Migration of the same guest has begun, and will say itself where it is."""
-        if any(other.domain == run.domain for other in await tx.unfinished_runs()):
+        if await tx.unfinished_runs(run.domain):
             return True
         name = Plan.read(run.plan).vm.partition("/")[2]
         return any(key.namespace == run.migration.namespace and vm == name for key, vm in self._unfinished.items())

@@ -31,7 +31,7 @@ from app.controllers.migration.worker_metrics import WorkerMetrics
 from app.controllers.queue import Backoff
 from app.machinery.objects import Document
 from app.meter import Labels
-from app.store.base import LeaseLost, Run, Store, Unavailable
+from app.store.base import Key, LeaseLost, Run, Store, Unavailable
 
 log = structlog.get_logger()
 
@@ -101,6 +101,10 @@ class Supervision:
     @property
     def run_id(self) -> str:
         return str(self._run.id)
+
+    @property
+    def migration(self) -> Key:
+        return self._run.migration
 
     @property
     def labels(self) -> Labels:

@@ -110,10 +110,15 @@ class Double:
     """It runs on both hosts."""
 
 
+def is_here(domain: Domain) -> bool:
+    """It runs on that host: neither ended, nor a copy that arrives or that a migration left behind."""
+    return domain.state in ACTIVE and not _is_unfinished(domain)
+
+
 def judge(seen: Stranger) -> Ignore | Later | Adopt | Compare | Unseen:
     """What to do next with a domain that somebody pointed at."""
     domain = seen.domain
-    if domain.state not in ACTIVE or _is_unfinished(domain):
+    if not is_here(domain):
         return Ignore()
     if seen.moving or domain.job is not Job.NONE:
         return Later()

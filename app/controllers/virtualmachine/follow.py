@@ -207,7 +207,7 @@ class NodeGuests:
         return last.domain == domain.uuid
 
     async def _is_leftover(self, domain: Domain) -> bool:
-        runs = [run for run in await self.tools.store.runs.unfinished() if run.domain == domain.uuid]
+        runs = await self.tools.store.runs.unfinished(domain.uuid)
         if any(self.node in (run.source, run.target) for run in runs):
             return False
         namespace, _, name = domain.mark.vm.partition("/") if domain.mark else ("", "", "")
@@ -269,10 +269,9 @@ class NodeGuests:
         async with self.tools.store.transaction() as tx:
             vm = (await tx.get(key)).document
             launchers = await launchers_of(tx, vm)
-            runs = await tx.unfinished_runs()
+            running = bool(await tx.unfinished_runs(domain_uuid(vm)))
             cancelling = is_leaving(vm) and bool(await unfinished_migrations_of(tx, vm))
         here = [pod for pod in launchers if pod["spec"].get("nodeName") == self.node and not is_finished(pod)]
-        running = any(run.domain == domain_uuid(vm) for run in runs)
         return _Observed(vm, launchers, here[0] if here else None, running, cancelling)
 
     async def _see(self, observed: _Observed, host: Hypervisor | Away) -> Seen:

@@ -26,6 +26,7 @@ from app.controllers.virtualmachine.adopt import (
     Unseen,
     adopted,
     compare,
+    is_here,
     judge,
     managed_by,
     names_for,
@@ -34,7 +35,7 @@ from app.controllers.virtualmachine.adopt import (
 from app.controllers.virtualmachine.report import on_node, with_phase, with_vm_condition
 from app.controllers.virtualmachine.whereabouts import Whereabouts
 from app.hypervisor import domain_facts
-from app.hypervisor.base import Domain, DomainGone, Hypervisor, Unreachable
+from app.hypervisor.base import Domain, DomainGone, Hypervisor, Mark, Unreachable
 from app.hypervisor.domain_reading import as_json
 from app.hypervisor.domain_tree import BadXml
 from app.kinds import NAMESPACE, NODE, POD, VIRTUAL_MACHINE, names
@@ -91,8 +92,10 @@ class Strangers:
             return await self._tell(await host.look(uuid), f"its definition {error}")
 
     async def _meet(self, host: Hypervisor, uuid: UUID) -> Outcome:
-        seen = await self._see(host, uuid)
-        verdict = judge(seen)
+        domain = await host.look(uuid)
+        seen = await self._see(host, domain) if is_here(domain) else None
+        verdict = Ignore() if seen is None else judge(seen)
+        domain = domain if seen is None else seen.domain
         if not isinstance(verdict, Unseen):
             self._forget(uuid)
         if not isinstance(verdict, Compare):
@@ -103,18 +106,19 @@ class Strangers:
             case Later(after_s):
                 return Again(after_s)
             case Adopt(namespace):
-                return await self._adopt(host, seen.domain, namespace)
+                return await self._adopt(host, domain, namespace)
             case Compare(vm, node):
-                return await self._compare(vm, node, seen.domain)
+                return await self._compare(vm, node, domain)
             case Unseen(why):
-                return await self._tell(seen.domain, why)
+                return await self._tell(domain, why)
             case unhandled:
                 assert_never(unhandled)
 
-    async def _see(self, host: Hypervisor, uuid: UUID) -> Stranger:
-        store = self.tools.store
-        vm = await vm_of(store.objects, uuid)
-        moving = any(run.domain == uuid for run in await store.runs.unfinished())
+    async def _see(self, host: Hypervisor, found: Domain) -> Stranger:
+        """Asked again at the end: only what the store was asked before may be held against the host's answer."""
+        store, uuid = self.tools.store, found.uuid
+        moving = bool(await store.runs.unfinished(uuid))
+        vm = None if moving else await vm_of(store.objects, uuid, found.mark)
         node = (await store.objects.get(Key(NODE.resource, "", self.node))).document
         return Stranger(self.node, self.tools.store_id, await host.look(uuid), vm, moving, adopt_namespace(node))
 
@@ -127,7 +131,7 @@ class Strangers:
         async with self._transaction(serial=True) as tx:
             if not await _is_room(tx, namespace):
                 why = f"it would be adopted in namespace {namespace}, which is not there"
-            elif await vm_of(tx, domain.uuid) is not None:
+            elif await vm_of(tx, domain.uuid, domain.mark) is not None:
                 return Again(0.5)
             else:
                 taken = {
@@ -227,8 +231,17 @@ def adopt_namespace(node: Document) -> str | None:
     return None if said == NOBODY else said
 
 
-async def vm_of(reader: Reader, domain: UUID) -> Document | None:
-    """The VirtualMachine whose guest has that UUID in libvirt."""
+async def vm_of(reader: Reader, domain: UUID, mark: Mark | None) -> Document | None:
+    """The VirtualMachine whose guest has that UUID in libvirt: in most cases the one that the domain's mark names."""
+    if mark is not None:
+        namespace, _, name = mark.vm.partition("/")
+        try:
+            named = (await reader.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
+        except NotFound:
+            pass
+        else:
+            if domain_uuid(named) == domain:
+                return named
     listing = await reader.list(Scope(VIRTUAL_MACHINE.resource))
     return next((stored.document for stored in listing.items if domain_uuid(stored.document) == domain), None)
 
