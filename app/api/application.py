@@ -35,10 +35,12 @@ from app.api.metrics import Metrics
 from app.api.representation import Representations
 from app.api.requestlog import RequestLog, Told
 from app.api.resources import Resources
+from app.api.reviews import Reviews
 from app.api.routes import Routes
 from app.api.streams import Streams
 from app.api.tokenrequests import IssuerDocuments
 from app.api.uids import random_uid
+from app.machinery.access import NO_SNIFF
 from app.machinery.kind import Kind
 from app.store.base import Store
 
@@ -117,6 +119,7 @@ def create_api(
     def dispatch(process: ASGIApp) -> Dispatch:
         return Dispatch(
             gate,
+            Reviews(gate, context.now),
             Routes(kinds),
             Resources(context, streams),
             documents_of(tuple(kinds)),
@@ -140,4 +143,4 @@ async def _as_status(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
         return JSONResponse(errors.method_not_allowed().status(), 405)
     missing = responses.of_error(errors.NoSuchPath())
-    return Response(missing.body, missing.code, media_type=missing.type)
+    return Response(missing.body, missing.code, NO_SNIFF, media_type=missing.type)

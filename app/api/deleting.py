@@ -59,7 +59,9 @@ class Deleting:
         if not deleted.stays and not target.kind.shown_deleted:
             return warned(of_document(_success(target, deleted.document), media=media), deleted.warnings)
         shown = served_as(target.kind, target.served.group_version, deleted.document)
-        response = self._representations.of(View(target.served, media), shown, 202 if options.cascades else 200)
+        response = self._representations.of(
+            View(target.served, media), shown, 202 if options.cascades and deleted.stays else 200
+        )
         return warned(response, deleted.warnings)
 
     async def delete_collection(self, target: Target, request: Request) -> Response:

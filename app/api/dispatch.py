@@ -40,6 +40,7 @@ class Dispatch:
     def __init__(
         self,
         gate: Gate,
+        reviews: Reviews,
         routes: Routes,
         resources: Resources,
         documents: Documents,
@@ -56,7 +57,7 @@ class Dispatch:
         self._sizes = Sizes()
         self._gate = gate
         self._audit = audit
-        self._reviews = Reviews(gate)
+        self._reviews = reviews
         self._process = process
         self._deadlines = deadlines
         self._routes = routes

@@ -49,7 +49,7 @@ def routes(version: str, checks: Mapping[str, Check], exposition: Exposition) ->
     for name, asked in (("livez", {}), ("readyz", checks), ("healthz", checks)):
         health = _Health(name, asked)
         router.add_api_route(f"/{name}", health.all, methods=METHODS, include_in_schema=False)
-        router.add_api_route(f"/{name}/{{check}}", health.one, methods=METHODS, include_in_schema=False)
+        router.add_api_route(f"/{name}/{{check:path}}", health.one, methods=METHODS, include_in_schema=False)
     return router
 
 

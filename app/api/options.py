@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,7 +61,8 @@ class Position:
         try:
             text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except ValueError as error:
-            raise _invalid_token("illegal base64 data at input byte 0") from error
+            strange = _NO_BASE64.search(token)
+            raise _invalid_token(f"illegal base64 data at input byte {strange.start() if strange else 0}") from error
         try:
             parsed = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -84,6 +86,7 @@ class Position:
         raise _invalid_token(why)
 
 
+_NO_BASE64 = re.compile(r"[^A-Za-z0-9_-]")
 _INVALID_TOKEN = "invalid continue token: continue key is not valid:"
 
 
@@ -103,15 +106,18 @@ class ListOptions:
     revision: Revision | None
     match: Match
     timeout_s: int | None
+    """Less than nothing has passed already."""
     bookmarks: bool
-    initial_events: bool | None = None
-    """Of a watch: are the objects that there are told first? None: they are unless a revision is given."""
+    initial_events: bool = False
+    """Of a watch: are the objects that there are told first?"""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], resource: str, *, watch: bool) -> ListOptions:
         """Raises 400 for what cannot be parsed, 422 for what does not fit together."""
         limit = integer(parameters, "limit") or 0
         timeout_s = integer(parameters, "timeoutSeconds")
+        if watch:
+            parameters = _with_initial_events(parameters)
         errors = list(_watch_errors(parameters) if watch else _list_errors(parameters))
         if errors:
             raise invalid_options("ListOptions", errors)
@@ -129,10 +135,18 @@ class ListOptions:
             position=Position.read(token, resource) if token else None,
             revision=revision,
             match=Match(parameters.get("resourceVersionMatch", "")),
-            timeout_s=timeout_s if timeout_s and timeout_s > 0 else None,
+            timeout_s=timeout_s or None,
             bookmarks=flag(parameters, "allowWatchBookmarks"),
-            initial_events=flag(parameters, "sendInitialEvents") if "sendInitialEvents" in parameters else None,
+            initial_events=flag(parameters, "sendInitialEvents"),
         )
+
+
+def _with_initial_events(parameters: Mapping[str, str]) -> Mapping[str, str]:
+    """A watch from nowhere in particular is told what there is, as if it had asked for it."""
+    said = "sendInitialEvents" in parameters or parameters.get("resourceVersionMatch")
+    if said or parameters.get("resourceVersion", "") not in ("", "0"):
+        return parameters
+    return {**parameters, "sendInitialEvents": "true", "resourceVersionMatch": Match.NOT_OLDER_THAN}
 
 
 _INVALID_REVISION = "invalid resource version: "

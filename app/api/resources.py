@@ -22,8 +22,10 @@ from app.api.streams import Streams
 from app.api.watch import Watching
 from app.api.writing import Writing
 from app.machinery.discovery import has_status, verbs
-from app.machinery.errors import ApiError
+from app.machinery.errors import ApiError, bad_request
+from app.machinery.go_json import quoted
 from app.machinery.kind import Subresource
+from app.machinery.names import path_segment
 from app.machinery.objects import Document
 
 
@@ -71,6 +73,8 @@ class Resources:
     async def answer(self, target: Target, request: Request) -> Answer:
         """Raises ApiError, StoreError."""
         handler = self._handler(target, request.method)
+        if wrong := ";".join(path_segment(target.name)):
+            raise bad_request(f"Name parameter invalid: {quoted(target.name)}: {wrong}")
         if target.served.in_protobuf:
             self._ensure_routable(target, request)
         answer = await handler(target, request)

@@ -9,12 +9,14 @@ from app.api import errors
 from app.api.auth.base import Credentials, Unauthorized
 from app.api.auth.gate import Gate
 from app.api.bodies import question
-from app.api.negotiation import negotiate
+from app.api.negotiation import ACCEPTED, ensure_routable, negotiate
+from app.api.options import manager_of
 from app.api.requests import Request
 from app.api.responses import Response, of_document, warned
 from app.machinery.access import Attributes, Decision, User, Verdict, authenticated
 from app.machinery.bindings import together
 from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
+from app.machinery.managed import Entries, Writer, created, with_entries
 from app.machinery.objects import Document
 from app.machinery.review_checks import problems, unreadable
 from app.machinery.reviews import (
@@ -48,8 +50,9 @@ Answer = Callable[[Asked], Awaitable[Document]]
 class Reviews:
     """Answers by the gate's own authenticator and authorizer."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, now: Callable[[], str]) -> None:
         self._gate = gate
+        self._now = now
         answers: tuple[tuple[Review, Answer], ...] = (
             (SELF_SUBJECT_ACCESS_REVIEW, self._own_access),
             (SUBJECT_ACCESS_REVIEW, self._access),
@@ -74,18 +77,24 @@ class Reviews:
     async def _answer(self, review: Review, answer: Answer, namespace: str, request: Request) -> Response:
         if request.method != "POST":
             raise errors.method_not_allowed()
+        ensure_routable(request.accept, ACCEPTED)
         media = negotiate(request.accept, shapes=False)
         document, warnings = await question(request, review)
         spec = document.get("spec") or {}
-        status = await answer(Asked(request, document.get("metadata") or {}, spec, namespace))
-        answered: Document = {
-            "kind": review.name,
-            "apiVersion": str(review.group_version),
-            "metadata": document.get("metadata") or {},
-        }
-        if review is not SELF_SUBJECT_REVIEW:
-            answered["spec"] = spec
+        metadata = document.get("metadata") or {}
+        status = await answer(Asked(request, metadata, spec, namespace))
+        answered: Document = {"kind": review.name, "apiVersion": str(review.group_version)}
+        if review is SELF_SUBJECT_REVIEW:
+            answered["metadata"] = metadata | {"creationTimestamp": self._now()}
+        else:
+            answered |= with_entries({"metadata": metadata, "spec": spec}, self._owners(review, request, spec))
         return warned(of_document({**answered, "status": status}, 201, media=media), warnings)
+
+    def _owners(self, review: Review, request: Request, spec: Document) -> Entries:
+        """A question has managedFields as if it were stored."""
+        manager = request.parameters.get("fieldManager") or manager_of(request.header(b"user-agent"))
+        writer = Writer(manager, str(review.group_version), self._now())
+        return created(review, {"metadata": {}, "spec": spec}, writer)
 
     async def _own_access(self, asked: Asked) -> Document:
         return await self._judged(SELF_SUBJECT_ACCESS_REVIEW, asked, asked.request.user)

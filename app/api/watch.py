@@ -119,6 +119,8 @@ class _Stream:
     async def run(self) -> None:
         """What there is, if it is asked for; then the changes."""
         try:
+            if self._ends < time.monotonic():
+                raise ApiError(500, "InternalError", "context deadline exceeded")
             await self._changes(await self._start())
         except ApiError as error:
             await self._write([error_frame(error, self._view.media)])
@@ -131,13 +133,12 @@ class _Stream:
         """The revision from which on changes are told."""
         options = self._asked.options
         since = options.revision or 0
-        tells_state = not since if options.initial_events is None else options.initial_events
-        if not tells_state:
+        if not options.initial_events:
             return since or await self._objects.revision()
         await reached(self._objects, since)
         listing = await self._objects.list(self._asked.selection.scope)
         await self._write(self._state(listing))
-        if options.initial_events and options.bookmarks:
+        if options.bookmarks:
             await self._write([self._bookmark(listing.revision, initial_end=True)])
         return listing.revision
 

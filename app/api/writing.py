@@ -169,7 +169,9 @@ class Writing:
                 prepared = self._judged(target, self._fresh(target, document), writer)
         raise errors.no_unique_name(target.kind, prepared["metadata"]["name"])
 
-    def _fresh(self, target: Target, document: Document, raw: bytes = b"", *, fits: bool = False) -> Document:
+    def _fresh(
+        self, target: Target, document: Document, raw: bytes = b"", *, fits: bool = False, applied: bool = False
+    ) -> Document:
         """The new object as it will be stored if nothing is wrong with it; `fits` where it is known to fit the schema.
         Raises ApiError for what cannot be decoded."""
         kind, context = target.kind, self._context
@@ -183,6 +185,7 @@ class Writing:
             suffix="" if _is_named(document) else context.suffix(),
             raw=raw,
             fits=fits,
+            applied=applied,
         )
 
     def _judged(self, target: Target, fresh: Document, writer: Writer, *, fits: bool = False) -> Document:
@@ -319,7 +322,7 @@ class Writing:
         wanted = change({})
         document = ensure_new(target.kind, wanted.document, target.name)
         await self._ensure_namespace(target, document)
-        fresh = self._fresh(target, document)
+        fresh = self._fresh(target, document, applied=True)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
         prepared = with_entries(fresh, wanted.owners or ())
         warnings = await self._guard(target, request, None, prepared, options)
@@ -379,7 +382,14 @@ class Writing:
         repeated = without_repeated_owners(new, patched=patched)
         subresource = target.subresource or None
         prepared = prepare_update(
-            kind, group_version, old, new, subresource=subresource, now=self._context.now(), patched=patched
+            kind,
+            group_version,
+            old,
+            new,
+            subresource=subresource,
+            now=self._context.now(),
+            patched=patched,
+            applied=wanted.owners is not None,
         )
         _ensure_valid(target, prepared, validate_update(kind, old, prepared, subresource=target.subresource))
         owners = wanted.owners

@@ -74,7 +74,7 @@ class EventBody(Shape):
     """How often it was observed again."""
     action: str | None = None
     """What was done about it."""
-    related: ObjectReference | None = None
+    related: Annotated[ObjectReference | None, MAP_ATOMIC] = None
     """Another object that it concerns."""
     reporting_component: str | None = None
     """Which controller told it."""
@@ -136,6 +136,10 @@ def _object(document: Document) -> str:
     return f"{kind}/{name}" if name else kind
 
 
+def _subobject(document: Document) -> str:
+    return str((document.get("involvedObject") or {}).get("fieldPath") or "")
+
+
 def _message(document: Document) -> str:
     return str(document.get("message") or "").strip()
 
@@ -167,7 +171,7 @@ EVENT: Kind[Nothing, Nothing] = Kind(
         Column("Type", "type", description="Normal or Warning."),
         Column("Reason", "reason", description="What happened, in a word."),
         Column("Object", _object, description="To which object."),
-        Column("Subobject", "involvedObject.fieldPath", priority=1, description="To which part of it."),
+        Column("Subobject", _subobject, priority=1, description="To which part of it."),
         Column("Source", _source, priority=1, description="Who told it."),
         Column("Message", _message, description="What happened."),
         Column("First Seen", _first_seen, type="date", priority=1, absent="<unknown>", description="When first."),

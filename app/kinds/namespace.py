@@ -72,6 +72,13 @@ def _check(document: Document) -> Iterator[FieldError]:
             )
 
 
+def _check_update(document: Document) -> Iterator[FieldError]:
+    yield from _check(document)
+    phase = (document.get("status") or {}).get("phase")
+    if phase == Phase.TERMINATING and not (document.get("metadata") or {}).get("deletionTimestamp"):
+        yield invalid("status.Phase", phase, "may only be 'Active' if `deletionTimestamp` is empty")
+
+
 IMMORTAL = ("default", "kube-system", "kube-public")
 """What kube-apiserver does not let go."""
 
@@ -107,7 +114,7 @@ NAMESPACE: Kind[NamespaceSpec, NamespaceStatus] = Kind(
     selectable=("status.phase",),
     default=_default,
     check_create=_check,
-    check_update=lambda _old, new: _check(new),
+    check_update=lambda _old, new: _check_update(new),
     check_delete=_check_delete,
     contains=True,
     subresources=(Subresource("finalize", ("update",), "Namespace"),),

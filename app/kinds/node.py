@@ -360,6 +360,8 @@ def _default(document: Document) -> None:
         metadata["labels"] = {}
     if metadata.get("name"):
         metadata["labels"].setdefault(names.HOSTNAME, metadata["name"])
+    if (document.get("spec") or {}).get("unschedulable") is False:
+        del document["spec"]["unschedulable"]
 
 
 def is_draining(document: Document) -> bool:

@@ -11,7 +11,7 @@ from app.kinds.affinity import Operator
 from app.kinds.shape import ATOMIC, MAP_ATOMIC, LabelMap, Nothing, Shape
 from app.machinery.errors import FieldError, invalid, required, unsupported
 from app.machinery.kind import AGE, Column, GroupVersion, Kind
-from app.machinery.names import dns_subdomain
+from app.machinery.names import dns_subdomain, path_segment
 from app.machinery.objects import Document
 
 RBAC = GroupVersion("rbac.authorization.k8s.io", "v1")
@@ -147,6 +147,7 @@ def _check_binding(document: Document, *, kinds: Sequence[str]) -> Iterator[Fiel
         yield unsupported("roleRef.kind", reference["kind"], kinds)
     if not reference["name"]:
         yield required("roleRef.name")
+    yield from (invalid("roleRef.name", reference["name"], why) for why in path_segment(reference["name"]))
     for index, subject in enumerate(document.get("subjects") or ()):
         yield from _subject_problems(f"subjects[{index}]", subject, namespaced="Role" in kinds)
 
@@ -165,11 +166,11 @@ def _subject_problems(path: str, subject: Document, *, namespaced: bool) -> Iter
             if subject.get("apiGroup") != RBAC.group:
                 yield unsupported(f"{path}.apiGroup", subject.get("apiGroup") or "", [RBAC.group])
         case other:
-            yield unsupported(f"{path}.kind", other, ["Group", "ServiceAccount", "User"])
+            yield unsupported(f"{path}.kind", other, ["ServiceAccount", "User", "Group"])
 
 
 def _check_role_binding(document: Document) -> Iterator[FieldError]:
-    yield from _check_binding(document, kinds=("ClusterRole", "Role"))
+    yield from _check_binding(document, kinds=("Role", "ClusterRole"))
 
 
 def _check_cluster_role_binding(document: Document) -> Iterator[FieldError]:
@@ -186,9 +187,13 @@ def _check_rebinding(old: Document, new: Document, problems: Iterator[FieldError
 
 
 def _default_binding(document: Document) -> None:
-    reference = document.get("roleRef")
-    if isinstance(reference, dict) and not reference.get("apiGroup"):
+    """What is not said is an empty text, for validation to name."""
+    reference = document.setdefault("roleRef", {})
+    if not reference.get("apiGroup"):
         reference["apiGroup"] = RBAC.group
+    for said in (reference, *(document.get("subjects") or ())):
+        said.setdefault("kind", "")
+        said.setdefault("name", "")
     for subject in document.get("subjects") or ():
         if not subject.get("apiGroup") and subject.get("kind") in ("User", "Group"):
             subject["apiGroup"] = RBAC.group

@@ -155,20 +155,35 @@ def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata:
 
 
 def told(kind: AnyKind, document: Document) -> Document:
-    """What a document says: to a kind that is compiled into kube-apiserver, a null says nothing. Of metadata's own nulls
-    `metadata_of` knows more."""
+    """What a document says: to a kind that is compiled into kube-apiserver a null says nothing, and a moment is one in UTC.
+    Of metadata `metadata_of` knows more."""
     if not kind.typed:
         return document
-    said = {name: _without_nulls(value) for name, value in document.items() if name != "metadata" and value is not None}
+    others = {name: value for name, value in document.items() if name != "metadata"}
+    said: Document = _read(others, schema_of(kind).openapi)
     return {**said, "metadata": document["metadata"]} if document.get("metadata") is not None else said
 
 
-def _without_nulls(value: Any) -> Any:
+_ZERO: Document = {"object": {}, "string": ""}
+"""What Go reads a null in a list as, by what the list is of."""
+
+
+_MICRO = ("eventTime", "lastObservedTime")
+"""Times that keep their microseconds."""
+
+
+def _read(value: Any, schema: Document, name: str = "") -> Any:
+    if isinstance(value, str) and schema.get("format") == "date-time" and name not in _MICRO:
+        return in_utc(value)
     if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
+        items = schema.get("items", {})
+        zero = _ZERO.get(items.get("type"))
+        return [zero if item is None else _read(item, items) for item in value]
     if not isinstance(value, dict):
         return value
-    return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    known, values = schema.get("properties", {}), schema.get("additionalProperties")
+    rest = values if isinstance(values, dict) else {}
+    return {name: _read(item, known.get(name, rest), name) for name, item in value.items() if item is not None}
 
 
 def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:

@@ -119,7 +119,7 @@ def bad_request(message: str) -> ApiError:
 
 def not_found(plural: str, group: str, name: str) -> ApiError:
     details = resource_details(plural, group, name)
-    return ApiError(404, "NotFound", f'{_qualified(plural, group)} "{name}" not found', details)
+    return ApiError(404, "NotFound", f"{_qualified(plural, group)} {quoted(name)} not found", details)
 
 
 def already_exists(plural: str, group: str, name: str, *, being_deleted: bool = False) -> ApiError:

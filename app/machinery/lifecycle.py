@@ -76,10 +76,11 @@ def prepare_create(
     suffix: str,
     raw: bytes = b"",
     fits: bool = False,
+    applied: bool = False,
 ) -> Document:
     """The object as it will be stored (under the kind's first group version), with defaults. `raw` is the body that it
     came in, for messages; `fits` says that it is known to fit the kind's schema, and need not be looked through again.
-    Raises ApiError."""
+    `applied`: as of an update. Raises ApiError."""
     ensure_identity(kind, group_version, document, raw)
     document = told(kind, document)
     if not fits:
@@ -106,7 +107,7 @@ def prepare_create(
         metadata["finalizers"] = finalizers
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
     body = {name: value for name, value in document.items() if not (name == "status" and kind.body is None)}
-    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits)
+    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits or applied)
 
 
 def prepare_update(
@@ -118,10 +119,12 @@ def prepare_update(
     subresource: str | None = None,
     now: str = "",
     patched: bool = False,
+    applied: bool = False,
 ) -> Document:
     """The object as it will be stored, resourceVersion that of `old`; equal to `old` when nothing changes.
 
     `patched` says that `new` was made from `old` by the server: what a patch may not change is then 422, not 409.
+    `applied` says that an apply did that: it leaves its nulls for validation, where elsewhere they say nothing.
     A whole object that says nothing of finalizers keeps the kind's own: it is somebody's file, and does not mean that
     what they wait for is done. An empty list, or a patch, takes them off. Raises ApiError.
     """
@@ -137,7 +140,7 @@ def prepare_update(
         changed = {**_copy(old), "status": new.get("status")}
         if changed["status"] is None:
             del changed["status"]
-        return _defaulted(kind, changed)
+        return _defaulted(kind, changed, fits=applied)
     if subresource == "finalize":
         return {**_copy(old), "spec": new.get("spec") or {}}
     changed = {**new, **_identity(kind), "metadata": metadata}
@@ -149,7 +152,7 @@ def prepare_update(
         changed.pop("status", None)
         if "status" in old:
             changed["status"] = _copy(old["status"])
-    changed = _defaulted(kind, changed)
+    changed = _defaulted(kind, changed, fits=applied)
     if kind.has_generation and _desired(changed) != _desired(old):
         changed["metadata"]["generation"] = before.get("generation", 0) + 1
     return changed

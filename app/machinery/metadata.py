@@ -96,10 +96,12 @@ def _finalizer_errors(finalizers: list[str]) -> Iterator[FieldError]:
 def _owner_errors(owners: list[Document]) -> Iterator[FieldError]:
     controller = ""
     for owner in owners:
-        for part in ("apiVersion", "kind", "name", "uid"):
+        version = owner.get("apiVersion") or ""
+        if version.count("/") > 1 or not version.rpartition("/")[2]:
+            yield invalid("metadata.ownerReferences.apiVersion", version, "version must not be empty")
+        for part in ("kind", "name", "uid"):
             if not owner.get(part):
-                empty = "version must not be empty" if part == "apiVersion" else "must not be empty"
-                yield invalid(f"metadata.ownerReferences.{part}", owner.get(part) or "", empty)
+                yield invalid(f"metadata.ownerReferences.{part}", owner.get(part) or "", "must not be empty")
         if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
             yield invalid("metadata.ownerReferences", owner, "/v1, Kind=Event is disallowed from being an owner")
         if not owner.get("controller"):
@@ -117,14 +119,15 @@ IMMUTABLE = "field is immutable"
 
 
 def validate_metadata_update(kind: Kind[Any, Any], old: Document, new: Document) -> Iterator[FieldError]:
-    """Of a changed object. kube-apiserver looks twice at some of it, and tells a cause for each time."""
+    """Of a changed object. kube-apiserver looks at some of it again and again, and tells a cause for each time."""
     metadata = new.get("metadata") or {}
     yield from _name_errors(metadata, path_segment)
     yield from _common_errors(kind, metadata)
     changes = list(_change_errors(old.get("metadata") or {}, metadata))
     yield from changes
     yield from changes
-    yield from _unqualified_errors(kind, metadata)
+    if kind.typed:
+        yield from validate_metadata(kind, new)
 
 
 def _change_errors(before: Document, after: Document) -> Iterator[FieldError]:

@@ -278,6 +278,7 @@ def _review(group_version: GroupVersion, body: type[Wire], description: str, *, 
         namespaced=namespaced,
         typed=True,
         any_name=True,
+        blank={"spec": {}},
         has_status=False,
     )
 

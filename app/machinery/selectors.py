@@ -261,9 +261,6 @@ class FieldSelector:
         return bool(self.terms)
 
 
-_ALWAYS_SELECTABLE = ("metadata.name", "metadata.namespace")
-
-
 def parse_fields(text: str, kind: Kind[Any, Any]) -> FieldSelector:
     """Raises ApiError 400 for a field that the kind does not offer, and for what cannot be read."""
     terms = []
@@ -271,10 +268,19 @@ def parse_fields(text: str, kind: Kind[Any, Any]) -> FieldSelector:
         if not part:
             continue
         path, equal, value = _field_term(text, part)
-        if path not in _ALWAYS_SELECTABLE and path not in kind.selectable:
-            raise bad_request(f"field label not supported: {path}")
+        _ensure_selectable(kind, path)
         terms.append(FieldTerm(path, _unescaped(value), equal, _reader(kind, path)))
     return FieldSelector(tuple(terms))
+
+
+def _ensure_selectable(kind: Kind[Any, Any], path: str) -> None:
+    """Raises ApiError 400. What kube-apiserver has compiled in and selects by nothing of its own, it refuses in its own words."""
+    nameless = kind.typed and not kind.namespaced and bool(kind.selectable)
+    if path in kind.selectable or path == "metadata.name" or (path == "metadata.namespace" and not nameless):
+        return
+    if kind.typed and not kind.selectable:
+        raise bad_request(f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
+    raise bad_request(f"field label not supported: {path}")
 
 
 def exact_name(text: str) -> str:
@@ -316,7 +322,7 @@ def _unescaped(value: str) -> str:
     def plain(found: re.Match[str]) -> str:
         escape = found.group()
         if escape == "=":
-            raise bad_request("invalid field selector: unescaped character in value: =")
+            raise bad_request(f"invalid field selector: unescaped character in value: {ord(escape)}")
         if escape[1:] not in (",", "=", "\\"):
             raise bad_request(f"invalid field selector: invalid escape sequence: {escape}")
         return escape[1:]

@@ -7,7 +7,7 @@ a map is merged field by field; a list of type set or map is merged item by item
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -405,17 +405,20 @@ def _merged_order(old: Sequence[str], new: Sequence[str]) -> list[str]:
 
 @lru_cache(maxsize=256)
 def type_of(kind: Kind[Any, Any]) -> Type:
-    """The compiled type of a kind's objects."""
-    return compiled(schema_of(kind).openapi)
+    """The compiled type of a kind's objects. Metadata is of Go's types in all of them."""
+    whole = compiled(schema_of(kind).openapi, go=kind.typed)
+    metadata = {"metadata": compiled(schema_of(kind).openapi["properties"]["metadata"], go=True)}
+    return replace(whole, declared={**whole.declared, **metadata}) if isinstance(whole, Map) else whole
 
 
-def compiled(schema: Document) -> Type:
-    """The type that a structural schema describes. Lists are atomic unless they say otherwise."""
+def compiled(schema: Document, *, go: bool = False) -> Type:
+    """The type that a structural schema describes. Lists are atomic unless they say otherwise. Of Go's types a text that is
+    not said is an empty one."""
     match schema.get("type"):
         case "object":
-            return _map(schema)
+            return _map(schema, go=go)
         case "array":
-            return _list(schema)
+            return _list(schema, go=go)
         case "string":
             return Leaf(("string",), "string")
         case "integer" | "number":
@@ -426,25 +429,26 @@ def compiled(schema: Document) -> Type:
             return _WHOLE if schema.get("x-kubernetes-int-or-string") else ANYTHING
 
 
-def _map(schema: Document) -> Type:
+def _map(schema: Document, *, go: bool) -> Type:
     if schema.get("x-kubernetes-map-type") == "atomic":
         return Leaf(("object",), "map")
-    declared = {name: compiled(below) for name, below in schema.get("properties", {}).items()}
+    declared = {name: compiled(below, go=go) for name, below in schema.get("properties", {}).items()}
     values = schema.get("additionalProperties")
     if isinstance(values, dict):
-        return Map(declared, compiled(values))
+        return Map(declared, compiled(values, go=go))
     return Map(declared, ANYTHING if schema.get("x-kubernetes-preserve-unknown-fields") else None)
 
 
-def _list(schema: Document) -> Type:
+def _list(schema: Document, *, go: bool) -> Type:
     items: Document = schema.get("items", {})
     match schema.get("x-kubernetes-list-type"):
         case "map":
             keys = tuple(schema.get("x-kubernetes-list-map-keys", ()))
             known = items.get("properties", {})
-            defaults = {key: known[key]["default"] for key in keys if "default" in known.get(key, {})}
-            return Items(compiled(items), keys, defaults)
+            unsaid: Document = {key: "" for key in keys if go and known.get(key, {}).get("type") == "string"}
+            defaults = unsaid | {key: known[key]["default"] for key in keys if "default" in known.get(key, {})}
+            return Items(compiled(items, go=go), keys, defaults)
         case "set":
-            return Items(compiled(items))
+            return Items(compiled(items, go=go))
         case _:
             return Leaf(("array",), "list")

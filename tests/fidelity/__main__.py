@@ -15,9 +15,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.fidelity import kubectl
 from tests.fidelity.accepted import ACCEPTED, WAIVED
 from tests.fidelity.case import Case
 from tests.fidelity.cases import ALL
+from tests.fidelity.commands import STORIES
 from tests.fidelity.compare import Verdict, compared
 from tests.fidelity.definitions import definitions
 from tests.fidelity.server import Server
@@ -32,6 +34,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--drover", type=Path, help="kubeconfig of Drover's administrator")
     parser.add_argument("--definitions", action="store_true", help="only print what has to be applied to the reference")
     parser.add_argument("--only", default="", help="cases whose names begin so")
+    parser.add_argument(
+        "--kubectl", action="store_true", help="compare what kubectl prints, story by story (see commands.py)"
+    )
     parser.add_argument("--list", action="store_true", help="only print the cases' names")
     parser.add_argument("--at-once", type=int, default=4, help="how many cases are asked at the same time (4)")
     return parser.parse_args()
@@ -40,6 +45,10 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """The exit status: 0 when nothing differs but what is accepted."""
     given = arguments()
+    run = "".join(random.choices(string.ascii_lowercase, k=5))
+    if given.kubectl and given.reference and given.drover:
+        stories = [story for story in STORIES if story.name.startswith(given.only)]
+        return kubectl.report(stories, given.reference, given.drover, run)
     cases = [case for case in ALL if case.name.startswith(given.only)]
     if given.definitions:
         print(json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions()}, indent=1))
@@ -47,7 +56,6 @@ def main() -> int:
     if given.list or not given.reference or not given.drover:
         print("\n".join(case.name for case in cases))
         return 0 if given.list else 2
-    run = "".join(random.choices(string.ascii_lowercase, k=5))
     servers = Server(given.reference), Server(given.drover)
 
     def verdict(numbered: tuple[int, Case]) -> Verdict:

@@ -52,6 +52,14 @@ class Sent:
     body: bytes | None
     headers: Mapping[str, str]
 
+    @property
+    def document(self) -> Any:
+        """What the body says; None where it is no JSON."""
+        try:
+            return json.loads(self.body or b"")
+        except (ValueError, RecursionError):
+            return None
+
 
 def filled(ask: Ask, names: Mapping[str, str], documents: Sequence[Any]) -> Sent:
     """The request as it is sent. What an earlier answer does not have is the word `missing`."""

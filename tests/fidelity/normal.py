@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.machinery import go_yaml
+from app.machinery.documents import parse_yaml
 from app.machinery.protobuf import of_protobuf
 from tests.fidelity.server import Answer
 
@@ -32,7 +34,10 @@ _TEXTS = (
     (re.compile(r'(resourceVersion\\*":\\*")\d+'), r"\1<rv>"),
     (re.compile(r"127\.0\.0\.1:\d+|localhost:\d+"), "<host>"),
     (re.compile(r"\d+\.\d+\.\d+\.\d+/\d+"), "<net>"),
+    (re.compile(r'Invalid value: "\{(?:[^"\\]|\\.)*\}"'), 'Invalid value: "<the object>"'),
 )
+_MADE_UP = "[bcdfghjklmnpqrstvwxz2456789]{5}"
+"""What a generated name ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Normal:
     headers: tuple[tuple[str, str], ...]
     body: Any
     form: str
-    """What the body was: json, pretty json, text, lines of events, protobuf."""
+    """What the body was: json, pretty json, yaml, text, lines of events, protobuf, its events."""
 
     def text(self) -> str:
         shown = (
@@ -58,7 +63,8 @@ class Normal:
 def normalized(answers: Sequence[Answer], own: str) -> list[Normal]:
     """The answers of one case: what was made up is numbered as it is met, versions by their order; the case's own name is $id."""
     read = [_read(answer) for answer in answers]
-    names = _Names([body for _, body in read], own)
+    asked = [answer.sent.document for answer in answers]
+    names = _Names([*asked, *(body for _, body in read)], own)
     return [
         Normal(answer.code, _headers(answer, names), names.of(body), form)
         for answer, (form, body) in zip(answers, read, strict=True)
@@ -73,12 +79,31 @@ def _read(answer: Answer) -> tuple[str, Any]:
         return "nothing", ""
     if raw.startswith(PROTOBUF):
         return "protobuf", _unpacked(raw)
+    if "protobuf" in type_ and "stream=watch" in type_:
+        return "events of protobuf", list(_frames(raw))
+    if type_ == "application/yaml":
+        return _yaml(raw)
     if "json" in type_:
         try:
             return _form(raw), json.loads(raw)
         except ValueError:
             return _events(raw)
     return "text", raw.decode("utf-8", "backslashreplace")
+
+
+def _frames(raw: bytes) -> Iterator[Any]:
+    """Each is its length, its type, and the object in its envelope."""
+    while raw:
+        end = 4 + int.from_bytes(raw[:4], "big")
+        event, raw = raw[4:end], raw[end:]
+        yield {"type": event[2 : 2 + event[1]].decode(), "object": _unpacked(event[event.find(PROTOBUF) :])}
+
+
+def _yaml(raw: bytes) -> tuple[str, Any]:
+    """Whether it is laid out as Drover lays it out belongs to its form."""
+    document = parse_yaml(raw)[0]
+    laid_out = raw.rstrip() == go_yaml.written(document).rstrip()
+    return f"yaml{'' if laid_out else ', laid out otherwise'}", document
 
 
 def _unpacked(raw: bytes) -> Any:
@@ -122,7 +147,7 @@ class _Names:
         self._own = own
         self._uids: dict[str, str] = {}
         self._versions: set[int] = set()
-        self._generated: dict[str, str] = {}
+        self._bases: set[str] = set()
         for document in documents:
             self._learn(document)
         self._ranks = {str(version): f"<rv {rank}>" for rank, version in enumerate(sorted(self._versions), 1)}
@@ -135,15 +160,9 @@ class _Names:
             return
         if _is_version(value.get("resourceVersion")) and ("uid" in value or "name" in value):
             self._versions.add(int(value["resourceVersion"]))
-        base, name = value.get("generateName"), value.get("name")
-        if (
-            isinstance(base, str)
-            and isinstance(name, str)
-            and base
-            and name.startswith(base[:58])
-            and len(name) > len(base)
-        ):
-            self._generated.setdefault(name, f"{base}<made up>")
+        base = value.get("generateName")
+        if isinstance(base, str) and base:
+            self._bases.add(base[:58])
         for below in value.values():
             self._learn(below)
 
@@ -165,8 +184,10 @@ class _Names:
 
     def text(self, value: str) -> str:
         value = value.replace(self._own, "$id")
-        for name, shown in self._generated.items():
-            value = value.replace(name, shown)
+        for base in self._bases:
+            value = re.sub(
+                rf"(?<![\w.-]){re.escape(base)}{_MADE_UP}(?![\w.-])", f"{base}<made up>".replace("\\", r"\\"), value
+            )
         for pattern, shown in _TEXTS:
             value = pattern.sub(shown, value)
         value = _MICROTIME.sub("<microtime>", value)
@@ -181,8 +202,9 @@ def _sorted_causes(status: Mapping[str, Any]) -> Mapping[str, Any]:
     if status.get("kind") != "Status" or not isinstance(details, dict) or len(details.get("causes") or ()) < 2:
         return status
     causes = sorted(details["causes"], key=lambda cause: json.dumps(cause, sort_keys=True))
-    message = ", ".join(sorted(status.get("message", "").replace("[", "").replace("]", "").split(", ")))
-    return {**status, "message": message, "details": {**details, "causes": causes}}
+    what, _, errors = status.get("message", "").partition(" is invalid: ")
+    message = ", ".join(sorted(errors.replace("[", "").replace("]", "").split(", ")))
+    return {**status, "message": f"{what} is invalid: {message}", "details": {**details, "causes": causes}}
 
 
 def _is_version(value: Any) -> bool:

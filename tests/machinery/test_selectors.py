@@ -169,7 +169,7 @@ REFUSED_FIELDS = {
     "status.phase=Running": "field label not supported: status.phase",
     "metadata.labels=x": "field label not supported: metadata.labels",
     "metadata.uid=v1": "field label not supported: metadata.uid",
-    "metadata.name=a=b": "invalid field selector: unescaped character in value: =",
+    "metadata.name=a=b": "invalid field selector: unescaped character in value: 61",
     "metadata.name=a\\x": "invalid field selector: invalid escape sequence: \\x",
 }
 

@@ -48,6 +48,20 @@ MINE = {
 
 TWICE = "apiVersion: kubevirt.io/v1alpha1\nkind: VirtualMachine\nmetadata: {name: new}\nspec:\n  bogus: 1\n  nodeSelector: {a: b}\n  nodeSelector: {a: c}\n  domain: {memory: {value: 64, unit: MB}, type: qemu, os: {type: {os: hvm}}, devices: {}}\n"
 
+ACCOUNTS = "POST /api/v1/namespaces/default/serviceaccounts"
+BINDINGS = "POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings"
+AN_EVENT = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}
+
+
+def bound(**said: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "b"}, **said}
+
+
+def binding(*errors: str) -> dict[str, Any]:
+    listed = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
+    return refused(422, "Invalid", f'RoleBinding.rbac.authorization.k8s.io "b" is invalid: {listed}')
+
+
 ROWS = [
     Row(f"POST {MACHINES}", 201, body=machine("new"), has={"kind": "VirtualMachine", "metadata.generation": 1, "metadata.selfLink": f"{MACHINES}/new", "metadata.namespace": "default", "status": KeyError,
                                                         "metadata.managedFields.0.manager": "tests", "metadata.managedFields.0.operation": "Update"}, headers={"location": None}),
@@ -142,4 +156,17 @@ ROWS = [
     Row(f"POST {MACHINES}", body=named(machine("new"), name=[]), **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: json: cannot unmarshal array into Go struct field ObjectMeta.name of type string')),
     Row(f"POST {MACHINES}", body=named(machine("new"), generation=1.5), **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: json: cannot unmarshal number 1.5 into Go struct field ObjectMeta.generation of type int64')),
     Row("POST /api/v1/namespaces", 201, body={"metadata": {"name": "new"}}, has={"metadata.generation": KeyError}),
+    # Go's zero values and moments in UTC
+    Row(ACCOUNTS, 201, body={"metadata": {"name": "a"}, "imagePullSecrets": [None]}, has={"imagePullSecrets": [{}]}),
+    Row(f"POST {EVENTS}", 201, body={**AN_EVENT, "firstTimestamp": "2026-01-01T00:00:00+02:00"}, has={"firstTimestamp": "2025-12-31T22:00:00Z"}),
+    Row(f"POST {EVENTS}", 201, body={**AN_EVENT, "firstTimestamp": "2026-01-01T00:00:00.123456Z"}, has={"firstTimestamp": "2026-01-01T00:00:00Z"}),
+    Row(f"POST {EVENTS}", 201, body={**AN_EVENT, "related": {"kind": "Pod", "name": "x"}}, has={"metadata.managedFields.0.fieldsV1.f:related": {}}),
+    Row(f"POST {NODES}", 201, body={**node("x"), "spec": {**node("x")["spec"], "unschedulable": False}}, has={"spec.unschedulable": KeyError}),
+    # Bindings
+    Row(BINDINGS, body=bound(roleRef={}), **binding('roleRef.kind: Unsupported value: "": supported values: "Role", "ClusterRole"', "roleRef.name: Required value")),
+    Row(BINDINGS, body=bound(), **binding('roleRef.kind: Unsupported value: "": supported values: "Role", "ClusterRole"', "roleRef.name: Required value")),
+    Row(BINDINGS, body=bound(roleRef={"kind": "Role", "name": "a/b"}), **binding("roleRef.name: Invalid value: \"a/b\": may not contain '/'")),
+    Row(BINDINGS, body=bound(roleRef={"kind": "Role", "name": "a"}, subjects=[{}]), **binding("subjects[0].name: Required value", 'subjects[0].kind: Unsupported value: "": supported values: "ServiceAccount", "User", "Group"')),
+    # Owners
+    Row(ACCOUNTS, body={"metadata": {"name": "a", "ownerReferences": [{"apiVersion": "a/b/c", "kind": "Pod", "name": "x", "uid": "u"}]}}, **refused(422, "Invalid", 'ServiceAccount "a" is invalid: metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": version must not be empty')),
 ]  # fmt: skip

@@ -97,4 +97,5 @@ ROWS = [
     Row(f"DELETE {TM}", body={"kind": "Status", "apiVersion": "v1"}, **bad("converting (v1.Status) to (v1.DeleteOptions): unknown conversion")),
     Row(f"DELETE {TM}", body={"gracePeriodSeconds": 1.5}, **bad("json: cannot unmarshal number 1.5 into Go struct field DeleteOptions.gracePeriodSeconds of type int64")),
     Row("DELETE /api/v1/namespaces/default/serviceaccounts/a", after=[Row("POST /api/v1/namespaces/default/serviceaccounts", body={"metadata": {"name": "a"}})], has={"kind": "ServiceAccount", "metadata.name": "a"}),
+    Row("DELETE /api/v1/namespaces/default/serviceaccounts/a?orphanDependents=false", after=[Row("POST /api/v1/namespaces/default/serviceaccounts", body={"metadata": {"name": "a"}})], has={"kind": "ServiceAccount"}),
 ]  # fmt: skip

@@ -201,4 +201,8 @@ ROWS = [
     Row(f"GET {MACHINES}?limit=", **bad('strconv.ParseInt: parsing "": invalid syntax')),
     Row(f"GET {MACHINES}/vm0?export=true", **bad("the export parameter, deprecated since v1.14, is no longer supported")),
     Row("GET /apis/authorization.k8s.io/v1/selfsubjectaccessreviews/x", **refused(404, "NotFound", NO_RESOURCE)),
+    Row(f"GET {MACHINES}/%2e%2e", **bad("Name parameter invalid: \"..\": may not be '..'")),
+    Row(f"DELETE {NODES}/a%25b", **bad("Name parameter invalid: \"a%b\": may not contain '%'")),
+    Row(f"GET {MACHINES}/a%22b", **no_vm('a\\"b')),
+    Row("GET /livez/", 404, text=NOT_FOUND_TEXT, headers={"x-content-type-options": "nosniff"}),
 ]  # fmt: skip

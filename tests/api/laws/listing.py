@@ -147,7 +147,7 @@ ROWS = [
     fields("metadata.uid%3Dv1", **bad("field label not supported: metadata.uid")),
     fields("spec.nope%3D1", **bad("field label not supported: spec.nope")),
     fields("junk", **bad("invalid selector: 'junk'; can't understand 'junk'")),
-    fields("metadata.name%3Da%3Db", **bad("invalid field selector: unescaped character in value: =")),
+    fields("metadata.name%3Da%3Db", **bad("invalid field selector: unescaped character in value: 61")),
     fields("metadata.name%3Da%5Cb", **bad("invalid field selector: invalid escape sequence: \\b")),
     fields("spec.unschedulable%3Dfalse", NODES, has={"items.0.metadata.name": "node0"}), fields("spec.unschedulable%3Dtrue", NODES, has=NONE),
     fields("spec.nodeName%3Dnode0", PODS, has={"items.0.metadata.name": "pod0"}), fields("status.phase%3DRunning", PODS, has=NONE), fields("spec.restartPolicy%3DAlways", PODS, has=NONE),
@@ -155,4 +155,8 @@ ROWS = [
     fields("status.phase%3DActive", "/api/v1/namespaces", has={"items.0.metadata.name": "default"}),
     fields("involvedObject.kind%3DMigration,involvedObject.name%3Dx,reason%3Dy,type%3DNormal,source%3Dz,reportingComponent%3Dw", "/api/v1/namespaces/default/events", has=NONE),
     fields("involvedObject.colour%3Dred", "/api/v1/events", code=400),
+    fields("metadata.namespace%3D", NODES, **bad("field label not supported: metadata.namespace")), fields("metadata.namespace%3D", "/api/v1/namespaces", **bad("field label not supported: metadata.namespace")),
+    fields("secrets%3Dx", "/api/v1/namespaces/default/serviceaccounts", **bad('"secrets" is not a known field selector: only "metadata.name", "metadata.namespace"')),
+    fields("rules%3Dx", "/apis/rbac.authorization.k8s.io/v1/clusterroles", **bad('"rules" is not a known field selector: only "metadata.name", "metadata.namespace"')),
+    Row(f"GET {MACHINES}?continue=a%20b", **bad("invalid continue token: continue key is not valid: illegal base64 data at input byte 1")),
 ]  # fmt: skip

@@ -68,4 +68,11 @@ ROWS = [
     Row(f"GET {KV}/watch/namespaces/default/virtualmachines/vm0/status", **refused(405, "MethodNotAllowed", 'watch is not supported on resources of kind "virtualmachines.kubevirt.io"')),
     Row(f"{W}&includeObject=Foo", accept=TABLE, **bad("Unable to convert to Table as requested: includeObject: Invalid value: \"Foo\": must be 'Metadata', 'Object', 'None', or empty")),
     Row(f"{W}&timeout=abc&fieldSelector=metadata.name%3Dvm0", events=["ADDED vm0"]),
+    # From nowhere in particular: as if a streaming list had been asked for
+    Row(f"{W}&allowWatchBookmarks=true", events=["ADDED vm0", "ADDED vm1", "BOOKMARK"]),
+    Row(f"{W}&allowWatchBookmarks=true&fieldSelector=metadata.name%3Dnope", events=["BOOKMARK"], has={"object.metadata.annotations": {"k8s.io/initial-events-end": "true"}}),
+    Row(f"{W}&allowWatchBookmarks=true&resourceVersion=0", events=["ADDED vm0", "ADDED vm1", "BOOKMARK"]),
+    Row(f"{W}&allowWatchBookmarks=true&resourceVersion=<rv>", events=[]),
+    Row(f"GET {MACHINES}?watch=1&continue=x", **option(MATCH, f"Forbidden: {MATCH} is forbidden when continue is provided")),
+    Row(f"GET {MACHINES}?watch=1&timeoutSeconds=-1", events=["ERROR"], has={"object.code": 500, "object.message": "context deadline exceeded"}),
 ]  # fmt: skip
