@@ -176,9 +176,11 @@ def test_bookmarks_come_every_minute_and_before_the_end(
 async def test_a_bookmark_comes_shortly_before_the_end(remote: httpx.AsyncClient, store: Store) -> None:
     await remote.post(NODES, json=node("node0"))
     revision = await store.objects.revision()
-    asked = {"resourceVersion": str(revision - 1), "timeoutSeconds": "3", "allowWatchBookmarks": "true"}
+    before = str(revision - 1)
 
-    async with watching(remote, NODES, **asked) as watched:
+    async with watching(
+        remote, NODES, resourceVersion=before, timeoutSeconds="3", allowWatchBookmarks="true"
+    ) as watched:
         events = await watched.rest()
 
     assert [event["type"] for event in events] == ["ADDED", "BOOKMARK"]
