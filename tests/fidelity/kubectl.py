@@ -77,6 +77,7 @@ def told(story: Story, kubeconfig: Path, namespace: str) -> list[Printed]:
 def _printed(command: Command, environment: dict[str, str], namespace: str) -> Printed:
     arguments = [word.replace("$ns", namespace) for word in _words(command.line)]
     given = command.given if isinstance(command.given, str | None) else json.dumps(command.given)
+    given = given.replace("$ns", namespace) if given else given
     done = _run(["-n", namespace, *arguments] if "-n" not in arguments else arguments, given, environment)
     return Printed(done.returncode, _normal(done.stdout, namespace), _normal(done.stderr, namespace))
 
