@@ -27,6 +27,15 @@ _DROPPED = (
         r"(?m)^ *f:finalizers:\n(?: *\.: \{\}\n)? *v:\"kubevirt.io/\w+\": \{\}\n",
         "nobody owns the finalizers that Drover puts on by itself",
     ),
+    (
+        r"(?m)^ *\"f:finalizers\": \{\n *\"\.\": \{\},\n *\"v:.\"kubevirt.io/\w+.\"\": \{\}\n *\},\n",
+        "nobody owns the finalizers that Drover puts on by itself",
+    ),
+    (r"\nNo resource quota\.\n\nNo LimitRange resource\.\n", "Drover has neither"),
+    (
+        r"(?m)^[EIW]\d{4} .* reflector\.go:.*\n",
+        "what kubectl says of its own watch when its time is over, now and then",
+    ),
 )
 """What differs on purpose, and why."""
 _TEXTS = (
