@@ -78,7 +78,7 @@ class Watching:
     async def stream(self, asked: Asked, receive: Receive, send: Send) -> None:
         """Answers 200 and streams until the end; whoever ends it, the answer is closed cleanly. Raises StoreError while
         nothing can be watched: a client that is answered 503 comes back with the revision that it has."""
-        await self._objects.revision()
+        await self._objects.ensure_watchable()
         type_ = asked.view.media.type
         headers = stream_headers(asked.request, JSON if type_ == JSON else f"{type_};stream=watch")
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from app.controllers.documents import is_over
 from app.controllers.placement.fleet import NOTHING, Fleet, Index, Load
-from app.controllers.placement.nodes import NodeView, credentials_of, node_view
+from app.controllers.placement.nodes import NodeView, node_view
 from app.controllers.placement.reservations import Requests, laden, lightened, reservation
 from app.controllers.pods import is_target
 from app.kinds import MIGRATION, NODE, POD, names
@@ -29,15 +29,6 @@ SLICE = 200
 """So many objects are read at a stretch when all are; then others of the process get their turn."""
 MANY = 200
 """Where so many nodes changed what is free, adding up anew is quicker than one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """How a node's host is reached."""
-
-    node: str
-    uri: str
-    credentials: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,6 @@ class _Counted:
     """Everything that is known as of a mark."""
 
     nodes: dict[str, NodeView] = field(default_factory=dict)
-    hosts: dict[str, Host] = field(default_factory=dict)
     loads: dict[str, Load] = field(default_factory=dict)
     pods: dict[Key, _Pod] = field(default_factory=dict)
     guests: dict[str, set[Key]] = field(default_factory=dict)
@@ -102,9 +92,6 @@ class _Counted:
         return Load(load.memory, load.cpu_milli, load.hugepages, self._arriving.get(name, 0))
 
     def _take_node(self, name: str, document: Document | None) -> None:
-        self.hosts.pop(name, None)
-        if document is not None:
-            self.hosts[name] = Host(name, document["spec"]["providerID"], credentials_of(document))
         view = None if document is None else node_view(document)
         if view == self.nodes.get(name):
             return
@@ -162,11 +149,16 @@ class Census:
         self._mark: Mark | None = None
         self._counted = _Counted()
         self._taken_at = 0.0
+        self._latest: Transaction | None = None
+        """The one that it was brought up to last."""
 
     async def taken(self, tx: Transaction) -> None:
         """What is asked of it from now on is as of that transaction, or later; of a serial one, exactly as of it."""
+        if self._latest is tx:
+            return
         while not await self._advanced(tx):
             continue
+        self._latest = tx
 
     async def freshen(self, store: Store) -> None:
         """Before a serial transaction is begun."""
@@ -177,10 +169,6 @@ class Census:
     def fleet(self, runs: Iterable[Run]) -> Fleet:
         """The nodes with what is free on them; `runs` are the unfinished ones."""
         return self._counted.fleet(Counter(run.target for run in runs))
-
-    def hosts(self) -> Sequence[Host]:
-        """Of all nodes, by name."""
-        return [host for _, host in sorted(self._counted.hosts.items())]
 
     def migrations(self) -> Sequence[Document]:
         """Those that are not over, in the order in which they appeared."""
@@ -209,7 +197,7 @@ class Census:
             changes = await tx.changed(RESOURCES, mark)
         except Gone:
             if self._mark is mark:
-                self._mark, self._counted = None, _Counted()
+                self._mark, self._counted, self._latest = None, _Counted(), None
             return False
         if mark is None:
             counted = _Counted()

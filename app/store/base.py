@@ -192,6 +192,9 @@ class Objects(Reader, Protocol):
     async def revision(self) -> Revision:
         """The newest committed revision."""
 
+    async def ensure_watchable(self) -> None:
+        """Raises Unavailable while no change could be told: just after an outage the database answers before its log is read."""
+
     def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
         """Every later change in the scope, once, in revision order. Entering raises Gone where the log is compacted,
         TooNew for a revision that is not reached, Unavailable."""

@@ -179,6 +179,13 @@ class Feed:
             self._watches[scope.resource].discard(watch)
             watch.leave()
 
+    def ensure_fed(self) -> None:
+        """Raises Unavailable where no change would be told."""
+        if self.closed:
+            raise Unavailable("the store is closed")
+        if self.lost:
+            raise Unavailable("PostgreSQL does not answer")
+
     def join(self, watch: FeedWatch, scope: Scope, cursor: Revision) -> list[Event] | None:
         """Hand it everything from here on. The answer has what lies between; None when that must come from the log."""
         if cursor < self._recent.start:
@@ -315,7 +322,7 @@ class FeedWatch:
         self._rings_at = 0.0
 
     async def begin(self) -> None:
-        self._ensure_fed()
+        self._feed.ensure_fed()
         # What lies ahead of this process's reader may still be in the log; only the log can tell.
         if self._cursor > self._feed.position or not self._join():
             await self._advance()
@@ -395,19 +402,13 @@ class FeedWatch:
             raise Gone("the watch fell too far behind")
         if self._queue:
             return self._queue.take()
-        self._ensure_fed()
+        self._feed.ensure_fed()
         if self._is_live:
             await self._arrived.wait()
             self._arrived.clear()
         elif not self._join():
             await self._advance()
         return self._queue.take() if self._queue and not self._is_cut else None
-
-    def _ensure_fed(self) -> None:
-        if self._feed.closed:
-            raise Unavailable("the store is closed")
-        if self._feed.lost:
-            raise Unavailable("PostgreSQL does not answer")
 
     def _join(self) -> bool:
         between = self._feed.join(self, self._scope, self._cursor)

@@ -115,11 +115,7 @@ class Lines:
 
     @asynccontextmanager
     async def _line(self) -> AsyncIterator[Connection]:
-        try:
-            async with asyncio.timeout(self._wait_s):
-                await self._free.acquire()
-        except TimeoutError:
-            raise Unavailable(f"PostgreSQL: no connection was free within {self._wait_s:g} s") from None
+        await self._turn()
         try:
             connection = await self._taken()
             try:
@@ -134,6 +130,16 @@ class Lines:
             await self._give_back(connection)
         finally:
             self._free.release()
+
+    async def _turn(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Unavailable(f"PostgreSQL: no connection was free within {self._wait_s:g} s") from None
 
     async def _taken(self) -> Connection:
         if self._closed:

@@ -9,16 +9,15 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.store.base import LogLine
-from app.store.driver import Execute
 from app.store.lines import Lines
 
-# One writer of a pod at a time: a reader that is at line 6 must not meet a line 5 later.
-ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:pod AS text), 0))")
-
+# One writer of a pod at a time: a reader that is at line 6 must not meet a line 5 later. Lines are numbered once they are
+# sorted, and they are sorted once there are any, which is after the lock.
 APPEND = text("""
+WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(CAST(CAST(:pod AS uuid) AS text), 0)))
 INSERT INTO log_lines (pod, at, text)
 SELECT :pod, l.at, l.text
-FROM unnest(CAST(:times AS timestamptz[]), CAST(:texts AS text[])) WITH ORDINALITY AS l(at, text, place)
+FROM alone CROSS JOIN unnest(CAST(:times AS timestamptz[]), CAST(:texts AS text[])) WITH ORDINALITY AS l(at, text, place)
 ORDER BY l.place
 """)
 
@@ -39,12 +38,7 @@ class PostgresLogs:
         if not lines:
             return
         values = {"pod": pod, "times": [at for at, _ in lines], "texts": [_printable(line) for _, line in lines]}
-
-        async def work(execute: Execute) -> None:
-            await execute(ALONE, {"pod": str(pod)})
-            await execute(APPEND, values)
-
-        await self._lines.transaction(work)
+        await self._lines.at_once(lambda execute: execute(APPEND, values))
 
     async def read(self, pod: UUID, *, after: int = 0, tail: int | None = None, limit: int = 1000) -> Sequence[LogLine]:
         values = {"pod": pod, "after": after, "tail": tail, "limit": limit}

@@ -144,6 +144,10 @@ class PostgresObjects:
     async def revision(self) -> Revision:
         return (await self._heads.submit(Scope(None))).revision
 
+    async def ensure_watchable(self) -> None:
+        await self.revision()
+        self._feed.ensure_fed()
+
     def watch(self, scope: Scope, since: Revision) -> AbstractAsyncContextManager[Watch]:
         return self._feed.watch(scope, since)
 

@@ -21,10 +21,14 @@ PATIENCE_S = 180.0
 class Drover:
     """Its replicas, in turn: each answers for all."""
 
-    def __init__(self, pki: Path, servers: list[str]) -> None:
+    def __init__(self, replicas: list[httpx.Client]) -> None:
+        self._replicas = replicas
+
+    @classmethod
+    def at(cls, pki: Path, servers: list[str]) -> "Drover":
         context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
         context.load_cert_chain(pki / "admin.pem", pki / "admin-key.pem")
-        self._servers = [httpx.Client(base_url=server, verify=context, timeout=10) for server in servers]
+        return cls([httpx.Client(base_url=server, verify=context, timeout=10) for server in servers])
 
     def until(self, what: str, path: str, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         last = f"no answer for {path}"
@@ -41,14 +45,27 @@ class Drover:
         raise SystemExit(f"not {what} within {PATIENCE_S:g} s: {last}")
 
     def create(self, path: str, body: dict[str, Any]) -> None:
-        answer = self._next().post(path, json=body)
-        print(f"{body['kind']} {body['metadata']['name']}: {answer.status_code}", flush=True)
-        if answer.status_code not in (201, 409):
-            raise SystemExit(answer.text)
+        """Again, where the replica that was asked is not up yet: what is there already is 409."""
+        what, last = f"{body['kind']} {body['metadata']['name']}", "no answer"
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            try:
+                answer = self._next().post(path, json=body)
+            except httpx.TransportError as error:
+                last = str(error)
+            else:
+                if answer.status_code in (201, 409):
+                    print(f"{what}: {answer.status_code}", flush=True)
+                    return
+                if answer.status_code != 503:
+                    raise SystemExit(f"{what}: {answer.text}")
+                last = answer.text
+            time.sleep(0.5)
+        raise SystemExit(f"{what}: not created within {PATIENCE_S:g} s: {last}")
 
     def _next(self) -> httpx.Client:
-        self._servers.append(self._servers.pop(0))
-        return self._servers[-1]
+        self._replicas.append(self._replicas.pop(0))
+        return self._replicas[-1]
 
 
 def node(name: str) -> dict[str, Any]:
@@ -73,7 +90,7 @@ def phase(document: dict[str, Any]) -> str:
 
 
 def main(pki: Path, servers: list[str], hosts: list[str]) -> int:
-    drover = Drover(pki, servers)
+    drover = Drover.at(pki, servers)
     drover.until("served", "/api/v1/nodes", lambda _: True)
     for host in hosts:
         drover.create("/api/v1/nodes", node(host))

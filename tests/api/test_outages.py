@@ -120,9 +120,7 @@ async def test_a_killed_database_is_503_and_all_goes_on_when_it_is_back(
         alive = await client.get("/livez")
         database.start()
         await created(client, "after", 20)
-        async with asyncio.timeout(20):
-            while "after" not in following.names:  # noqa: ASYNC110  (a client)
-                await asyncio.sleep(0.05)
+        await told_of("after", following, watching, 20)
     finally:
         watching.cancel()
         await asyncio.wait([watching])
@@ -137,6 +135,15 @@ async def created(client: httpx.AsyncClient, name: str, within_s: float) -> None
     async with asyncio.timeout(within_s):
         while (await client.post(NODES, json=node(name))).status_code not in (201, 409):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
+
+
+async def told_of(name: str, following: Following, watching: asyncio.Task[None], within_s: float) -> None:
+    """Raises what ended the client that watches."""
+    async with asyncio.timeout(within_s):
+        while name not in following.names:
+            if watching.done():
+                watching.result()
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -159,9 +166,7 @@ async def test_a_database_that_is_silent_for_a_minute_makes_nobody_wait_for_it(
         ends = following.ends
         database.thaw()
         await created(client, "after", 30)
-        async with asyncio.timeout(30):
-            while "after" not in following.names:  # noqa: ASYNC110  (a client)
-                await asyncio.sleep(0.05)
+        await told_of("after", following, watching, 30)
     finally:
         database.thaw()
         watching.cancel()

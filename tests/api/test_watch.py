@@ -15,7 +15,8 @@ from app.api.application import Api, create_api
 from app.api.watch import moments
 from app.kinds import ALL
 from app.machinery.protobuf import of_protobuf
-from app.store.base import Store
+from app.store.base import Store, Unavailable
+from app.store.feed import Feed
 from app.store.postgres import PostgresStore
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, labelled, machine, migration, node
 from tests.api.watched import PARTIAL, TABLE, Watched, changed, watching
@@ -175,8 +176,11 @@ def test_bookmarks_come_every_minute_and_before_the_end(
 async def test_a_bookmark_comes_shortly_before_the_end(remote: httpx.AsyncClient, store: Store) -> None:
     await remote.post(NODES, json=node("node0"))
     revision = await store.objects.revision()
+    before = str(revision - 1)
 
-    async with watching(remote, NODES, timeoutSeconds="3", allowWatchBookmarks="true") as watched:
+    async with watching(
+        remote, NODES, resourceVersion=before, timeoutSeconds="3", allowWatchBookmarks="true"
+    ) as watched:
         events = await watched.rest()
 
     assert [event["type"] for event in events] == ["ADDED", "BOOKMARK"]
@@ -284,7 +288,8 @@ async def test_a_watch_in_protobuf_is_told_in_frames(
     for event in first:
         document = of_protobuf(event.partition(b"k8s\0")[1] + event.partition(b"k8s\0")[2])
         told.append((document["kind"], document["metadata"].get("name"), document["metadata"]["resourceVersion"] != ""))
-    assert told == [(kind, "it", True), (kind, None, True)]
+    # What there is, that this was all of it, and a last bookmark.
+    assert told == [(kind, "it", True), (kind, None, True), (kind, None, True)]
 
 
 def framed(content: bytes) -> list[bytes]:
@@ -295,3 +300,33 @@ def framed(content: bytes) -> list[bytes]:
         frames.append(content[4 : 4 + length])
         content = content[4 + length :]
     return frames
+
+
+async def test_while_the_log_is_not_read_a_watch_is_503_before_it_begins(
+    store: PostgresStore, remote: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As just after an outage: the database answers again, and nobody has read on yet. An ERROR in a watch would make a client
+    list anew; 503 lets it come back with its revision."""
+    made = (await remote.post(NODES, json=node("node0"))).json()
+    asked = {"watch": "1", "resourceVersion": made["metadata"]["resourceVersion"], "timeoutSeconds": "1"}
+    feed = store.objects._feed
+
+    async def away(_: Feed) -> None:
+        raise Unavailable("PostgreSQL: TimeoutError")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(feed, "_patience_s", 0.0)
+        outage.setattr(Feed, "_read_on", away)
+        async with asyncio.timeout(10):
+            while not feed.lost:  # noqa: ASYNC110  (it sends no event)
+                await asyncio.sleep(0.05)
+        listed = await remote.get(NODES)
+        refused = await remote.get(NODES, params=asked)
+    async with asyncio.timeout(10):
+        while (later := await remote.get(NODES, params=asked)).status_code == 503:  # noqa: ASYNC110  (a client)
+            await asyncio.sleep(0.2)
+
+    assert listed.status_code == 200
+    assert (refused.status_code, refused.json()["reason"]) == (503, "ServiceUnavailable")
+    assert int(refused.headers["retry-after"]) > 0
+    assert (later.status_code, later.content) == (200, b"")

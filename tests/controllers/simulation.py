@@ -23,6 +23,7 @@ from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
 from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
 from app.controllers.migration.orders import Bounds, Orders, boottime
+from app.controllers.migration.places import others_of
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.reconcile import MigrationController
 from app.controllers.migration.run import run_migration
@@ -193,7 +194,9 @@ class Simulation:
             if isinstance(report, Sampled | Started | Arrived | Holding):
                 ledger.note(report)
 
-        job = Job(Plan.read(run.plan), fresh=True, cancelled=run.cancelled)
+        plan = Plan.read(run.plan)
+        others = await others_of(self.store.objects, plan)
+        job = Job(plan, fresh=True, cancelled=run.cancelled, others=others)
         try:
             outcome = await run_migration(job, FakeHypervisors(self.cloud), orders, tell, ledger.line)
         finally:

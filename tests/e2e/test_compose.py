@@ -74,9 +74,14 @@ class Compose:
             state = self.run("podman", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name(service))
             status, code = state.split()
             if status == "exited":
-                return int(code), self.run("podman", "logs", name(service))
+                return int(code), self.told(service)
             time.sleep(1)
-        raise AssertionError(f"{service} did not end: {self.run('podman', 'logs', name(service))}")
+        raise AssertionError(f"{service} did not end: {self.told(service)}")
+
+    def told(self, service: str) -> str:
+        """What it printed, to either stream: an error goes to the second."""
+        done = self.attempt("podman", "logs", name(service))
+        return done.stdout + done.stderr
 
 
 def name(service: str) -> str:

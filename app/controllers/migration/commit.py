@@ -15,10 +15,11 @@ from app.controllers.events import Recorder
 from app.controllers.migration.effects import CancelRun, Conclude, Decision, Retune, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import Where
 from app.controllers.migration.observe import Guest, Scene
-from app.controllers.migration.plan import Copy, Place, Plan
+from app.controllers.migration.places import place_of
+from app.controllers.migration.plan import Copy, Plan
 from app.controllers.migration.records import record
 from app.controllers.migration.tuning import changed_plan, planned
-from app.controllers.placement.nodes import credentials_of, peer_uri, shared_paths
+from app.controllers.placement.nodes import peer_uri, shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
 from app.controllers.storage import copied_path, copies, images, is_declared_shared
 from app.controllers.virtualmachine.made import made_on, with_made_disks, with_moved_disks, with_obsolete
@@ -29,7 +30,7 @@ from app.kinds.virtualmachine import Phase as VMPhase
 from app.kinds.virtualmachine import Reason as VMReason
 from app.kinds.virtualmachine import VMDisk, VMHostRequirements
 from app.machinery.objects import Document
-from app.store.base import Key, Run, Transaction
+from app.store.base import Key, NotFound, Run, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,7 @@ class Committer:
         arriving: Document,
         worker: Document,
     ) -> Plan:
-        source = (await tx.get(Key(NODE.resource, "", guest.node))).document
-        target = (await tx.get(Key(NODE.resource, "", target_name))).document
+        source, target = await two_nodes(tx, guest.node, target_name)
         annotations = target["metadata"].get("annotations") or {}
         uid, metadata = scene.migration["metadata"]["uid"], guest.vm["metadata"]
         options = scene.options
@@ -186,9 +186,8 @@ class Committer:
             vm=f"{metadata['namespace']}/{metadata['name']}",
             domain=guest.domain,
             adopted=is_adopted(guest.vm),
-            source=_place(source),
-            target=_place(target),
-            others=_others(self.census, {guest.node, target_name}),
+            source=place_of(source),
+            target=place_of(target),
             peer_uri=peer_uri(target),
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
             **planned(options.configuration, options.granted),
@@ -212,6 +211,16 @@ class Committer:
         kind: Sequence[Document] = (migration,) if vm is None else (migration, vm)
         for involved in kind:
             await self.recorder.record(tx, involved, told.reason, told.message, "Warning" if told.warning else "Normal")
+
+
+async def two_nodes(tx: Transaction, one: str, other: str) -> tuple[Document, Document]:
+    """In one read. Raises NotFound."""
+    keys = [Key(NODE.resource, "", name) for name in (one, other)]
+    found = await tx.several(keys)
+    missing = [key.name for key in keys if key not in found]
+    if missing:
+        raise NotFound(missing[0])
+    return found[keys[0]].document, found[keys[1]].document
 
 
 def _put(tx: Transaction, migration: Document, status: MigrationStatus) -> None:
@@ -317,19 +326,6 @@ def _certified_name(annotations: Mapping[str, str]) -> str | None:
     """The annotation says it, or that it is the host in the migration URI."""
     name = annotations.get(names.MIGRATION_TLS)
     return None if name in (None, "true", "false") else name
-
-
-def _place(node: Document) -> Place:
-    name, uri = node["metadata"]["name"], node["spec"]["providerID"]
-    return Place(node=name, uri=uri, credentials=credentials_of(node))
-
-
-def _others(census: Census, apart_from: set[str]) -> tuple[Place, ...]:
-    return tuple(
-        Place(node=host.node, uri=host.uri, credentials=host.credentials)
-        for host in census.hosts()
-        if host.node not in apart_from
-    )
 
 
 def _migration_uri(declared: str | None, uid: str) -> str | None:

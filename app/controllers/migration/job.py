@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.controllers.migration.plan import Plan
+from app.controllers.migration.plan import Place, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +15,5 @@ class Job:
     fresh: bool
     """No process of this run was started before: nothing can have been begun. Otherwise both hosts are asked first."""
     cancelled: bool = False
+    others: tuple[Place, ...] = ()
+    """Every other host: asked whether it knows the guest before a paused source is resumed, or the guest called lost."""

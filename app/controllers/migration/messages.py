@@ -41,7 +41,7 @@ class Told(Wire):
     resolve: Word | None = None
     """Where the guest is."""
     off: tuple[str, ...] = ()
-    """Nodes whose hosts are off and fenced, of those that the process asks."""
+    """Nodes whose hosts are off and fenced."""
     arrived: bool = False
     """The guest was seen running on the target, perhaps by a process before this one."""
 

@@ -50,7 +50,7 @@ class Move:
         self.target = End(job.plan.target, hypervisors)
         if job.cancelled:
             orders.cancelled.set()
-        self.others = [End(place, hypervisors) for place in job.plan.others]
+        self.others = [End(place, hypervisors) for place in job.others]
         self.changed = asyncio.Event()
         """Something happened to the guest on a host: look again."""
         self.error: HypervisorError | None = None

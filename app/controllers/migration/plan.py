@@ -45,8 +45,6 @@ class Plan(Wire):
     """Somebody else defined it: what the move takes from it is given back."""
     source: Place
     target: Place
-    others: tuple[Place, ...] = ()
-    """Every other host: asked whether it knows the guest before a paused source is resumed, or the guest called lost."""
     peer_uri: str
     """The target as the source reaches it."""
     migration_uri: str | None = None

@@ -19,7 +19,7 @@ from app.controllers.leader import LEADS
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.loop import Clock, Loop, Source
 from app.controllers.metrics import LoopMetrics
-from app.controllers.migration.commit import Committer, to_be_brought
+from app.controllers.migration.commit import Committer, to_be_brought, two_nodes
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.decide import HELD, decide
 from app.controllers.migration.effects import Conclude, Decision, StartRun, Tell
@@ -241,8 +241,7 @@ class Reconciler:
             return None
         if self._vetting.vouches(str(scene.guest.domain), target):
             return None
-        node = (await tx.get(Key(NODE.resource, "", target))).document
-        origin = (await tx.get(Key(NODE.resource, "", scene.guest.node))).document
+        node, origin = await two_nodes(tx, target, scene.guest.node)
         copies = scene.options is not None and scene.options.copies
         disks = to_be_brought(scene.guest.vm, origin, node) if copies else ()
         return Question(guest.candidate(scene.guest.vm, scene.need.host), node, origin, disks)

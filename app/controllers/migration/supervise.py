@@ -11,7 +11,7 @@ import structlog
 from app.controllers.birth import Birth
 from app.controllers.migration.exit_codes import known
 from app.controllers.migration.job import Job
-from app.controllers.migration.ledger import Ledger
+from app.controllers.migration.ledger import RETRY_S, Ledger
 from app.controllers.migration.messages import (
     Alive,
     Cancel,
@@ -24,7 +24,8 @@ from app.controllers.migration.messages import (
 )
 from app.controllers.migration.nursery import Child, Nursery
 from app.controllers.migration.orders import Bounds, boottime
-from app.controllers.migration.plan import Plan
+from app.controllers.migration.places import others_of
+from app.controllers.migration.plan import Place, Plan
 from app.controllers.migration.steps import Step
 from app.controllers.migration.told import told_of
 from app.controllers.migration.worker_metrics import WorkerMetrics
@@ -94,6 +95,7 @@ class Supervision:
         self._ledger = Ledger(store, run, birth)
         self._nudge = asyncio.Event()
         self._child: Child | None = None
+        self._others: tuple[Place, ...] | None = None
         self._lost = False
         self._holds = False
         self._result: Document = {}
@@ -161,7 +163,9 @@ class Supervision:
 
     async def _process(self, fresh: bool, before: int | None) -> int:
         """Its exit status. On return it is dead."""
-        job = Job(Plan.read(self._run.plan), fresh=fresh, cancelled=self._run.cancelled)
+        plan = Plan.read(self._run.plan)
+        self._others = others = await self._others_of(plan)
+        job = Job(plan, fresh=fresh, cancelled=self._run.cancelled, others=others)
         bounds = Bounds(self._deadline_s, self._quiet_until_s, self._tenure.margin_s)
         child = self._child = await self._nursery.start(job, bounds)
         child.send(Renewed(deadline_s=self._deadline_s))
@@ -175,6 +179,20 @@ class Supervision:
             self._child = None
             await child.end()
             child.close()
+
+    async def _others_of(self, plan: Plan) -> tuple[Place, ...]:
+        """As of now; where the database is away, as they were for the process before this one."""
+        while True:
+            try:
+                async with asyncio.timeout(self._tenure.renew_s):
+                    return await others_of(self._store.objects, plan)
+            except (Unavailable, TimeoutError) as error:
+                if self._others is not None:
+                    return self._others
+                if self._lost:
+                    raise LeaseLost(self.run_id) from error
+                self._log.warning("hosts not read yet", error=str(error) or type(error).__name__)
+                await asyncio.sleep(RETRY_S)
 
     async def _read(self, child: Child) -> None:
         while True:

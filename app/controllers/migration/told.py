@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from app.controllers.migration.messages import Told
-from app.controllers.migration.plan import Plan
 from app.controllers.nodestatus import is_out_of_service
 from app.kinds import NODE, names
 from app.kinds.migration import Word
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Reader, Run
+from app.store.base import Key, NotFound, Reader, Run, Scope
 
 
 async def told_of(reader: Reader, run: Run) -> Told:
     """Raises Unavailable. Of a Migration or Node that has gone nothing is said."""
-    plan = Plan.read(run.plan)
     migration = await _found(reader, run.migration)
     if migration is not None and migration["metadata"]["uid"] != str(run.migration_uid):
         migration = None
-    nodes = [place.node for place in (plan.source, plan.target, *plan.others)]
-    found = [(name, await _found(reader, Key(NODE.resource, "", name))) for name in nodes]
+    nodes = (await reader.list(Scope(NODE.resource))).items
     return Told(
         resolve=_word(migration),
-        off=tuple(name for name, node in found if node is not None and is_out_of_service(node)),
+        off=tuple(node.key.name for node in nodes if is_out_of_service(node.document)),
         arrived=_has_arrived(migration),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import overload
@@ -43,15 +43,19 @@ class Placement:
         return f"{available}: {', '.join(counted)}." if counted else f"{available}."
 
     def details(self) -> str:
-        """Every excluded node by name, and why."""
-        told: Counter[str] = Counter()
-        lines = []
-        for name, reason in sorted(self.excluded.items()):
-            told[reason] += 1
-            if told[reason] <= NAMED:
-                lines.append(f"{name}: {reason}")
-        more = (f"{count - NAMED} more: {reason}" for reason, count in sorted(told.items()) if count > NAMED)
-        return "; ".join([*lines, *more])
+        """Every excluded node by name, and why; of those that one reason excludes the first NAMED, and how many more."""
+        lines, more = [], []
+        for reason, count in sorted(self.reasons.items()):
+            lines += [(name, reason) for name in self._first(reason)]
+            if count > NAMED:
+                more.append(f"{count - NAMED} more: {reason}")
+        return "; ".join([*(f"{name}: {reason}" for name, reason in sorted(lines)), *more])
+
+    def _first(self, reason: str) -> Iterable[str]:
+        """The first of those that it excludes."""
+        if isinstance(self.excluded, _Excluded):
+            return self.excluded.of(reason, NAMED)
+        return sorted(name for name, why in self.excluded.items() if why == reason)[:NAMED]
 
 
 def place(need: Need, fleet: Fleet, filters: Sequence[Filter] = FILTERS, scores: Sequence[Score] = SCORES) -> Placement:
@@ -124,6 +128,13 @@ class _Excluded(Mapping[str, str]):
 
     def __len__(self) -> int:
         return self._all.bit_count()
+
+    def of(self, reason: str, at_most: int) -> list[str]:
+        """The first by name of those that it excludes."""
+        found = 0
+        for why, nodes in self._out:
+            found |= nodes if why == reason else 0
+        return [self._fleet.index.nodes[at].name for at in islice(members(found), at_most)]
 
     @property
     def _all(self) -> Nodes:

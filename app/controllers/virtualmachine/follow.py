@@ -79,7 +79,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """One consistent reading of the store."""
+    """What the store says: the VirtualMachine, and then what there is of it."""
 
     vm: Document
     launchers: Sequence[Document]
@@ -131,12 +131,13 @@ class NodeGuests:
         if host is None:
             return SETTLED
         try:
-            observed = await self._observe(key)
+            vm = (await self.tools.store.objects.get(key)).document
         except NotFound:
             return SETTLED
-        if node_of(observed.vm) != self.node:
-            outcome = await self._tidy_moved(observed, host)
-            return outcome if isinstance(host, Away) else await self._tidy_disks(observed, host) or outcome
+        if node_of(vm) != self.node:
+            outcome = await self._tidy_moved(vm, host)
+            return outcome if isinstance(host, Away) else await self._tidy_disks(vm, host) or outcome
+        observed = await self._observe(vm)
         try:
             seen = await self._see(observed, host)
             outcome = await self._act(observed, decide(seen), host)
@@ -147,7 +148,7 @@ class NodeGuests:
             ):
                 return Again(0.0)
             if not isinstance(host, Away) and not is_leaving(observed.vm):
-                await self._tidy_disks(observed, host)
+                await self._tidy_disks(observed.vm, host)
             return outcome
         except Unreachable as error:
             log.info("host does not answer", node=self.node, name=key.name, error=error.text)
@@ -221,11 +222,11 @@ class NodeGuests:
         is_between_others = bool(runs) or phase_of(vm) is not Phase.MIGRATING
         return is_between_others and node_of(vm) not in ("", self.node)
 
-    async def _tidy_moved(self, observed: _Observed, host: Hypervisor | Away) -> Outcome:
+    async def _tidy_moved(self, vm: Document, host: Hypervisor | Away) -> Outcome:
         if isinstance(host, Away):
             return SETTLED
         try:
-            domain = await host.look(observed.uuid)
+            domain = await host.look(domain_uuid(vm))
             if domain.state is State.ABSENT or not is_ours(domain, self.tools.store_id):
                 return SETTLED
             gone = await self.tidy(host, domain)
@@ -233,25 +234,27 @@ class NodeGuests:
             return SETTLED
         return SETTLED if gone else Again(2 * POLL_S)
 
-    async def _tidy_disks(self, observed: _Observed, host: Hypervisor) -> Outcome | None:
+    async def _tidy_disks(self, vm: Document, host: Hypervisor) -> Outcome | None:
         """
         Remove the files here that Drover made for the guest's disks and that the guest has left, or never came to. Only while
         no migration has it in hand, and nothing here names them. An outcome where that must be tried again.
         """
-        paths = obsolete_on(observed.vm, self.node)
-        if not paths or observed.in_hand or self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
+        paths, uuid = obsolete_on(vm, self.node), domain_uuid(vm)
+        if not paths or self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
+            return None
+        if phase_of(vm) is Phase.MIGRATING or await self.tools.store.runs.unfinished(uuid):
             return None
         try:
-            domain = await host.look(observed.uuid)
+            domain = await host.look(uuid)
             if domain.state is not State.ABSENT and await self._names(host, domain, paths):
                 return Again(RETRY_DISKS_S)
             for path in paths:
                 with self.held.call():
                     await host.remove_disk(path)
         except (Unreachable, DomainGone, Refused, Busy) as error:
-            log.warning("disk not removed", node=self.node, domain=str(observed.uuid), error=error.text)
+            log.warning("disk not removed", node=self.node, domain=str(uuid), error=error.text)
             return Again(RETRY_DISKS_S)
-        changed = without(observed.vm, self.node, paths)
+        changed = without(vm, self.node, paths)
         async with self._transaction() as tx:
             tx.replace(key_of(VIRTUAL_MACHINE, changed), changed)
             told = f"{', '.join(paths)} on {self.node}: Drover made it, and the guest does not need it any more"
@@ -265,9 +268,8 @@ class NodeGuests:
         xml = (await host.inspect(domain.uuid)).definition
         return any(path in xml for path in paths)
 
-    async def _observe(self, key: Key) -> _Observed:
+    async def _observe(self, vm: Document) -> _Observed:
         async with self.tools.store.transaction() as tx:
-            vm = (await tx.get(key)).document
             launchers = await launchers_of(tx, vm)
             running = bool(await tx.unfinished_runs(domain_uuid(vm)))
             cancelling = is_leaving(vm) and bool(await unfinished_migrations_of(tx, vm))
@@ -370,7 +372,8 @@ class NodeGuests:
             return False
         if domain.job is not Job.NONE or domain.state is State.ABSENT or is_left_paused(domain):
             return False
-        fresh = await self._observe(key_of(VIRTUAL_MACHINE, observed.vm))
+        vm = await self.tools.store.objects.get(key_of(VIRTUAL_MACHINE, observed.vm))
+        fresh = await self._observe(vm.document)
         if fresh.in_hand or node_of(fresh.vm) != self.node or fresh.uuid != domain.uuid:
             return False
         try:

@@ -37,7 +37,8 @@ class Scene:
 
     def process(self, *, fresh: bool = True, cancelled: bool = False) -> asyncio.Task[Outcome]:
         """One process of the run; cancelling the task is its SIGKILL: what it had asked of a host goes on."""
-        job = Job(self.plan, fresh=fresh, cancelled=cancelled)
+        others = (Place(node="node2", uri=self.cloud["node2"].uri),)
+        job = Job(self.plan, fresh=fresh, cancelled=cancelled, others=others)
         return asyncio.create_task(
             run_migration(job, FakeHypervisors(self.cloud, 1.0), self.orders, self._tell, self.said.append)
         )
@@ -95,7 +96,6 @@ async def standing() -> AsyncIterator[Scene]:
         domain=guest,
         source=Place(node="node0", uri=cloud["node0"].uri),
         target=Place(node="node1", uri=cloud["node1"].uri),
-        others=(Place(node="node2", uri=cloud["node2"].uri),),
         peer_uri=cloud["node1"].uri,
         store="store-a",
         migration_uid=MIGRATION,

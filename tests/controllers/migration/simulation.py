@@ -29,7 +29,8 @@ from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled
 from app.controllers.migration.move import Outcome
 from app.controllers.migration.observe import status_of, vm_name
 from app.controllers.migration.orders import Bounds, Orders
-from app.controllers.migration.plan import Plan
+from app.controllers.migration.places import others_of
+from app.controllers.migration.plan import Place, Plan
 from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.run import run_migration
 from app.controllers.migration.slots import Limits
@@ -343,7 +344,7 @@ class Simulation:
         await self._tidy()
         await self._reconcile()
         for run in await self.store.runs.claim(f"w{self.count}", LONG, 10):
-            self.workers[run.id] = self._worker(run)
+            self.workers[run.id] = self._worker(run, await others_of(self.store.objects, Plan.read(run.plan)))
         await self._reconcile()
 
     async def _tidy(self) -> None:
@@ -420,8 +421,8 @@ class Simulation:
         """Migrations, as of the last look."""
         return [one.document for one in self._stored(MIGRATION.resource) if not is_over(one.document)]
 
-    def _worker(self, run: Run) -> Worker:
-        job = Job(Plan.read(run.plan), fresh=run.token == 1, cancelled=run.cancelled)
+    def _worker(self, run: Run, others: tuple[Place, ...]) -> Worker:
+        job = Job(Plan.read(run.plan), fresh=run.token == 1, cancelled=run.cancelled, others=others)
         orders = Orders(Bounds(deadline_s=float("inf")), clock=self.loop.time)
         return Worker(run, Ledger(self.store, run, self.birth), orders, FakeHypervisors(self.cloud), job)
 
