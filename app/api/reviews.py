@@ -15,7 +15,7 @@ from app.api.requests import Request
 from app.api.responses import Response, of_document, warned
 from app.machinery.access import Attributes, Decision, User, Verdict, authenticated
 from app.machinery.bindings import together
-from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
+from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object, warning_of
 from app.machinery.managed import Entries, Writer, created, with_entries
 from app.machinery.objects import Document
 from app.machinery.review_checks import problems, unreadable
@@ -82,7 +82,8 @@ class Reviews:
         document, warnings = await question(request, review)
         spec = document.get("spec") or {}
         metadata = document.get("metadata") or {}
-        status = await answer(Asked(request, metadata, spec, namespace))
+        with warning_of(warnings):
+            status = await answer(Asked(request, metadata, spec, namespace))
         answered: Document = {"kind": review.name, "apiVersion": str(review.group_version)}
         if review is SELF_SUBJECT_REVIEW:
             answered["metadata"] = {"creationTimestamp": self._now()}

@@ -162,4 +162,5 @@ ROWS = [
     ops(None, **REJECTED),
     ops(op("add", "/metadata/labels/c", value="3", odd=1), has={"metadata.labels.c": "3"}, warns=['json patch unknown field "[0].odd"']),
     Row(f"PATCH {N0}", body="x", type=STRATEGIC, **bad("invalid character 'x' looking for beginning of value")),
+    merge({"spec": {"nosuch": 1, "terminationGracePeriodSeconds": "x"}}, code=422, warns=['unknown field "spec.nosuch"']),
 ]  # fmt: skip

@@ -83,4 +83,5 @@ ROWS = [
     Row("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 201, body={"spec": {"resourceAttributes": {"verb": "get"}}}, has={"metadata.managedFields.0.manager": "tests", "metadata.managedFields.0.fieldsV1": {"f:spec": {"f:resourceAttributes": {".": {}, "f:verb": {}}}}}),
     Row("POST /apis/authentication.k8s.io/v1/selfsubjectreviews", 201, body={}, accept=PROTOBUF, headers={"content-type": PROTOBUF}, has={"kind": "SelfSubjectReview", "status.userInfo.username": "system:admin"}),
     Row("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 406, body={"spec": {}}, accept="text/html", says="406: Not Acceptable\n\nAvailable representations: …"),
+    Row("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 422, body={"spec": {"nosuch": 1}}, warns=['unknown field "spec.nosuch"']),
 ]  # fmt: skip
