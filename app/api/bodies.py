@@ -75,7 +75,7 @@ async def question(request: Request, kind: Kind[Any, Any]) -> tuple[Document, li
     found = complaints(body.duplicates, pruned(kind, document))
     if found and options.validation is Validation.STRICT:
         raise strict_error(kind.name, version, found)
-    return document, strictly(found, options.validation)
+    return {**document, "metadata": metadata_of(kind, version, document)}, strictly(found, options.validation)
 
 
 _YAML_ERRORS = "yaml: unmarshal errors:\n"

@@ -112,6 +112,7 @@ def _ensure_typed_identity(kind: AnyKind, group_version: GroupVersion, version: 
 
 _NOTHING: Document = {"labels": {}, "annotations": {}, "ownerReferences": [], "finalizers": [], "managedFields": []}
 """What says nothing in a field of metadata; of the others an empty text."""
+_OWNER: Document = {"apiVersion": "", "kind": "", "name": "", "uid": ""}
 
 
 def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, *, fits: bool = False) -> Document:
@@ -129,6 +130,8 @@ def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, 
             present[name] = {key: "" if value is None else value for key, value in present[name].items()}
     if isinstance(present.get("finalizers"), list) and None in present["finalizers"]:
         present["finalizers"] = ["" if value is None else value for value in present["finalizers"]]
+    if isinstance(owners := present.get("ownerReferences"), list):
+        present["ownerReferences"] = [_owner(owner) for owner in owners]
     if not (fits or metadata_schema().fits(present)):
         _ensure_metadata_types(kind, group_version, present)
     for name in _TIMES:
@@ -138,6 +141,13 @@ def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, 
             present[name] = in_utc(present[name])
     present.pop("managedFields", None)
     return present
+
+
+def _owner(said: Any) -> Any:
+    """As Go writes what it has read: null is nothing, and the four fields are there in any case."""
+    if said is not None and not isinstance(said, dict):
+        return said
+    return _OWNER | {name: value for name, value in (said or {}).items() if value is not None}
 
 
 def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata: Document) -> None:

@@ -158,6 +158,18 @@ async def test_a_copy_that_was_left_paused_goes_when_its_host_is_back(store: Sto
     assert not await left.is_there_after_looking()
 
 
+@pytest.mark.parametrize(("target", "stays"), [("node2", False), ("node0", True)])
+async def test_a_copy_that_was_left_paused_goes_while_the_guest_is_between_two_others(
+    store: Store, target: str, stays: bool
+) -> None:
+    """The later move may be held until no third host knows the guest: it would be for ever."""
+    left = await Left.behind(store, vm={"phase": "Migrating", "nodeName": "node1"})
+    async with store.transaction() as tx:
+        tx.start_run(run(domain=left.uid, source="node1", target=target))
+
+    assert await left.is_there_after_looking() is stays
+
+
 async def test_a_copy_that_was_left_paused_stays_where_its_migration_is_not_over(store: Store) -> None:
     left = await Left.behind(store, exit_code=-1)
 

@@ -296,7 +296,8 @@ async def _with_place(
     except Contradiction:
         return board
     runs = await tx.runs_of(UUID(other["metadata"]["uid"])) if is_retrying(status_of(other)) else ()
-    needs = _judged(choices(need, runs, (), broken.get(guest.node, {})), guest, board, shared)
+    copies = _copies(shared.ground.census, other) if runs else ()
+    needs = _judged(choices(need, runs, copies, broken.get(guest.node, {})), guest, board, shared)
     target = board.room_by(guest.node, lambda fleet: place_first(needs, fleet)).target
     return board if target is None else board.taking(need, guest.node, target)
 

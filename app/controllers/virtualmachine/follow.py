@@ -186,7 +186,8 @@ class NodeGuests:
             log.warning("paused copy ended", node=self.node, domain=str(domain.uuid), name=domain.name)
 
     async def _moved_away(self, domain: Domain) -> bool:
-        """The migration whose mark the copy bears took the guest from here, and the guest runs where it went."""
+        """The migration whose mark the copy bears took the guest from here, and the guest runs where it went, or is on its
+        way from there to a third host: such a move may be held until nobody else knows the guest."""
         assert domain.mark is not None, "BUG: a domain of ours without a mark"
         if self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
             return False
@@ -197,7 +198,16 @@ class NodeGuests:
             vm = (await self.tools.store.objects.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
         except NotFound:
             return False
-        return phase_of(vm) is Phase.RUNNING and node_of(vm) not in ("", self.node)
+        if node_of(vm) in ("", self.node):
+            return False
+        return phase_of(vm) is Phase.RUNNING or (
+            phase_of(vm) is Phase.MIGRATING and await self._is_between_others(domain.uuid)
+        )
+
+    async def _is_between_others(self, domain: UUID) -> bool:
+        """A run has the guest in hand, and neither of its hosts is this one."""
+        runs = await self.tools.store.runs.unfinished(domain)
+        return bool(runs) and not any(self.node in (run.source, run.target) for run in runs)
 
     async def _was_taken(self, domain: Domain, mark: Mark) -> bool:
         """The migration whose mark the domain bears took the guest from here, and said so."""

@@ -23,6 +23,8 @@ from app.controllers.documents import is_over, key_of, launchers_of
 from app.controllers.guards import node_guard
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.migration.config import MigrationConfig
+from app.controllers.migration.deadlines import retry_after
+from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
 from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
@@ -41,13 +43,14 @@ from app.controllers.placement.fleet import Load as Taken
 from app.controllers.placement.nodes import NodeView, node_view
 from app.controllers.placement.reservations import loads, reservation
 from app.controllers.pods import is_leaving
-from app.hypervisor.base import HypervisorError, Mark, State
+from app.controllers.virtualmachine.follow import is_left_paused
+from app.hypervisor.base import Domain, HypervisorError, Mark, State
 from app.hypervisor.base import Job as HostJob
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.hypervisor.precopy import Load
 from app.hypervisor.strikes import Step, Strike
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE, names
-from app.kinds.migration import ConditionType, Phase, Priority
+from app.kinds.migration import ConditionType, MigrationStatus, Phase, Priority, Reason
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document, Wire
@@ -73,6 +76,19 @@ LONG = timedelta(hours=2)
 FOLLOWED = (MIGRATION.resource, POD.resource, NODE.resource, VIRTUAL_MACHINE.resource)
 ROUNDS = 30
 """After so many without any time passing the controller must have settled."""
+
+LOOK_S = 20.0
+"""Between two looks once all is mended."""
+RUN_S = 2 * 2 * float(Plan.model_fields["completion_s_per_gib"].default)
+"""A copy of less than 2 GiB may take as long as one of 2 GiB, and to be stopped and judged as long again."""
+_PATIENCE = MigrationConfig().patience
+ATTEMPTS = 3
+LONGEST_S = ATTEMPTS * (
+    RUN_S + (2 * _PATIENCE.queue + _PATIENCE.unschedulable + retry_after(ATTEMPTS - 1)).total_seconds()
+)
+"""For a Migration of that many attempts. Each may wait for a slot as Pending and again in Scheduling, then for a node that fits:
+one that others kept from its slot begins to count only when they are done, and 800 s were too few for three in a row."""
+_WAITS = {(ConditionType.SCHEDULED, "False", reason) for reason in (Reason.UNSCHEDULABLE, Reason.WAITING_FOR_SLOT)}
 
 ORDER = list(Phase)
 FINAL = ("Succeeded", "Failed")
@@ -129,6 +145,8 @@ class Simulation:
         self.guest_count = 0
         self.looks = 0
         """Reconciles, of any key."""
+        self.healed_s = 0.0
+        """How long it took after everything was mended until nothing moved or waited any more, by the simulation's time."""
 
     def _reconciler(self) -> Reconciler:
         return Reconciler(self.store, self.held, MigrationConfig(LIMITS), self.birth)
@@ -201,7 +219,7 @@ class Simulation:
         if self.rng.random() < 0.3:
             spec["options"] = {"bandwidthPerMigration": "64Mi"}
         if self.rng.random() < 0.2:
-            spec["backoffLimit"] = 2
+            spec["backoffLimit"] = ATTEMPTS - 1
         await self.ask_for(vm, **spec)
 
     async def ask_for(self, vm: str, **spec: Any) -> None:
@@ -353,8 +371,8 @@ class Simulation:
         moving = {(run.domain, node) for run in await self.store.runs.unfinished() for node in (run.source, run.target)}
         for host in self.cloud.hosts.values():
             for uuid, guest in tuple(host.guests.items()):
-                left = guest.domain.state is State.SHUTOFF and (uuid, host.name) not in moving
-                if left and not host.faults.cut_off:
+                left = guest.domain.state is State.SHUTOFF or await self._is_past(guest.domain, host.name)
+                if left and (uuid, host.name) not in moving and not host.faults.cut_off:
                     del host.guests[uuid]
         busy = {vm_name(migration) for migration in self._unfinished()} | {self.guests.get(u) for u, _ in moving}
         for vm in [stored.document for stored in self._stored(VIRTUAL_MACHINE.resource)]:
@@ -363,6 +381,13 @@ class Simulation:
             reached = not any(host.faults.cut_off for host in there)
             if is_leaving(vm) and vm["metadata"]["name"] not in busy and reached:
                 await self._end_guest(vm)
+
+    async def _is_past(self, domain: Domain, node: str) -> bool:
+        """A copy that was left paused, by a migration that took the guest from there and said so."""
+        if not is_left_paused(domain) or domain.mark is None or not domain.mark.migration:
+            return False
+        runs = await self.store.runs.of(UUID(domain.mark.migration))
+        return bool(runs) and (runs[-1].source, runs[-1].exit_code) == (node, ExitCode.MOVED)
 
     async def _end_guest(self, vm: Document) -> None:
         uid = UUID(vm["metadata"]["uid"])
@@ -546,19 +571,43 @@ class Simulation:
     # The end
 
     async def heal(self) -> None:
-        """Everything is mended; nothing may be stuck."""
+        """Everything is mended: every run ends, and whoever waits says for what, and not for longer than is promised."""
         self._strike_no_more()
         for name in NODES:
             await self._mend(name)
             await self.edit_node(name, lambda node: node["spec"].update(unschedulable=False, taints=[]))
-        for _ in range(40):
-            await self.look()
-            leaving = [one for one in self._stored(VIRTUAL_MACHINE.resource) if is_leaving(one.document)]
-            if not self._unfinished() and not leaving and not await self.store.runs.unfinished():
-                break
-            await self.pass_time(20)
         await self.look()
+        healed, since = self.loop.time(), dict[UUID, float]()
+        while True:
+            runs = await self.store.runs.unfinished()
+            leaving = [one for one in self._stored(VIRTUAL_MACHINE.resource) if is_leaving(one.document)]
+            if not self._unfinished() and not leaving and not runs:
+                break
+            now = self.loop.time()
+            since = {run.id: since.get(run.id, now) for run in runs}
+            for run in runs:
+                assert now - since[run.id] <= RUN_S, self._story(self._told_of(run))
+            for migration in self._unfinished():
+                of_it = [run for run in runs if str(run.migration_uid) == migration["metadata"]["uid"]]
+                assert of_it or _waits(status_of(migration)), self._story(f"stuck: {migration}")
+            assert now - healed <= LONGEST_S, self._story(
+                f"after {LONGEST_S:g} s: {self._unfinished()}, {leaving}, {runs}"
+            )
+            await self.pass_time(LOOK_S)
+            await self.look()
+        self.healed_s = self.loop.time() - healed
         await self.check()
+
+    def _told_of(self, run: Run) -> str:
+        """One that does not end: what its process said last, and what the hosts have of its guest."""
+        worker = self.workers.get(run.id)
+        said = None if worker is None else [*worker.lines[-8:], worker.orders.told, worker.holds]
+        found = {
+            host.name: (host.guests[run.domain].domain, host.faults)
+            for host in self.cloud.hosts.values()
+            if run.domain in host.guests
+        }
+        return f"the run of {run.migration.name} does not end: {run}; its process said {said}; hosts have {found}"
 
     def _strike_no_more(self) -> None:
         self.cloud.strikes = lambda *_: None
@@ -587,6 +636,13 @@ class Simulation:
 
     def _story(self, what: str) -> str:
         return f"seed {self.seed}, after {self.count} requests: {what}; {dict(self.done)}"
+
+
+def _waits(status: MigrationStatus) -> bool:
+    """For a place or for its time, and says so."""
+    said = {(c.type, c.status, c.reason) for c in status.conditions}
+    retrying = any(type_ is ConditionType.RETRYING and value == "True" for type_, value, _ in said)
+    return retrying or bool(said & _WAITS)
 
 
 @asynccontextmanager

@@ -189,6 +189,28 @@ async def test_the_slot_between_attempts_is_another_ones(store: PostgresStore, c
     assert (phase_of(migration), conditions(migration)["Scheduled"]) == ("Running", "False")
 
 
+async def test_one_that_may_not_go_back_keeps_no_place_there_from_others(
+    store: PostgresStore, controller: Later
+) -> None:
+    """Its former target may hold a copy, so it waits; who comes after it need not."""
+    controller.reconciler = Reconciler(
+        store, controller.held, MigrationConfig(Limits(inbound=1)), Birth(now=controller.now)
+    )
+    await controller.request("m1", backoffLimit=1)
+    former = (await controller.run_of("m1")).target
+    await controller.finish("m1", ExitCode.TARGET_UNREACHABLE, targetFree=False)
+    (left,) = {"node1", "node2"} - {former}
+    await cordon(store, True, left)
+    controller.pass_time(11)
+    await controller.look("m1")
+    await running_vm(store, "other", "node0")
+
+    phase = await controller.request("m2", "other")
+
+    assert conditions(await controller.get("m1"))["Scheduled"] == "False"
+    assert (phase, (await controller.run_of("m2")).target) == ("Running", former)
+
+
 async def test_a_cancel_keeps_the_record(controller: Later) -> None:
     await controller.request("m1")
     await controller.claimed("m1")
@@ -307,6 +329,6 @@ async def test_a_node_that_is_cordoned_while_it_is_chosen_receives_nothing_after
     print(f"the cordon lost {sum(outcomes)} of {len(outcomes)} races")
 
 
-async def cordon(store: PostgresStore, closed: bool) -> None:
-    key = Key(NODE.resource, "", "node1")
+async def cordon(store: PostgresStore, closed: bool, name: str = "node1") -> None:
+    key = Key(NODE.resource, "", name)
     await edit(store.objects, key, lambda node: {**node, "spec": {**node["spec"], "unschedulable": closed}})

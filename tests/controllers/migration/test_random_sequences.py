@@ -22,7 +22,9 @@ async def simulated(store: PostgresStore, seed: int, steps: int, guests: int) ->
         await simulation.heal()
         await simulation.ensure_nothing_is_left()
     print(
-        f"seed {seed}: {simulation.count} migrations, {simulation.looks} looks, {dict(sorted(simulation.done.items()))}"
+        f"seed {seed}: {simulation.count} migrations, {simulation.looks} looks, "
+        f"at rest {simulation.healed_s:.0f} s after all was mended,"
+        f" {dict(sorted(simulation.done.items()))}"
     )
     return simulation
 
