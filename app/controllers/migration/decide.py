@@ -263,8 +263,12 @@ def _first_look(seen: Seen) -> Outcome:
 
 def _queue(seen: Seen, where: str) -> Decision:
     """No slot: a phase that was reached is kept."""
-    message = f"as many migrations run in {where} as may"
-    return _timed_out(seen, where) or _waits(seen, Phase.PENDING, Reason.WAITING_FOR_SLOT, message)
+    return _timed_out(seen, where) or _waits(seen, Phase.PENDING, Reason.WAITING_FOR_SLOT, queued_in(where))
+
+
+def queued_in(where: str) -> str:
+    """What one says that waits for a slot there."""
+    return f"as many migrations run in {where} as may"
 
 
 def _timed_out(seen: Seen, where: str) -> Decision | None:

@@ -21,7 +21,7 @@ from app.controllers.loop import Clock, Loop, Source
 from app.controllers.metrics import LoopMetrics
 from app.controllers.migration.commit import Committer, to_be_brought, two_nodes
 from app.controllers.migration.config import MigrationConfig
-from app.controllers.migration.decide import HELD, decide
+from app.controllers.migration.decide import HELD, LOOK_AGAIN_S, decide
 from app.controllers.migration.effects import Conclude, Decision, StartRun, Tell
 from app.controllers.migration.exit_codes import MEANINGS, known
 from app.controllers.migration.metrics import MigrationMetrics
@@ -36,6 +36,7 @@ from app.controllers.migration.observe import (
     vm_name,
 )
 from app.controllers.migration.plan import Plan
+from app.controllers.migration.queueing import still_queues
 from app.controllers.migration.traces import trace
 from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.nodestatus import is_out_of_service
@@ -192,6 +193,8 @@ class Reconciler:
                 waits = await self._tidy_former(key, document["metadata"]["uid"])
             released = await self._release(document)
             return Again(RELEASE_S / 6) if waits else released
+        if await still_queues(self._store, document, self._held_told, self._config, self._birth.now()):
+            return Again(LOOK_AGAIN_S)
         for _ in range(QUESTIONS):
             decided = await self._decide(key, serial=is_waiting(status))
             if not isinstance(decided, Question):

@@ -13,6 +13,7 @@ from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.slots import Limits
+from app.controllers.outcome import Again
 from app.kinds import EVENT, MIGRATION, POD, VIRTUAL_MACHINE
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document
@@ -467,3 +468,27 @@ async def change_spec(controller: Controller, **spec: object) -> None:
         return document
 
     await edit(controller.store.objects, VM_KEY, change)
+
+
+async def test_who_still_queues_holds_up_nobody_and_goes_on_when_it_may(store: PostgresStore) -> None:
+    await create(store, *(node_document(f"node{n}") for n in range(3)))
+    controller = await controller_of(store, Limits(cluster=1))
+    for number in range(3):
+        await running_vm(store, f"vm{number}", "node0")
+        await controller.request(f"m{number}", f"vm{number}")
+
+    async with store.transaction(serial=True):
+        async with asyncio.timeout(5):
+            waits = await controller.reconciler.reconcile(migration_key("m1"))
+    await edit(
+        store.objects,
+        Key(VIRTUAL_MACHINE.resource, "default", "vm2"),
+        lambda vm: {**vm, "status": {**vm["status"], "phase": "Succeeded"}},
+    )
+    await controller.look("m2")
+    before = phase_of(await controller.get("m1"))
+    await controller.finish("m0", ExitCode.MOVED)
+    await controller.look("m1")
+
+    assert (waits, before, phase_of(await controller.get("m1"))) == (Again(5.0), "Pending", "Running")
+    assert failure(await controller.get("m2"))[0] == "VMNotRunning"
