@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from app.api import services
+from app.api import emptiness
 from app.api.negotiation import JSON, YAML, Clause, clauses, negotiate
 from app.api.requests import Request
 from app.api.responses import Response, in_form, of_document
@@ -70,7 +70,7 @@ class Documents:
         self._aggregated = {"/apis": Prepared.of(discovery.aggregated(kinds, core=False))}
         if self.alone:
             core = discovery.aggregated(kinds, core=True)
-            self._aggregated["/api"] = Prepared.of(services.announced_together(core))
+            self._aggregated["/api"] = Prepared.of(emptiness.announced_together(core))
 
     @cached_property
     def _versions(self) -> Mapping[str, Prepared]:
@@ -95,7 +95,7 @@ class Documents:
             return lambda request: self._discover(path, request)
         if path.startswith("/openapi/v3/") and path in self._versions:
             return lambda request: self._version(path, request)
-        if self.alone and (none := services.find(path)) is not None:
+        if self.alone and (none := emptiness.find(path)) is not None:
             return lambda request: of_document(none, media=negotiate(request.accept, shapes=False))
         if path.startswith("/openapi/v3/"):
             return lambda _: _NO_DOCUMENT
@@ -167,7 +167,7 @@ def _discovery(kinds: Kinds) -> dict[str, bytes]:
         if version.group:
             documents[f"/apis/{version.group}"] = discovery.api_group(kinds, version.group)
     if (core := documents.get("/api/v1")) is not None:
-        documents["/api/v1"] = services.announced(core)
+        documents["/api/v1"] = emptiness.announced(core)
     return {path: orjson.dumps(document) for path, document in documents.items() if document is not None}
 
 

@@ -58,6 +58,7 @@ def of_error(error: ApiError, accept: str = "") -> Response:
     response = Response(orjson.dumps(error.status()), error.code, headers=headers)
     if isinstance(error, TimedOut):
         return replace(response, type=TEXT)
+    response = warned(response, error.warnings)
     try:
         return in_form(response, negotiate(accept, shapes=False, protobuf=True))
     except ApiError:

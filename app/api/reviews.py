@@ -15,7 +15,7 @@ from app.api.requests import Request
 from app.api.responses import Response, of_document, warned
 from app.machinery.access import Attributes, Decision, User, Verdict, authenticated
 from app.machinery.bindings import together
-from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
+from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object, warning_of
 from app.machinery.managed import Entries, Writer, created, with_entries
 from app.machinery.objects import Document
 from app.machinery.review_checks import problems, unreadable
@@ -78,14 +78,15 @@ class Reviews:
         if request.method != "POST":
             raise errors.method_not_allowed()
         ensure_routable(request.accept, ACCEPTED)
-        media = negotiate(request.accept, shapes=False)
+        media = negotiate(request.accept, shapes=False, protobuf=True)
         document, warnings = await question(request, review)
         spec = document.get("spec") or {}
         metadata = document.get("metadata") or {}
-        status = await answer(Asked(request, metadata, spec, namespace))
+        with warning_of(warnings):
+            status = await answer(Asked(request, metadata, spec, namespace))
         answered: Document = {"kind": review.name, "apiVersion": str(review.group_version)}
         if review is SELF_SUBJECT_REVIEW:
-            answered["metadata"] = metadata | {"creationTimestamp": self._now()}
+            answered["metadata"] = {"creationTimestamp": self._now()}
         else:
             answered |= with_entries({"metadata": metadata, "spec": spec}, self._owners(review, request, spec))
         return warned(of_document({**answered, "status": status}, 201, media=media), warnings)

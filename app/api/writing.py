@@ -31,7 +31,7 @@ from app.api.routes import Target
 from app.machinery.apply import applied, ensure_applicable, ensure_new
 from app.machinery.decoding import Undecodable, Unrecognized
 from app.machinery.documents import parse_json_value
-from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object
+from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object, warning_of
 from app.machinery.lifecycle import (
     ensure_decodable,
     ensure_named,
@@ -118,14 +118,15 @@ class Writing:
         found = [] if fits else _strangers(target, body, options)
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
-        fresh = self._fresh(target, document, raw, fits=fits)
-        try:
-            first = self._judged(target, fresh, writer, fits=fits)
-        except ApiError:
-            # Where there is no namespace, that is said first. A create that is well waits for no look at it: the write
-            # judges that itself.
-            await self._ensure_namespace(target, fresh)
-            raise
+        with warning_of(strictly(found, options.validation)):
+            fresh = self._fresh(target, document, raw, fits=fits)
+            try:
+                first = self._judged(target, fresh, writer, fits=fits)
+            except ApiError:
+                # Where there is no namespace, that is said first. A create that is well waits for no look at it: the
+                # write judges that itself.
+                await self._ensure_namespace(target, fresh)
+                raise
         unwise += await self._guard(target, request, None, first, options)
         if options.dry_run:
             await self._ensure_namespace(target, fresh)
@@ -357,7 +358,7 @@ class Writing:
         view = View(target.served, media)
         for attempt in range(ATTEMPTS):
             stored = await self._current(target)
-            outcome = self._outcome(target, stored, change, writer, patched=patched)
+            outcome = self._outcome(target, stored, change, writer, options.validation, patched=patched)
             told = await self._guard(target, request, stored.document, outcome.document, options)
             warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise, *told]
             if options.dry_run:
@@ -373,7 +374,9 @@ class Writing:
                 return warned(response, warnings)
         raise AssertionError("BUG: a write with no attempts")
 
-    def _outcome(self, target: Target, stored: Stored, change: Change, writer: Writer, *, patched: bool) -> Outcome:
+    def _outcome(
+        self, target: Target, stored: Stored, change: Change, writer: Writer, validation: Validation, *, patched: bool
+    ) -> Outcome:
         kind, group_version = target.kind, target.served.group_version
         # Copies of our own: what the store keeps is shared, and defaults are filled in in place.
         old, base = orjson.loads(stored.body), orjson.loads(stored.body)
@@ -381,17 +384,18 @@ class Writing:
         new = wanted.document
         repeated = without_repeated_owners(new, patched=patched)
         subresource = target.subresource or None
-        prepared = prepare_update(
-            kind,
-            group_version,
-            old,
-            new,
-            subresource=subresource,
-            now=self._context.now(),
-            patched=patched,
-            applied=wanted.owners is not None,
-        )
-        _ensure_valid(target, prepared, validate_update(kind, old, prepared, subresource=target.subresource))
+        with warning_of(strictly(wanted.warnings, validation)):
+            prepared = prepare_update(
+                kind,
+                group_version,
+                old,
+                new,
+                subresource=subresource,
+                now=self._context.now(),
+                patched=patched,
+                applied=wanted.owners is not None,
+            )
+            _ensure_valid(target, prepared, validate_update(kind, old, prepared, subresource=target.subresource))
         owners = wanted.owners
         if owners is None:
             owners = updated(kind, old, prepared, new["metadata"].get("managedFields"), writer)

@@ -348,7 +348,8 @@ def _check_create(document: Document) -> Iterator[FieldError]:
 
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
-    """What an earlier version took stays until it is changed."""
+    """What an earlier version took stays until it is changed. Of taints it is told twice, as kube-apiserver does."""
+    yield from _taint_problems((new.get("spec") or {}).get("taints") or [])
     yield from _check(new)
     if (old.get("spec") or {}).get("providerID") != (new.get("spec") or {}).get("providerID"):
         yield from _credentials_problems(new)

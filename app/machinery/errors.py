@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,8 @@ class ApiError(Exception):
         self.message = message
         self.details = details
         self.headers = headers or {}
+        self.warnings: Sequence[str] = ()
+        """What is to be warned of beside it."""
 
     def status(self) -> Document:
         """The metav1.Status document."""
@@ -92,6 +95,16 @@ class ApiError(Exception):
             body["details"] = self.details
         body["code"] = self.code
         return body
+
+
+@contextmanager
+def warning_of(warnings: Sequence[str]) -> Iterator[None]:
+    """Who is refused is warned all the same."""
+    try:
+        yield
+    except ApiError as error:
+        error.warnings = (*warnings, *error.warnings)
+        raise
 
 
 def invalid_object(kind: str, group: str, name: str, errors: Iterable[FieldError]) -> ApiError:

@@ -263,7 +263,7 @@ def _strategic(target: Document, patch: Document, schema: Document) -> Document:
     for name in patch:
         field = name.removeprefix(_ORDER)
         if name.startswith(_ORDER) and field not in patch and isinstance(merged.get(field), list):
-            merged[field] = _in_order(merged[field], patch[name], _merge_key(_below(schema, field)))
+            merged[field] = _in_order(merged[field], patch[name], merged[field], _merge_key(_below(schema, field)))
     return merged
 
 
@@ -296,7 +296,7 @@ def _strategic_value(current: Any, value: Any, schema: Document, order: Any) -> 
         merged = [*before, *(copy.deepcopy(item) for item in value if item not in before)]
     else:
         return copy.deepcopy(value)
-    return _in_order(merged, order, key) if order is not None else merged
+    return _in_order(merged, value if order is None else order, before, key)
 
 
 def _merged_by_key(before: list[Any], patch: list[Any], key: str, schema: Document) -> list[Any]:
@@ -318,17 +318,24 @@ def _merged_by_key(before: list[Any], patch: list[Any], key: str, schema: Docume
     return merged
 
 
-def _in_order(items: list[Any], order: Any, key: str) -> list[Any]:
-    """The items in the patch's order; one that the patch does not name stays behind the one that it followed."""
+def _in_order(items: list[Any], order: Any, before: list[Any], key: str) -> list[Any]:
+    """The items that the patch names, in its order; each of the others before the first of them that it stood before."""
     if not isinstance(order, list):
         raise bad_request("invalid patch format of setElementOrder list")
-    places = [entry.get(key) if key and isinstance(entry, dict) else entry for entry in order]
+    places = [_identity(entry, key) for entry in order]
+    stood = [_identity(item, key) for item in before]
     named = [item for item in items if _identity(item, key) in places]
-    ordered = sorted(named, key=lambda item: places.index(_identity(item, key)))
-    for index, item in enumerate(items):
-        if _identity(item, key) not in places:
-            ordered.insert(ordered.index(items[index - 1]) + 1 if index else 0, item)
-    return ordered
+    others = [item for item in items if _identity(item, key) not in places]
+    ordered: list[Any] = []
+    for item in sorted(named, key=lambda item: places.index(_identity(item, key))):
+        while others and _stands_before(stood, _identity(others[0], key), _identity(item, key)):
+            ordered.append(others.pop(0))
+        ordered.append(item)
+    return ordered + others
+
+
+def _stands_before(stood: list[Any], one: Any, other: Any) -> bool:
+    return one in stood and other in stood and stood.index(one) < stood.index(other)
 
 
 def _identity(item: Any, key: str) -> Any:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from app.machinery.fieldset import SELF, FieldSet, is_member, item_by_keys, item_by_value, node_of, shown, union
+from app.machinery.go_json import quoted
 from app.machinery.kind import Kind
 from app.machinery.objects import Document
 from app.machinery.patch import same
@@ -263,16 +264,20 @@ class Items:
             return "associative list with keys may not have a null element"
         if not isinstance(item, dict):
             return "associative list with keys may not have non-map elements"
-        lacking = next((key for key in self.keys if key not in item and key not in self.defaults), None)
-        omits = "associative list with keys has an element that omits key field"
-        return "" if lacking is None else f'{omits} "{lacking}" (and doesn\'t have default value)'
+        if any(key in item or key in self.defaults for key in self.keys):
+            return ""
+        keys = " ".join(map(quoted, self.keys))
+        omits = f"associative list with keys has an element that omits all key fields [{keys}]"
+        return f"{omits} (and doesn't have default values for any key fields)"
 
     def _step(self, item: Any) -> str:
         if not self.keys:
             return item_by_value(item)
         if not isinstance(item, dict):
             return item_by_keys({})
-        return item_by_keys({key: item.get(key, self.defaults.get(key)) for key in self.keys})
+        return item_by_keys(
+            {key: item.get(key, self.defaults.get(key)) for key in self.keys if key in item or key in self.defaults}
+        )
 
     def _indexed(self, value: Any) -> dict[str, Any]:
         """By their steps; of several alike the first."""
@@ -412,8 +417,8 @@ def type_of(kind: Kind[Any, Any]) -> Type:
 
 
 def compiled(schema: Document, *, go: bool = False) -> Type:
-    """The type that a structural schema describes. Lists are atomic unless they say otherwise. Of Go's types a text that is
-    not said is an empty one."""
+    """The type that a structural schema describes. Lists are atomic unless they say otherwise. Of Go's types a text that
+    must be said, and is not, is an empty one."""
     match schema.get("type"):
         case "object":
             return _map(schema, go=go)
@@ -445,7 +450,7 @@ def _list(schema: Document, *, go: bool) -> Type:
         case "map":
             keys = tuple(schema.get("x-kubernetes-list-map-keys", ()))
             known = items.get("properties", {})
-            unsaid: Document = {key: "" for key in keys if go and known.get(key, {}).get("type") == "string"}
+            unsaid: Document = {key: "" for key in keys if go and key in items.get("required", ())}
             defaults = unsaid | {key: known[key]["default"] for key in keys if "default" in known.get(key, {})}
             return Items(compiled(items, go=go), keys, defaults)
         case "set":

@@ -51,6 +51,15 @@ def _account(name: str = "s", **more: Any) -> Document:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}, **more}
 
 
+NODE: Document = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "$ns"},
+    "spec": {"providerID": "qemu:///session"},
+}
+LABELLED = (
+    "a Node is labelled with its name, is not tainted before it was ready, and says nothing of what it does not know"
+)
 BOTH: Document = {"apiVersion": "v1", "kind": "List", "items": [_vm(), _mig()]}
 MADE = (Command("create -f -", _vm()), Command("create -f -", _vm("b", {"tier": "y"})), Command("create -f -", _mig()))
 FREE = Command("""patch vm a b --type=merge -p {"metadata":{"finalizers":null}}""")
@@ -102,5 +111,12 @@ STORIES: Sequence[Story] = (
     _story("wait", "wait vm a --for=condition=Ready --timeout=1s", "wait vm a --for=jsonpath={.spec.domain.type}=qemu --timeout=2s", "wait vm a --for=jsonpath={.status.phase}=Running --timeout=1s", "wait vm nosuch --for=delete --timeout=1s", "wait vm nosuch --for=condition=Ready --timeout=1s", "wait vm a --for=delete --timeout=2s", "wait vm --all --for=jsonpath={.spec.domain.type} --timeout=2s", "wait vm a --for=create --timeout=1s", "wait vm nosuch --for=create --timeout=1s"),
     _story("edit and scale", "scale vm a --replicas=2", "scale vm nosuch --replicas=1", "autoscale vm a --max=2", "expose vm a --port=1", "rollout status vm a", "set image vm a x=y", Command("run x --image=y --dry-run=server -o name", own="only Drover makes pods"), "cordon nosuch", "taint node nosuch a=b:NoSchedule", "logs nosuch", "exec nosuch -- x", "attach nosuch", "port-forward pod/nosuch 1:1", "top node", "cp nosuch:/x /nonexistent/y"),
     _story("auth", *(f"auth {what}" for what in ("can-i get vm", "can-i create mig -n $ns", "can-i get vm/a", "can-i get vm --subresource=status", "can-i get nosuch", "can-i get /livez", "can-i get vm --as=nobody", "can-i get vm --as=nobody -q", "can-i get ns -A", "can-i * *", "whoami --as=x --as-group=y", "whoami --as=x --as-uid=u -o yaml", "can-i get ns $ns")), "get vm --as=nobody", "get vm a --as=nobody", "delete vm a --as=nobody", """patch vm a --type=merge -p {} --as=nobody""", "get ns --as=nobody", "create sa x --as=nobody"),
+    _story(
+        "nodes", Command("create -f -", NODE), "get node $ns", Command("get node $ns -o yaml", own=LABELLED), Command("describe node $ns", own=LABELLED), "cordon $ns", "cordon $ns", "get node $ns", "uncordon $ns", "taint node $ns a=b:NoSchedule", "taint node $ns a=b:NoSchedule", "taint node $ns a=c:NoSchedule", "taint node $ns a=c:NoSchedule --overwrite", "taint node $ns a-", "taint node $ns a-", "taint node $ns a=b:Foo", "label node $ns x=y", "annotate node $ns x=y",
+        """patch node $ns -p {"spec":{"unschedulable":true}}""", """patch node $ns --subresource=status -p {"status":{"conditions":[{"type":"Ready","status":"True","reason":"r","message":"m"}]}}""", "get node $ns", "get node $ns --field-selector spec.unschedulable=true", "drain $ns --dry-run=server", "drain $ns", "uncordon $ns", "wait node $ns --for=condition=Ready --timeout=2s", "wait node $ns --for=condition=Ready=False --timeout=1s", "delete node $ns", "delete node $ns", "get node $ns", "cordon $ns", "drain $ns", made=(),
+    ),
+    _story(
+        "namespaces", "create ns $ns-x", "get ns $ns-x", "get ns $ns-x -o yaml", "label ns $ns-x a=b", Command("-n $ns-x create -f -", _account()), "-n $ns-x get sa -o name", "delete ns $ns-x --wait=false", "get ns $ns-x", Command("-n $ns-x create -f -", _account("t")), "-n $ns-x get all", "delete ns default --wait=false", "delete ns $ns-y", "create ns Bad_Name", "describe ns $ns-x", made=(),
+    ),
     _story("resources", Command("api-resources --api-group=kubevirt.io --namespaced=true -o name", own="pods are served in both groups"), "api-resources --categories=all --api-group=kubevirt.io", "api-resources --api-group=nosuch", "api-resources --api-group=rbac.authorization.k8s.io -o wide", "cluster-info", "events", "events --for vm/a", "get events --field-selector involvedObject.name=a", "version -o json --client"),
 )  # fmt: skip

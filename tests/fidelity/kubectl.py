@@ -27,6 +27,15 @@ _DROPPED = (
         r"(?m)^ *f:finalizers:\n(?: *\.: \{\}\n)? *v:\"kubevirt.io/\w+\": \{\}\n",
         "nobody owns the finalizers that Drover puts on by itself",
     ),
+    (
+        r"(?m)^ *\"f:finalizers\": \{\n *\"\.\": \{\},\n *\"v:.\"kubevirt.io/\w+.\"\": \{\}\n *\},\n",
+        "nobody owns the finalizers that Drover puts on by itself",
+    ),
+    (r"\nNo resource quota\.\n\nNo LimitRange resource\.\n", "Drover has neither"),
+    (
+        r"(?m)^[EIW]\d{4} .* reflector\.go:.*\n",
+        "what kubectl says of its own watch when its time is over, now and then",
+    ),
 )
 """What differs on purpose, and why."""
 _TEXTS = (
@@ -77,6 +86,7 @@ def told(story: Story, kubeconfig: Path, namespace: str) -> list[Printed]:
 def _printed(command: Command, environment: dict[str, str], namespace: str) -> Printed:
     arguments = [word.replace("$ns", namespace) for word in _words(command.line)]
     given = command.given if isinstance(command.given, str | None) else json.dumps(command.given)
+    given = given.replace("$ns", namespace) if given else given
     done = _run(["-n", namespace, *arguments] if "-n" not in arguments else arguments, given, environment)
     return Printed(done.returncode, _normal(done.stdout, namespace), _normal(done.stderr, namespace))
 

@@ -210,8 +210,8 @@ def test_a_conflict_names_the_subresource() -> None:
         ({"disks": [{"name": "x"}, {"name": "x"}]}, '.spec.disks: duplicate entries for key [name="x"]'),
         (
             {"disks": [{"size": "1"}]},
-            ".spec.disks: element 0: associative list with keys has an element that omits key field "
-            '"name" (and doesn\'t have default value)',
+            ".spec.disks: element 0: associative list with keys has an element that omits all key fields "
+            '["name"] (and doesn\'t have default values for any key fields)',
         ),
         ({"unk": 1, "nodeName": 1}, "errors:\n  .spec.unk: field not declared in schema\n  .spec.nodeName: expected "),
     ],

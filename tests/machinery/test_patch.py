@@ -195,8 +195,8 @@ STRATEGIC: dict[str, tuple[Document, Document, Document]] = {
             status={
                 "conditions": [
                     {"type": "Ready", "status": "False"},
-                    {"type": "X", "status": "True"},
                     {"type": "New", "status": "True"},
+                    {"type": "X", "status": "True"},
                 ]
             }
         ),
@@ -211,7 +211,7 @@ STRATEGIC: dict[str, tuple[Document, Document, Document]] = {
         {"status": {"conditions": [{"type": "X", "status": "True"}, {"$patch": "replace"}]}},
         host(status={"conditions": [{"type": "X", "status": "True"}]}),
     ),
-    "the order is the patch's, with strangers behind whom they followed": (
+    "the order is the patch's, with strangers before whom they stood before": (
         host(
             status={
                 "conditions": [{"type": "A", "status": "1"}, {"type": "Z", "status": "1"}, {"type": "B", "status": "1"}]
@@ -226,10 +226,10 @@ STRATEGIC: dict[str, tuple[Document, Document, Document]] = {
         host(
             status={
                 "conditions": [
+                    {"type": "Z", "status": "1"},
                     {"type": "B", "status": "1"},
                     {"type": "C", "status": "2"},
                     {"type": "A", "status": "1"},
-                    {"type": "Z", "status": "1"},
                 ]
             }
         ),
@@ -242,7 +242,7 @@ STRATEGIC: dict[str, tuple[Document, Document, Document]] = {
     "finalizers are united": (
         {"metadata": {"name": "h", "finalizers": ["a/b"]}},
         {"metadata": {"finalizers": ["c/d", "a/b"]}},
-        {"metadata": {"name": "h", "finalizers": ["a/b", "c/d"]}},
+        {"metadata": {"name": "h", "finalizers": ["c/d", "a/b"]}},
     ),
     "a finalizer is taken out": (
         {"metadata": {"name": "h", "finalizers": ["a/b", "c/d"]}},

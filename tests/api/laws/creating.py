@@ -169,4 +169,6 @@ ROWS = [
     Row(BINDINGS, body=bound(roleRef={"kind": "Role", "name": "a"}, subjects=[{}]), **binding("subjects[0].name: Required value", 'subjects[0].kind: Unsupported value: "": supported values: "ServiceAccount", "User", "Group"')),
     # Owners
     Row(ACCOUNTS, body={"metadata": {"name": "a", "ownerReferences": [{"apiVersion": "a/b/c", "kind": "Pod", "name": "x", "uid": "u"}]}}, **refused(422, "Invalid", 'ServiceAccount "a" is invalid: metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": version must not be empty')),
+    # Who is refused is warned all the same
+    Row(ACCOUNTS, code=422, body={"metadata": {"name": "A"}, "nosuch": 1}, warns=['unknown field "nosuch"']),
 ]  # fmt: skip

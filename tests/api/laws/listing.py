@@ -76,6 +76,7 @@ ROWS = [
     Row(f"GET {NODES}", has={"kind": "NodeList", "apiVersion": "v1", "metadata.continue": KeyError, "items.0.kind": KeyError, "items.0.apiVersion": KeyError, "items.0.metadata.name": "node0"}),
     Row(f"GET {KV}/nodes", has={"apiVersion": "kubevirt.io/v1alpha1", "items.0.apiVersion": "kubevirt.io/v1alpha1"}),
     Row("GET /api/v1/namespaces/nonexist/pods", has={"kind": "PodList", "items": []}),
+    Row("GET /apis/apiextensions.k8s.io/v1/customresourcedefinitions?limit=500", has={"kind": "CustomResourceDefinitionList", "items": []}),
     Row("GET /api/v1/namespaces/kube-system/services?labelSelector=kubernetes.io/cluster-service=true", has={"kind": "ServiceList", "items": []}),
     Row(f"GET {MACHINES}", accept=YAML, text="apiVersion: kubevirt.io/v1alpha1\nitems:\n- apiVersion: kubevirt.io/v1alpha1\n…"),
     # chunks

@@ -88,6 +88,7 @@ ROWS = [
     Row(f"PUT {N0}x", body={}, **bad("the name of the object (node0x based on URL) was undeterminable: name must be provided")),
     Row(f"PATCH {TM}", body={"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u"}] * 2}}, type=MERGE,
         warns=[".metadata.ownerReferences contains duplicate entries after mutating admission happens; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u"]),
+    Row(f"PATCH {N0}", body={"spec": {"taints": [{"key": "a", "effect": "Foo"}]}}, type=MERGE, code=422, has={"details.causes.1.field": "metadata.taints[0].effect", "details.causes.2": KeyError}),
     # A core kind's metadata is looked at four times, a custom resource's three times
     Row(f"PATCH {N0}", body={"metadata": {"labels": {"a": "é"}}}, type=MERGE, code=422, has={"details.causes.3.field": "metadata.labels", "details.causes.4": KeyError}),
     Row(f"PATCH {TM}", body={"metadata": {"labels": {"a": "é"}}}, type=MERGE, code=422, has={"details.causes.2.field": "metadata.labels", "details.causes.3": KeyError}),

@@ -1,4 +1,8 @@
-"""Services: there are none. `kubectl cluster-info` asks for those of the cluster, and finds its answer in an empty list."""
+"""What there is none of, and kubectl asks for: an empty list is its answer.
+
+`kubectl cluster-info` asks for the cluster's Services; `kubectl create` of a kind that it does not know, whether a
+CustomResourceDefinition makes it, and only then says which kind is not there.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,12 @@ _VERBS = ["get", "list"]
 _SHORT = ["svc"]
 _CATEGORIES = ["all"]
 _EMPTY: Document = {"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": []}
+_NO_DEFINITIONS: Document = {
+    "kind": "CustomResourceDefinitionList",
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "metadata": {},
+    "items": [],
+}
 
 
 def find(path: str) -> Document | None:
@@ -17,13 +27,15 @@ def find(path: str) -> Document | None:
     match path.split("/"):
         case ["", "api", "v1", "services"] | ["", "api", "v1", "namespaces", _, "services"]:
             return _EMPTY
+        case ["", "apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"]:
+            return _NO_DEFINITIONS
         case ["", "api", "v1", "namespaces", _, "services", name]:
             raise not_found(PLURAL, "", name)
     return None
 
 
 def announced(resources: Document) -> Document:
-    """GET /api/v1, with them."""
+    """GET /api/v1, with Services."""
     entry: Document = {
         "name": PLURAL,
         "singularName": "service",
@@ -37,7 +49,7 @@ def announced(resources: Document) -> Document:
 
 
 def announced_together(groups: Document) -> Document:
-    """GET /api in its aggregated form, with them."""
+    """GET /api in its aggregated form, with Services."""
     entry: Document = {
         "resource": PLURAL,
         "responseKind": {"group": "", "version": "v1", "kind": "Service"},
