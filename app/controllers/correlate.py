@@ -68,11 +68,15 @@ class Correlator:
         if seen is None or now - seen.last > FORGOTTEN_AFTER:
             seen = self._similar[subject] = _Similar(now)
         self._similar.move_to_end(subject)
-        if len(self._similar) > REMEMBERED:
-            self._similar.popitem(last=False)
         seen.last = now
+        self._forget(now)
         seen.messages.add(message)
         if len(seen.messages) < SIMILAR:
             return False
         seen.messages.discard(message)  # there are never more of them
         return True
+
+    def _forget(self, now: datetime) -> None:
+        """Those that were longest untold come first."""
+        while len(self._similar) > REMEMBERED or now - next(iter(self._similar.values())).last > FORGOTTEN_AFTER:
+            self._similar.popitem(last=False)

@@ -26,7 +26,7 @@ from typing import Any
 import asyncpg
 import httpx
 
-from benchmarks.leaks.footprint import Footprint, computed_below_s, of_postgres, of_process
+from benchmarks.leaks.footprint import Footprint, computed_below_s, of_postgres, of_process, transactions
 from benchmarks.leaks.load import Load, trusting
 from benchmarks.leaks.process import FOLDER
 from benchmarks.services import ROOT, Bench, bench, computed_s
@@ -67,6 +67,8 @@ class Found:
     moving_s: float = 0.0
     computed: dict[str, float] = field(default_factory=dict)
     """Seconds of processor time, by what took it, while guests moved."""
+    transactions: int = 0
+    """PostgreSQL's, meanwhile: a statement by itself is one too."""
     first: dict[str, Footprint] = field(default_factory=dict)
     last: dict[str, Footprint] = field(default_factory=dict)
 
@@ -80,7 +82,8 @@ class Found:
             f"{moved} migrations in {self.moving_s:.0f} s ({moved / self.moving_s:.1f}/s): {_counts(self.outcomes)}",
             f"{self.cuts.total()} reconnects: {_counts(self.cuts)}; {self.begun_anew} watches begun anew",
             "processor time for each, ms: "
-            + ", ".join(f"{name} {1000 * spent / moved:.0f}" for name, spent in self.computed.items()),
+            + ", ".join(f"{name} {1000 * spent / moved:.0f}" for name, spent in self.computed.items())
+            + f"; transactions {self.transactions / moved:.0f}",
             f"{'':<12}{'memory, MB':>18}{'open files':>16}{'below':>10}{'threads':>12}{'blocks':>22}{'rows':>18}",
         ]
         for name, end in self.last.items():
@@ -98,7 +101,7 @@ class Found:
         return {
             "plan": {name: getattr(self.plan, name) for name in Plan.__slots__},
             "outcomes": self.outcomes, "cuts": self.cuts, "begun_anew": self.begun_anew,
-            "moving_s": self.moving_s, "computed_s": self.computed, "grown": self.grown,
+            "moving_s": self.moving_s, "computed_s": self.computed, "transactions": self.transactions, "grown": self.grown,
             "first": {name: one.document() for name, one in self.first.items()},
             "last": {name: one.document() for name, one in self.last.items()},
         }  # fmt: skip
@@ -190,11 +193,12 @@ async def _measured(plan: Plan, stand: Bench, url: str, api: int, worker: subpro
                 }  # fmt: skip
 
             for until, into in ((plan.first, found.first), (plan.migrations, found.last)):
-                began, before = time.monotonic(), computed()
+                began, before, done = time.monotonic(), computed(), await transactions(stand.url_of(NAME))
                 await load.move(until, lambda ended: ended * plan.reconnects // plan.migrations)
                 found.moving_s += time.monotonic() - began
                 for name, spent in computed().items():
                     found.computed[name] = found.computed.get(name, 0.0) + spent - before[name]
+                found.transactions += await transactions(stand.url_of(NAME)) - done
                 await load.settle()
                 into |= await look()
                 print(f"{until} migrations: {_counts(load.outcomes)}", file=sys.stderr, flush=True)

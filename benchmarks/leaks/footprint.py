@@ -90,6 +90,16 @@ async def of_postgres(url: str, postmaster: int) -> Footprint:
     return Footprint(memory, connections, rows=sum(rows.values()), types=rows)
 
 
+async def transactions(url: str) -> int:
+    """How many that database has ended, as far as its processes have said by now."""
+    connection = await asyncpg.connect(url)
+    try:
+        ended = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+        return int(await connection.fetchval(ended))
+    finally:
+        await connection.close()
+
+
 def resident_mb(pid: int) -> float:
     return _kb(pid, "VmRSS") / 1024
 

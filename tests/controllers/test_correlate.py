@@ -37,6 +37,16 @@ def test_after_ten_quiet_minutes_they_are_told_singly_again() -> None:
     assert ways(correlator, "later", at=NOON + FORGOTTEN_AFTER + timedelta(seconds=1)) == [Way.SINGLY]
 
 
+def test_what_was_quiet_for_ten_minutes_is_kept_no_longer() -> None:
+    correlator = Correlator()
+    for number in range(20):
+        correlator.way(Subject("drover", f"uid{number}", "Warning", "Failed"), "m", NOON)
+
+    ways(correlator, "m", at=NOON + FORGOTTEN_AFTER + timedelta(seconds=1))
+
+    assert list(correlator._similar) == [SUBJECT]
+
+
 def test_after_25_about_one_object_there_is_one_every_five_minutes() -> None:
     correlator = Correlator()
     ways(correlator, *["m"] * BURST)
