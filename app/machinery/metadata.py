@@ -112,7 +112,7 @@ def _owner_errors(owners: list[Document]) -> Iterator[FieldError]:
                 f"{controller} and {owner.get('kind')}/{owner.get('name')}"
             )
             yield invalid("metadata.ownerReferences", owners, only_one)
-        controller = f"{owner.get('kind')}/{owner.get('name')}"
+        controller = controller or f"{owner.get('kind')}/{owner.get('name')}"
 
 
 IMMUTABLE = "field is immutable"
@@ -128,6 +128,7 @@ def validate_metadata_update(kind: Kind[Any, Any], old: Document, new: Document)
     yield from changes
     if kind.typed:
         yield from validate_metadata(kind, new)
+        yield from _unqualified_errors(kind, metadata)
 
 
 def _change_errors(before: Document, after: Document) -> Iterator[FieldError]:

@@ -48,10 +48,10 @@ def dns_label(name: str) -> Iterator[str]:
         yield "must not contain dots" if _SUBDOMAIN.fullmatch(name) else _LABEL_TEXT
 
 
-def dns_subdomain(name: str) -> Iterator[str]:
-    """What is wrong with it as a DNS-1123 subdomain."""
+def dns_subdomain(name: str, *, unit: str = "characters") -> Iterator[str]:
+    """What is wrong with it as a DNS-1123 subdomain. Bytes are counted, whatever kube-apiserver calls them."""
     if len(name.encode()) > 253:
-        yield "must be no more than 253 characters"
+        yield f"must be no more than 253 {unit}"
     if not _SUBDOMAIN.fullmatch(name):
         yield _SUBDOMAIN_TEXT
 
@@ -72,7 +72,7 @@ def _qualified_name_problems(name: str) -> Iterator[str]:
     if slash and not prefix:
         yield "prefix part must be non-empty"
     elif slash:
-        yield from (f"prefix part {problem}" for problem in dns_subdomain(prefix))
+        yield from (f"prefix part {problem}" for problem in dns_subdomain(prefix, unit="bytes"))
     if not last:
         yield "name part must be non-empty"
     elif len(last.encode()) > 63:

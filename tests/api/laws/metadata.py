@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.api.builders import MACHINES, NODES, machine, node
@@ -16,6 +17,8 @@ SUBDOMAIN = (
 KEY = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 VALUE = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 OWNER = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}
+THREE = [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": name, "controller": True} for name in "xyz"]
+"""Controllers, of which there can be one."""
 DOMAIN = "to avoid accidental conflicts with other finalizer writers"
 BOTH = '["orphan","foregroundDeletion","kubevirt.io/virtualmachine"]'
 
@@ -104,4 +107,6 @@ ROWS = [
     Row(f"POST {NODES}", body={**node("new"), "metadata": {"name": "new", "labels": {"a": 1}}}, **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string')),
     Row(f"POST {MACHINES}", 201, body={**machine("new"), "metadata": {"name": "new", "labels": {"a": None}, "annotations": None, "finalizers": None}}, has={"metadata.labels": {"a": ""}, "metadata.annotations": KeyError}),
     Row(f"POST {MACHINES}", 201, body={**machine("new"), "metadata": {"name": "new", "managedFields": [{"manager": "x"}]}}, has={"metadata.managedFields.0.manager": "tests"}),
+    vm(f'metadata.labels: Invalid value: "{"a" * 254}/b": prefix part must be no more than 253 bytes', labels={f"{'a' * 254}/b": "c"}),
+    Row(f"POST {MACHINES}", 422, body={**machine("new"), "metadata": {"name": "new", "ownerReferences": THREE}}, has={"details.causes.1.message": f'Invalid value: {json.dumps(THREE, separators=(",", ":"))}: Only one reference can have Controller set to true. Found "true" in references for Pod/x and Pod/z'}),
 ]  # fmt: skip

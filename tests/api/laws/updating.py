@@ -93,4 +93,5 @@ ROWS = [
     Row(f"PATCH {N0}", body={"metadata": {"labels": {"a": "é"}}}, type=MERGE, code=422, has={"details.causes.3.field": "metadata.labels", "details.causes.4": KeyError}),
     Row(f"PATCH {TM}", body={"metadata": {"labels": {"a": "é"}}}, type=MERGE, code=422, has={"details.causes.2.field": "metadata.labels", "details.causes.3": KeyError}),
     Row("PATCH /api/v1/namespaces/default/status", body={"status": {"phase": "Terminating"}}, type=MERGE, **refused(422, "Invalid", "Namespace \"default\" is invalid: status.Phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty")),
+    Row("PATCH /api/v1/namespaces/default/serviceaccounts/a", after=[Row("POST /api/v1/namespaces/default/serviceaccounts", body={"metadata": {"name": "a"}})], body={"metadata": {"finalizers": ["a"]}}, type=MERGE, code=422, has={"details.causes.1.field": "metadata.finalizers[0]", "details.causes.2": KeyError}),
 ]  # fmt: skip
