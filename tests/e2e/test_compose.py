@@ -20,13 +20,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.api.processes import free_port
 from tests.e2e.harness import KUBECTL, ROOT
 
 pytestmark = [
-    pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.namespaces, pytest.mark.slow, pytest.mark.timeout(3000)
+    pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.namespaces, pytest.mark.slow, pytest.mark.timeout(3000),
+    pytest.mark.xdist_group("compose"),
 ]  # fmt: skip
 
-PROJECT = "drovertest"
+PROJECT = f"drovertest{os.getpid()}"
+PORTS = free_port(), free_port()
 DEBIAN, POSTGRES = "docker.io/library/debian:bookworm-slim", "docker.io/library/postgres:17"
 NEEDED = ("podman", "runc", "debootstrap")
 CONF = """\
@@ -59,6 +62,7 @@ class Compose:
 
     def attempt(self, *words: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "CONTAINERS_CONF": str(self.directory / "containers.conf")}
+        env |= {f"DROVER_API{number}_PORT": str(port) for number, port in enumerate(PORTS)}
         env["PATH"] = f"{self.directory}/venv/bin:{env['PATH']}"
         return subprocess.run(
             words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=within_s, stdin=subprocess.DEVNULL
@@ -162,7 +166,7 @@ def test_both_replicas_answer_an_administrator_and_nobody_else(compose: Compose)
     config = compose.directory / "kubeconfig"
     config.write_text(compose.inside("api0", "cat", "/pki/api/kubeconfig"))
 
-    for port in (8443, 8444):
+    for port in PORTS:
         server = f"https://127.0.0.1:{port}"
         nodes = compose.run(str(KUBECTL), "--kubeconfig", str(config), "--server", server, "get", "nodes", "-o", "name")
         stranger = compose.run("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", f"{server}/api/v1/nodes")
