@@ -43,7 +43,10 @@ def in_utc(moment: str) -> str:
     if moment.endswith("Z") and len(moment) == len("2006-01-02T15:04:05Z"):
         return moment
     try:
-        return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = datetime.fromisoformat(moment).astimezone(UTC)
+        return (
+            at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+        )  # strftime writes the year 81 with two digits
     except (ValueError, OverflowError):
         return moment
 

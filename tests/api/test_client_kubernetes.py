@@ -117,7 +117,7 @@ async def test_typed_objects_are_decoded_and_written(api_client: client.ApiClien
         assert [item.metadata.name for item in core.list_node(label_selector="disktype=ssd").items] == ["node0"]
         seen = core.read_node("node0")
         seen.spec.unschedulable = False
-        assert core.replace_node("node0", seen).spec.unschedulable is False
+        assert core.replace_node("node0", seen).spec.unschedulable is None  # as Go writes what says nothing
 
         running = core.list_namespaced_pod("default", field_selector="spec.nodeName=node0").items[0]
         assert (running.spec.containers[0].name, running.spec.node_name) == ("migration", "node0")
@@ -247,6 +247,8 @@ async def test_an_open_watch_is_told_at_once(api_client: client.ApiClient) -> No
         seen = []
         watching = watch.Watch()
         for event in watching.stream(core.list_node, allow_watch_bookmarks=True, timeout_seconds=20):
+            if event["type"] == "BOOKMARK":  # all that there was has been told
+                continue
             seen.append((event["type"], event["object"].metadata.name))
             match seen[-1]:
                 case "ADDED", "node0":
