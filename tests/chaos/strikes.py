@@ -177,7 +177,8 @@ class Striker:
             self.site.hosts.busy.discard(name)
 
     def _qemu(self, fault: Fault, sight: Sight) -> str:
-        """The target's copy is nobody until the switch-over; from then on, and always on the source, it may be the guest."""
+        """The target's copy is nobody until the switch-over; from then on, and always on the source, it may be the guest.
+        Of a hot guest it may be half of one in post-copy, whose end is told by nobody but an operator: it is spared then."""
         where = self._where(sight)
         guest = self.site.guests.get(self.vm_of(sight.migration))
         if where is None or guest is None:
@@ -187,6 +188,8 @@ class Striker:
         if not found:
             return ""
         latest = self.site.sights.latest[sight.migration]
+        if guest.hot and latest.moment in AFTER_SWITCH:
+            return ""
         if (
             fault.victim is Victim.SOURCE_QEMU
             or latest.moment in AFTER_SWITCH

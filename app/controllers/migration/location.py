@@ -86,6 +86,10 @@ from app.controllers.migration.word import by_word
 from app.hypervisor.base import Domain, Reason, State
 
 _BROKEN = "post-copy broke: it must be recovered, and the source never resumed"
+_HALVED = (
+    "post-copy broke, and the target has no half of the guest any more: what was there is lost, the source is never resumed"
+    " (kubevirt.io/resolve=lost ends it)"
+)
 
 
 def location(source: Domain | None, target: Domain | None, facts: Facts) -> Ruling:
@@ -160,7 +164,7 @@ _STALE_SOURCE: Row = (
 
 def _working(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
     if Reason.POSTCOPY_FAILED in (reason_of(source), reason_of(target)):
-        return hold(_BROKEN)
+        return hold(_HALVED if target is not None and target.state in OFF else _BROKEN)
     if Reason.POSTCOPY in (reason_of(source), reason_of(target)):
         return _WAIT_POST_COPY
     if source is not None and source.state is State.PAUSED and source.reason is Reason.MIGRATION:

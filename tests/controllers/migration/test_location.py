@@ -399,3 +399,13 @@ LAWS = (
     lost_is_said_only_when_both_hosts_have_answered,
     a_target_is_free_only_when_it_answered_and_holds_no_active_copy,
 )
+
+
+def test_a_guest_that_lost_half_of_itself_in_post_copy_is_not_said_to_be_recoverable() -> None:
+    source = paused(Reason.POSTCOPY_FAILED, OUT)
+
+    gone, there = (location(source, target, SURE) for target in (ABSENT, paused(Reason.POSTCOPY, IN)))
+
+    assert (gone.verdict, gone.action) == (Verdict.HOLD, Action.NONE)
+    assert "resolve=lost" in gone.why
+    assert (there.verdict, there.action) == (Verdict.BROKEN, Action.RECOVER)
