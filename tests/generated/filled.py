@@ -68,7 +68,8 @@ class Filler:
     def _text(self, schema: Document, hint: str) -> str:
         number = next(self._numbers)
         if schema.get("format") == "date-time":
-            return f"2026-11-{1 + number % 28:02}T{number % 24:02}:{number % 60:02}:07.{number:06}Z"
+            # In whole seconds: core kinds keep no more, as in Kubernetes.
+            return f"2026-11-{1 + number % 28:02}T{number % 24:02}:{number % 60:02}:{number * 7 % 60:02}Z"
         if "pattern" in schema:
             return next(text for text in _FITTING if re.search(schema["pattern"], text))
         return f"{hint}-{number}"
