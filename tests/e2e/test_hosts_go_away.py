@@ -77,8 +77,9 @@ def frozen(site: Site, host: NamespaceHost) -> Iterator[None]:
     try:
         yield
     finally:
-        for daemon in daemons:
-            daemon.send(signal.SIGCONT)
+        # The program that put it there stops with it, and would not see its end.
+        for process in (*daemons, *host.enclosure.processes("nsenter")):
+            process.send(signal.SIGCONT)
 
 
 @contextmanager
