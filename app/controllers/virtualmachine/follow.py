@@ -273,7 +273,7 @@ class NodeGuests:
         changed = without(vm, self.node, paths)
         async with self._transaction() as tx:
             tx.replace(key_of(VIRTUAL_MACHINE, changed), changed)
-            told = f"{', '.join(paths)} on {self.node}: Drover made it, and the guest does not need it any more"
+            told = f"{', '.join(paths)} on {self.node}: the guest does not need it any more, so what Drover made there is gone"
             await self.tools.recorder.record(tx, changed, "DiskRemoved", told)
         return None
 

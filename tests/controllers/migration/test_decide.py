@@ -23,6 +23,7 @@ from app.kinds.migration import (
     AbortStatus,
     ConditionType,
     FailureClass,
+    MigrationProgress,
     MigrationState,
     MigrationStatus,
     Phase,
@@ -248,6 +249,15 @@ def test_every_exit_code_has_a_meaning(code: ExitCode) -> None:
     assert code in MEANINGS
     assert code == 0 or 64 <= code <= 79
     assert (MEANINGS[code].where is Where.TARGET) == (code is ExitCode.MOVED)
+
+
+def test_one_that_failed_has_no_time_left_to_take() -> None:
+    progress = MigrationProgress(percent=14, eta_seconds=54)
+    status = MigrationStatus(phase=Phase.RUNNING, progress=progress)
+
+    step = decide(seen(status=status, run=replace(STARTED, exit_code=int(ExitCode.NOT_CONVERGING))))
+
+    assert (step.status.phase, step.status.progress) == (Phase.FAILED, MigrationProgress(percent=14))
 
 
 def test_what_was_changed_on_the_way_is_told() -> None:
