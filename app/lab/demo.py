@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import signal
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ REMIND_S = 10.0
 """Nothing changed for so long: say that it still goes on."""
 FIELDS = ("creationTimestamp", "name", "namespace", "resourceVersion", "selfLink", "uid")
 FINISHED = ("Succeeded", "Failed")
+TICK_LINE = re.compile(r"tick \d+$")
 
 Object = dict[str, Any]
 
@@ -118,16 +121,16 @@ async def move(story: Story, hosts: LabHosts, kubectl: Kubectl, folder: Path) ->
         await kubectl("create", "-f", str(machine_file))
         await until(lambda: running(story, kubectl), BOOT_S, f"{GUEST} is not Running")
         story.tell("the guest boots; it will print a tick every 100 ms")
-        await listen(boot, 1, BOOT_S)
+        await listen(boot, 1, console(hosts, GUEST))
     machine = await kubectl.get("virtualmachines", GUEST)
     before = holders(hosts, machine["metadata"]["uid"])
     story.tell(f"the guest ticks on {' and '.join(before)}")
     with Meter(console(hosts, GUEST)) as meter:
-        await listen(meter, TICKS_BEFORE, BOOT_S)
+        await listen(meter, TICKS_BEFORE, console(hosts, GUEST))
         story.tell(f"kubectl create -f {migration_file.name}")
         await kubectl("create", "-f", str(migration_file))
         await until(lambda: finished(story, kubectl), MOVE_S, f"{MIGRATION} did not end")
-        await listen(meter, TICKS_AFTER, BOOT_S)
+        await listen(meter, TICKS_AFTER, console(hosts, GUEST))
         heard = meter.read()
     print(f"\n$ kubectl get migrations\n{await kubectl('get', 'migrations')}")
     as_yaml = await kubectl("get", "migrations", MIGRATION, "-o", "yaml")
@@ -176,9 +179,21 @@ def holders(hosts: LabHosts, uuid: str) -> list[str]:
     return [host.name for host in hosts if any(uuid in " ".join(guest.arguments()) for guest in host.guests())]
 
 
-async def listen(meter: Meter, ticks: int, timeout_s: float) -> None:
-    if not await asyncio.to_thread(meter.wait_for_ticks, ticks, timeout_s):
-        raise LabError(f"the guest fell silent: not {ticks} ticks within {timeout_s:.0f} s")
+async def listen(meter: Meter, ticks: int, guest_console: Path, timeout_s: float = BOOT_S) -> None:
+    """Until so many more came; a guest that says something else instead, a panic perhaps, is quoted."""
+    if await asyncio.to_thread(meter.wait_for_ticks, ticks, timeout_s):
+        return
+    silent = f"the guest fell silent: not {ticks} ticks within {timeout_s:.0f} s"
+    raise LabError(f"{silent}; its console ends with:\n{await asyncio.to_thread(console_end, guest_console)}")
+
+
+def console_end(guest_console: Path, lines: int = 40) -> str:
+    """What a guest said last; of ticks in a row only the last."""
+    if not guest_console.exists():
+        return "(nothing: no console)"
+    said = [line.rstrip() for line in guest_console.read_text(errors="replace").splitlines()]
+    kept = [line for line, after in pairwise([*said, ""]) if not (TICK_LINE.match(line) and TICK_LINE.match(after))]
+    return "\n".join(kept[-lines:]) or "(nothing)"
 
 
 async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float, otherwise: str) -> None:

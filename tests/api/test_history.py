@@ -166,7 +166,7 @@ async def happened(store: Store, url: str, plan: Plan, database: Server | None =
 
 
 async def test_what_everybody_sees_is_one_log(postgres_url: str, store: PostgresStore) -> None:
-    await happened(store, postgres_url, Plan(seed=1, processes=2, writers=4, steps=60, watchers=8, kills=1))
+    await happened(store, postgres_url, Plan(seed=1, processes=2, writers=4, steps=40, watchers=5, kills=1))
 
 
 @pytest.mark.slow

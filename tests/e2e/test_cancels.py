@@ -1,4 +1,4 @@
-"""Twenty cancels by delete, at every moment: the guest runs on exactly one host each time, and its counter is unbroken."""
+"""Cancels by delete, at every moment: the guest runs on exactly one host each time, and its counter is unbroken."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ from tests.e2e.harness import Drover, definers, eventually, qemus
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(400)]
 
-WHILE_BYTES_MOVE = 10
-AT_THE_SWITCH_OVER = 4
-EARLY = 6
+
+@dataclass(frozen=True)
+class Plan:
+    """How many cancels strike when."""
+
+    early: int
+    while_bytes_move: int
+    at_the_switch_over: int
+
+
+TWENTY = Plan(early=6, while_bytes_move=10, at_the_switch_over=4)
+SEVEN = Plan(early=3, while_bytes_move=2, at_the_switch_over=2)
 
 
 @dataclass(frozen=True)
@@ -32,17 +41,20 @@ class Cancelled:
     gone_s: float
 
 
-def test_twenty_cancels_leave_the_guest_on_exactly_one_host(drover: Drover, make_guest: MakeGuest) -> None:
+@pytest.mark.parametrize(
+    "plan", [pytest.param(SEVEN, id="seven"), pytest.param(TWENTY, id="twenty", marks=pytest.mark.slow)]
+)
+def test_cancels_leave_the_guest_on_exactly_one_host(drover: Drover, make_guest: MakeGuest, plan: Plan) -> None:
     guest = make_guest(dirty_mib=24, mib_per_second=4)
     hosts = LabHosts.of(drover.lab)
     outcomes: list[Cancelled] = []
 
     with Meter(hosts.consoles / guest) as meter:
-        for number in range(EARLY):
+        for number in range(plan.early):
             outcomes.append(cancel_early(drover, guest, number))
-        for number in range(WHILE_BYTES_MOVE):
+        for number in range(plan.while_bytes_move):
             outcomes.append(cancel_while_bytes_move(drover, guest, number))
-        for number in range(AT_THE_SWITCH_OVER):
+        for number in range(plan.at_the_switch_over):
             outcomes.append(cancel_at_the_switch_over(drover, guest, number))
         drover.migrate(guest, "the-next")
         assert drover.finished("the-next")["status"]["phase"] == "Succeeded"
@@ -56,9 +68,8 @@ def test_twenty_cancels_leave_the_guest_on_exactly_one_host(drover: Drover, make
             f"{'moved' if outcome.moved else 'stayed':<8} {outcome.gone_s:.2f} s"
         )
     assert silence.unbroken, silence
-    assert len(outcomes) == 20
-    assert sum(o.moment == "while bytes move" and (o.percent or 0) > 0 for o in outcomes) >= 8
-    assert sum(o.moment == "at the switch-over" for o in outcomes) >= 3
+    struck = sum(o.moment == "while bytes move" and (o.percent or 0) > 0 for o in outcomes)
+    assert struck >= plan.while_bytes_move * 0.8
     assert all(o.gone_s < 10 for o in outcomes), [o for o in outcomes if o.gone_s >= 10]
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import MakeGuest
 from tests.e2e.harness import KUBEVIRT, Drover, eventually
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.lab, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.libvirt, pytest.mark.postgres, pytest.mark.xdist_group("e2e")]
 
 
 def test_a_migration_of_a_missing_vm_ends_failed(drover: Drover) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.lab.demo import Moved, described, findings
-from app.lab.meter import Silence
+from app.lab.demo import Moved, console_end, described, findings, listen
+from app.lab.errors import LabError
+from app.lab.meter import Meter, Silence
 from tests.lab.test_hosts import mentioning
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,21 @@ def test_a_status_is_told_in_one_line() -> None:
 
     assert line == "Running, node0 → node1, 40 %, 32 MiB left"
     assert described({}) == "new"
+
+
+async def test_a_guest_that_fell_silent_is_quoted(tmp_path: Path) -> None:
+    said = tmp_path / "testvm.log"
+    said.write_text("tick 1\ntick 2\ntick 3\n[    6.1] Kernel panic - not syncing: Attempted to kill init!\n")
+
+    with Meter(said) as meter, pytest.raises(LabError) as raised:
+        await listen(meter, 1, said, timeout_s=0.05)
+
+    _, quoted = str(raised.value).split("\n", 1)
+    assert quoted == "tick 3\n[    6.1] Kernel panic - not syncing: Attempted to kill init!"
+
+
+def test_a_guest_that_never_spoke_is_quoted_too(tmp_path: Path) -> None:
+    assert console_end(tmp_path / "none.log") == "(nothing: no console)"
 
 
 @pytest.mark.libvirt

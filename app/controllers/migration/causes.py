@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where
+from app.controllers.migration.exit_codes import MEANINGS, NOT_CONVERGING_HELP, ExitCode, Where
 from app.kinds.migration import FailureClass, Reason
 
 HOST, PATH, GUEST, CONFIGURATION = FailureClass.HOST, FailureClass.PATH, FailureClass.GUEST, FailureClass.CONFIGURATION
@@ -46,7 +46,7 @@ CAUSES: Mapping[Reason, Cause] = {
     Reason.MIGRATION_FAILED: Cause(HOST, "mend what libvirt's words name and create another Migration"),
     Reason.NOT_CONVERGING: Cause(
         GUEST,
-        "allow auto-converge, post-copy or disruption, a longer downtime or more bandwidth, or move it when it is calmer",
+        NOT_CONVERGING_HELP,
     ),
     Reason.TRANSFER_STUCK: Cause(PATH, "see what holds up the network between the two hosts"),
     Reason.GUEST_STOPPED: Cause(GUEST, "the VirtualMachine's conditions say how it ended"),

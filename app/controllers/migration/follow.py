@@ -172,6 +172,6 @@ async def _abort(move: Move, seen: Domain) -> None:
     try:
         await move.source.ask(lambda host: host.steer(seen.uuid, Abort()))
     except HypervisorError as error:
-        move.say(f"not aborted: {error.text}")
+        move.say_once(f"the copy is not stopped: {error.text}")
     else:
-        move.say("aborted")
+        move.say_once("libvirt is asked to stop the copy")

@@ -81,12 +81,18 @@ class Move:
         )
         """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
         self._reached: set[Step] = set()
+        self._said: set[str] = set()
         self.held = ""
         """Why nobody can say where the guest is."""
         self.resolved = ""
         """What was done because the operator said so."""
         self.refused = ""
         """What speaks against the operator's word about that."""
+
+    @property
+    def lacks_post_copy(self) -> bool:
+        """It is allowed, and the hosts' QEMU may not do it."""
+        return self.plan.post_copy and not self.post_copy
 
     def is_marked(self, seen: Domain) -> bool:
         """Whether that copy was touched by this attempt."""
@@ -140,6 +146,12 @@ class Move:
             self.abandoned_with = code, why
             self.say(f"given up: {why}")
             self.abandoned.set()
+
+    def say_once(self, line: str) -> None:
+        """However often it is done."""
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
 
     def hold(self, why: str, refused: str = "") -> None:
         """Nobody can say where the guest is; an empty reason ends it. Said when it changes, with what speaks against the

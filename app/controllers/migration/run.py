@@ -18,7 +18,7 @@ from app.controllers.migration.destination import destination
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.follow import followed
 from app.controllers.migration.job import Job
-from app.controllers.migration.messages import Started
+from app.controllers.migration.messages import Noticed, Started
 from app.controllers.migration.move import Move, Outcome, Say, Tell, stamp
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.prepare import prepare
@@ -93,6 +93,8 @@ async def _send(move: Move, to: Destination) -> None:
         if not to.post_copy or not await _may_lack_post_copy(move):
             raise
         move.say(f"{error.text}: once more, without post-copy, which the hosts' QEMU may not be allowed to do")
+        text = f"allowPostCopy is set, but the hosts' QEMU may not do it, so it goes on without: {error.text}"
+        move.tell(Noticed(reason="NoPostCopy", message=text, warning=True))
         move.post_copy = False
         await _send(move, replace(to, post_copy=False))
 

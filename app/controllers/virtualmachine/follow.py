@@ -41,7 +41,13 @@ from app.controllers.virtualmachine.decide import (
 from app.controllers.virtualmachine.images import check_layers
 from app.controllers.virtualmachine.made import obsolete_on, without
 from app.controllers.virtualmachine.removal import forget
-from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition, without_condition
+from app.controllers.virtualmachine.report import (
+    is_paused,
+    pod_reported,
+    reported,
+    with_vm_condition,
+    without_condition,
+)
 from app.controllers.virtualmachine.schedule import phase_of
 from app.controllers.virtualmachine.whereabouts import Elsewhere, Search, nowhere
 from app.hypervisor.base import (
@@ -288,7 +294,7 @@ class NodeGuests:
         changed = without(vm, self.node, paths)
         async with self._transaction() as tx:
             tx.replace(key_of(VIRTUAL_MACHINE, changed), changed)
-            told = f"{', '.join(paths)} on {self.node}: Drover made it, and the guest does not need it any more"
+            told = f"{', '.join(paths)} on {self.node}: the guest does not need it any more, so what Drover made there is gone"
             await self.tools.recorder.record(tx, changed, "DiskRemoved", told)
         return None
 
@@ -479,7 +485,7 @@ class NodeGuests:
                 tx.replace(key_of(POD, pod), pod)
             if report.phase is Phase.RUNNING and observed.pod is None and is_adopted(vm):
                 self._reserve_again(tx, observed)
-            if phase_of(before) is not report.phase:
+            if phase_of(before) is not report.phase or is_paused(before) is not report.paused:
                 await self._tell_people(tx, vm, report)
 
     def _reserve_again(self, tx: Transaction, observed: _Observed) -> None:

@@ -27,7 +27,7 @@ from app.controllers.migration.deadlines import retry_after
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
-from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
+from app.controllers.migration.messages import Arrived, Cancel, Holding, Noticed, Sampled, Started
 from app.controllers.migration.move import Outcome
 from app.controllers.migration.observe import status_of, vm_name
 from app.controllers.migration.orders import Bounds, Orders
@@ -491,7 +491,7 @@ class Simulation:
 
     async def _write(self, worker: Worker) -> None:
         for report in worker.heard:
-            if isinstance(report, Sampled | Started | Arrived | Holding):
+            if isinstance(report, Sampled | Started | Noticed | Arrived | Holding):
                 worker.ledger.note(report)
             if isinstance(report, Holding):
                 worker.holds = bool(report.message)
