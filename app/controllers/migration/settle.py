@@ -210,7 +210,13 @@ def _why_stayed(move: Move, target: Domain | None) -> tuple[ExitCode, str]:
         return ExitCode.CANCELLED, ""
     if move.abandoned_with is not None:
         return move.abandoned_with
-    return _what_failed(move, target), "" if move.error is None else move.error.text
+    code = _what_failed(move, target)
+    if move.error is None:
+        return (
+            code,
+            "the copy ended while nobody followed it: the guest was not moved" if code is ExitCode.FAILED else "",
+        )
+    return code, move.error.text
 
 
 def _what_failed(move: Move, target: Domain | None) -> ExitCode:
