@@ -71,7 +71,7 @@ async def _copy(move: Move) -> Outcome:
 
 
 async def _call(move: Move) -> None:
-    to = destination(move.plan)
+    to = replace(destination(move.plan), paused=move.mark.stopped)
     move.called = True
     move.reach(Step.CALLED)
     move.tell(Started(at=stamp(), autostart=move.mark.autostart))
@@ -82,6 +82,7 @@ async def _call(move: Move) -> None:
     try:
         async with ending_stale_copies(move):
             await with_disks(move, to, send)
+        move.left = True
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")
