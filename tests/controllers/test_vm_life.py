@@ -215,11 +215,13 @@ async def test_a_vm_whose_host_is_away_is_unknown_and_started_nowhere_else(world
         unknown = await world.phase("testvm", "Unknown")
         cloud.mend("node0")
         back = await world.phase("testvm", "Running")
+        told = [event["involvedObject"]["name"] for event in await world.events("NodeNotReady")]
 
     assert condition(lost, "Ready")["status"] == "False"
     assert "no host answers" in condition(lost, "Ready")["message"]
     assert condition(unknown, "Ready")["reason"] == "NodeUnreachable"
     assert back["status"]["nodeName"] == "node0"
+    assert told == ["node0"]
     assert uuid_of(made) not in cloud["node1"].guests
 
 

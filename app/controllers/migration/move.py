@@ -14,7 +14,7 @@ from app.controllers.migration.messages import Arrived, Holding, Reached
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.steps import Step
-from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark
+from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark, Reason, State
 from app.machinery.objects import Document, Wire
 
 Tell = Callable[[Wire], None]
@@ -58,6 +58,9 @@ class Move:
         self.arrived = ""
         """When it began to run on the target."""
         self._arrived_s: float | None = None
+        self.left = False
+        """The source said that it ended its copy because the guest had moved."""
+        self._stopped_s: float | None = None
         self.too_late = False
         """A cancel was heard after the switch-over had begun."""
         self.called = False
@@ -99,6 +102,8 @@ class Move:
     async def look(self) -> tuple[Domain | None, Domain | None]:
         """What both hosts say now; None for one that does not answer."""
         source, target = await asyncio.gather(self.source.look(self.plan.domain), self.target.look(self.plan.domain))
+        if source is not None and (source.state, source.reason) == (State.SHUTOFF, Reason.MIGRATED):
+            self.left = True
         return source, target
 
     def reach(self, step: Step) -> None:
@@ -117,6 +122,19 @@ class Move:
             self.arrived, self._arrived_s = stamp(), asyncio.get_running_loop().time()
             self.say(f"the guest runs on {self.target.node}")
             self.tell(Arrived(at=self.arrived))
+
+    def stop(self) -> None:
+        """The guest is stopped on the source for the switch-over."""
+        self.reach(Step.SWITCHING)
+        if self._stopped_s is None:
+            self._stopped_s = asyncio.get_running_loop().time()
+        self.say(f"the guest is stopped on {self.source.node} for the switch-over")
+
+    def stopped_ms(self) -> int | None:
+        """From there until it ran on the target, as far as this process heard of both."""
+        if self._stopped_s is None or self._arrived_s is None:
+            return None
+        return int(1000 * (self._arrived_s - self._stopped_s))
 
     def ran_for_s(self) -> float:
         """Since this process saw it run on the target; 0 where it has not."""

@@ -221,7 +221,13 @@ def _known(seen: Stranger, vm: Document) -> Ignore | Later | Compare | Unseen:
 
 def _is_unfinished(domain: Domain) -> bool:
     """A copy that arrives, or that a migration left behind."""
-    return domain.state is State.PAUSED and domain.reason in _UNFINISHED
+    return domain.state is State.PAUSED and (domain.reason in _UNFINISHED or is_left_waiting(domain))
+
+
+def is_left_waiting(domain: Domain) -> bool:
+    """It has arrived stopped, and nobody has started it."""
+    waits = domain.mark is not None and domain.mark.stopped
+    return waits and domain.state is State.PAUSED and domain.reason is Reason.USER and domain.job is Job.NONE
 
 
 def _drop(spec: Document, loc: tuple[int | str, ...], *, missing: bool) -> None:

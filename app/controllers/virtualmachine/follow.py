@@ -15,11 +15,12 @@ import structlog
 from app.controllers import guest
 from app.controllers.documents import domain_uuid, is_adopted, key_of, launchers_of, remove, unfinished_migrations_of
 from app.controllers.lease import Held
-from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where, known
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import guest_need, is_finished, is_leaving, launcher_pod
 from app.controllers.tools import Tools
+from app.controllers.virtualmachine.adopt import is_left_waiting
 from app.controllers.virtualmachine.decide import (
     Away,
     Decision,
@@ -166,14 +167,16 @@ class NodeGuests:
         definition, or a copy that a migration which has ended left paused; none that a migration has in hand. Whether
         the definition is gone.
         """
-        paused = is_left_paused(domain)
+        paused = is_left_paused(domain) or is_left_waiting(domain)
         if (domain.state is not State.SHUTOFF and not paused) or not is_ours(domain, self.tools.store_id):
             return False
         if not await self._is_leftover(domain):
             return False
-        if domain.mark is not None and domain.mark.adopted and not await self._was_taken(domain, domain.mark):
+        if domain.mark is not None and domain.mark.adopted and not await self._is_of_ended_move(domain, domain.mark):
             return False
-        if paused and await self._moved_away(domain):
+        if is_left_paused(domain) and await self._moved_away(domain):
+            await self._end_copy(host, domain)
+        if is_left_waiting(domain) and await self._never_came(domain):
             await self._end_copy(host, domain)
         again = await host.look(domain.uuid)
         if again.state is not State.SHUTOFF or not is_ours(again, self.tools.store_id):
@@ -184,9 +187,9 @@ class NodeGuests:
         return True
 
     async def _end_copy(self, host: Hypervisor, domain: Domain) -> None:
-        """Its host was away when the guest arrived elsewhere. Resumed by anybody, it would be the guest's past."""
+        """Its host was away when the guest arrived elsewhere, or stayed. Resumed by anybody, it would be the guest's past."""
         again = await host.look(domain.uuid)
-        if is_left_paused(again) and again.mark == domain.mark:
+        if (is_left_paused(again) or is_left_waiting(again)) and again.mark == domain.mark:
             with self.held.call():
                 await host.destroy(domain.uuid, unless_running=True)
             log.warning("paused copy ended", node=self.node, domain=str(domain.uuid), name=domain.name)
@@ -209,6 +212,24 @@ class NodeGuests:
         return phase_of(vm) is Phase.RUNNING or (
             phase_of(vm) is Phase.MIGRATING and await self._is_between_others(domain.uuid)
         )
+
+    async def _never_came(self, domain: Domain) -> bool:
+        """The migration that let the copy arrive stopped has ended, and said that the guest stayed on its source."""
+        assert domain.mark is not None, "BUG: a domain of ours without a mark"
+        if self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
+            return False
+        return await self._was_sent(domain, domain.mark)
+
+    async def _was_sent(self, domain: Domain, mark: Mark) -> bool:
+        runs = await self.tools.store.runs.of(UUID(mark.migration)) if mark.migration else ()
+        code = next((run.exit_code for run in runs if (run.attempt, run.target) == (mark.attempt, self.node)), None)
+        ended = None if code is None else known(code)
+        stayed = ended is not None and (ended is ExitCode.GUEST_STOPPED or MEANINGS[ended].where is Where.SOURCE)
+        return stayed and all(run.domain == domain.uuid for run in runs)
+
+    async def _is_of_ended_move(self, domain: Domain, mark: Mark) -> bool:
+        """A migration brought the definition of an adopted guest there, or took the guest away from it."""
+        return await self._was_taken(domain, mark) or (mark.stopped and await self._was_sent(domain, mark))
 
     async def _is_between_others(self, domain: UUID) -> bool:
         """A run has the guest in hand, and neither of its hosts is this one."""
