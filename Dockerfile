@@ -11,7 +11,8 @@ RUN python3 -m venv .venv && python3 tools/runtime_lock.py < requirements.lock >
     && .venv/bin/pip install --no-cache-dir --require-hashes -r runtime.lock && .venv/bin/pip install --no-cache-dir "setuptools>=75"
 COPY app app
 COPY migrations_db migrations_db
-RUN .venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation -e .
+# Compiled here, once: nobody may write there later, and each process that starts, each migration's too, would compile it anew.
+RUN .venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation -e . && .venv/bin/python -m compileall -q app migrations_db
 
 FROM docker.io/library/debian:bookworm-slim AS drover
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libvirt0 openssh-client python3 \

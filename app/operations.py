@@ -13,7 +13,7 @@ from app.controllers.agents import MEMBER, SERVES
 from app.controllers.leader import LEADS
 from app.controllers.migration.observe import status_of, vm_name
 from app.kinds import MIGRATION, NODE
-from app.kinds.migration import FINAL
+from app.kinds.migration import FINAL, Priority
 from app.machinery.objects import Document
 from app.settings import Settings
 from app.store.base import Asked, Lease, Run, Scope, Stored
@@ -169,6 +169,7 @@ def _migration(stored: Stored) -> Document:
         "migration": f"{stored.key.namespace}/{stored.key.name}",
         "vm": vm_name(stored.document),
         "phase": status.phase.value or "New",
+        "priority": stored.document["spec"].get("priority") or Priority.USER_TRIGGERED.value,
         "created": stored.document["metadata"]["creationTimestamp"],
         "reason": waits.reason if waits else "",
     }
@@ -209,7 +210,7 @@ def shown(found: Document) -> str:
         ("NODE", found["nodes"], ("holder", "leaseLeftSeconds")),
         ("RUN", found["runs"],
          ("source", "target", "attempt", "state", "holder", "takeovers", "cancelled", "leaseLeftSeconds")),
-        ("MIGRATION", found["migrations"], ("vm", "phase", "reason", "created")),
+        ("MIGRATION", found["migrations"], ("vm", "phase", "priority", "reason", "created")),
     ):  # fmt: skip
         lines += ["", *table(title, rows, columns)]
     return "\n".join(lines)

@@ -5,6 +5,9 @@ cd "$(dirname "$0")/.."
 marks="not slow"
 [ "${1:-}" = "--full" ] && marks="slow or not slow"
 
+# The tests start some hundred processes: where Python is told not to keep what it compiled, each would compile the whole project.
+.venv/bin/python -m compileall -q app migrations_db tests benchmarks
+
 echo "== the tests"
 .venv/bin/python -m pytest -n 3 --dist loadgroup -m "$marks" tests </dev/null
 
@@ -24,6 +27,7 @@ if ! as_nobody sh -c "test -r '$here/app/main.py' && test -x '$here/.venv/bin/py
   git ls-files -z | xargs -0 cp --parents -t "$home/checkout"
   cp -a .venv "$home/checkout/.venv"
   here="$home/checkout"
+  "$here/.venv/bin/python" -m compileall -q "$here/app" "$here/migrations_db" "$here/tests"
 fi
 chown -R nobody:nogroup "$home"
 cd "$here"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from functools import cached_property, lru_cache
 from hashlib import sha512
 from typing import Any
@@ -36,22 +36,29 @@ class Prepared:
 
     body: bytes
     etag: str
+    modified: datetime
+    """When it was built, in whole seconds."""
 
     @classmethod
     def of(cls, document: Document) -> Prepared:
-        return cls(orjson.dumps(document), discovery.etag(document))
+        return cls(orjson.dumps(document), discovery.etag(document), _this_second())
 
     @classmethod
     def of_bytes(cls, body: bytes) -> Prepared:
-        return cls(body, sha512(body).hexdigest().upper())
+        return cls(body, sha512(body).hexdigest().upper(), _this_second())
 
-    def response(self, request: Request, type_: str = JSON, *, cache: str = "", vary: bool = False) -> Response:
-        """The document, or 304 to who has it already."""
-        headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", f'"{self.etag}"'.encode()),)
-        if vary:
-            headers = (*headers, (b"vary", b"Accept"))
+    def response(
+        self, request: Request, type_: str = JSON, *, cache: str = "", vary: Sequence[str] = (), dated: bool = False
+    ) -> Response:
+        """The document, or 304 to who has it already. `dated`: told with when it was made, as OpenAPI's are."""
+        headers: tuple[tuple[bytes, bytes], ...] = (
+            (b"etag", f'"{self.etag}"'.encode()),
+            *((b"vary", name.encode()) for name in vary),
+        )
         if cache:
             headers = (*headers, (b"cache-control", cache.encode()))
+        if dated:
+            headers = (*headers, _dated(self.modified))
         if _has(request.header(b"if-none-match"), self.etag):
             return Response(b"", 304, type_, headers)
         return Response(self.body, 200, type_, headers)
@@ -105,7 +112,7 @@ class Documents:
         # Under /apis/ kube-apiserver has the older form alone.
         slashed = request.path == "/apis/"
         if path in self._aggregated and not slashed and _wants_aggregated(request.accept):
-            return self._aggregated[path].response(request, AGGREGATED, cache="public", vary=True)
+            return self._aggregated[path].response(request, AGGREGATED, cache="public", vary=("Accept",))
         body = self._plain[path]
         if path == "/":
             return Response(body, pretty=True)
@@ -114,8 +121,11 @@ class Documents:
         return in_form(Response(body), negotiate(request.accept, shapes=False, protobuf=True))
 
     def _index_of_v3(self, request: Request) -> Response:
-        """As text, which is what kube-apiserver says of it."""
-        return self._index.response(request, TEXT)
+        """As text, which is what kube-apiserver says of it: known by its date alone."""
+        index, since = self._index, request.header(b"if-modified-since")
+        if _is_later(index.modified, since):
+            return Response(index.body, 200, TEXT, (_dated(index.modified),))
+        return Response(b"", 304, "", (_dated(index.modified),))
 
     def _version(self, path: str, request: Request) -> Response:
         """Cached for ever under its hash; a wrong hash leads to the right one."""
@@ -124,11 +134,11 @@ class Documents:
             return _UNACCEPTABLE
         said = request.parameters.get("hash")
         if not said:
-            return document.response(request, vary=True, cache="no-cache, private")
+            return document.response(request, vary=("Accept",), cache="no-cache, private", dated=True)
         if said != document.etag:
-            return _moved(f"{path}?hash={document.etag}")
+            return _moved(f"{path}?hash={document.etag}", document.etag)
         expires = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
-        response = document.response(request, vary=True, cache="public, immutable")
+        response = document.response(request, vary=("Accept",), cache="public, immutable", dated=True)
         return replace(response, headers=(*response.headers, (b"expires", expires.encode())))
 
     def _swagger(self, request: Request) -> Response:
@@ -137,9 +147,9 @@ class Documents:
             case None:
                 return _UNACCEPTABLE
             case "application/json":
-                return self._v2.response(request, vary=True)
+                return self._v2.response(request, vary=_V2_VARIES, dated=True)
             case _:
-                return self._v2_protobuf.response(request, PROTOBUF, vary=True)
+                return self._v2_protobuf.response(request, PROTOBUF, vary=_V2_VARIES, dated=True)
 
 
 @lru_cache(maxsize=4)
@@ -203,11 +213,27 @@ def _has(if_none_match: str, etag: str) -> bool:
     return any(tag in (etag, "*") for tag in held)
 
 
+def _this_second() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _dated(modified: datetime) -> tuple[bytes, bytes]:
+    return b"last-modified", format_datetime(modified, usegmt=True).encode()
+
+
+def _is_later(modified: datetime, since: str) -> bool:
+    """Than a date of HTTP's; what is no date is none."""
+    try:
+        return modified > parsedate_to_datetime(since)
+    except (ValueError, TypeError):
+        return True
+
+
+_V2_VARIES = ("Accept", "Accept-Encoding")
 _NO_DOCUMENT = Response(b"", 404, "")
-_UNACCEPTABLE = Response(b"", 406, TEXT, headers=((b"vary", b"Accept"),))
+_UNACCEPTABLE = Response(b"", 406, "", headers=((b"vary", b"Accept"),))
 
 
-def _moved(address: str) -> Response:
-    body = f'<a href="{address}">Moved Permanently</a>.\n\n'
-    headers = ((b"location", address.encode()), (b"vary", b"Accept"))
-    return Response(body.encode(), 301, "text/html; charset=utf-8", headers)
+def _moved(address: str, etag: str) -> Response:
+    headers = ((b"etag", f'"{etag}"'.encode()), (b"location", address.encode()), (b"vary", b"Accept"))
+    return Response(b"", 301, JSON, headers)

@@ -14,6 +14,7 @@ import orjson
 
 from app.api.errors import invalid_options
 from app.api.requests import flag, integer, listed
+from app.machinery.decoding import in_any_case
 from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
 from app.machinery.go_json import cannot_unmarshal, syntax_error
 from app.machinery.objects import Document
@@ -269,8 +270,9 @@ def _manager_errors(manager: str, *, apply: bool) -> Iterator[FieldError]:
 
 @lru_cache(maxsize=256)
 def manager_of(user_agent: str) -> str:
-    """Who writes when the request does not say: the client's program."""
-    name = "".join(letter for letter in user_agent.partition("/")[0] if letter.isprintable())
+    """Who writes when the request does not say: the client's program, by the bytes of its header."""
+    said = user_agent.partition("/")[0].encode("latin-1").decode(errors="replace")
+    name = "".join(letter for letter in said if letter.isprintable())
     while len(name.encode()) > MANAGER_LIMIT:
         name = name[:-1]
     return name
@@ -321,6 +323,7 @@ _SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:
 
 
 def _of_body(body: Document) -> Document:
+    body = in_any_case(body)
     kind = body.get("kind") or "DeleteOptions"
     if kind != "DeleteOptions":
         version = body.get("apiVersion") or "meta.k8s.io/v1"
@@ -346,8 +349,8 @@ def _of_query(parameters: Mapping[str, str]) -> Document:
     source: Document = {name: parameters[name] for name in ("propagationPolicy",) if name in parameters}
     if "dryRun" in parameters:
         source["dryRun"] = listed(parameters, "dryRun")
-    if parameters.get("uid"):
-        source["preconditions"] = {"uid": parameters["uid"]}
+    if preconditions := {name: parameters[name] for name in ("uid", "resourceVersion") if parameters.get(name)}:
+        source["preconditions"] = preconditions
     grace = integer(parameters, "gracePeriodSeconds")
     if grace is not None:
         source["gracePeriodSeconds"] = grace

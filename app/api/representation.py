@@ -14,13 +14,13 @@ from app.api.errors import not_acceptable
 from app.api.negotiation import ACCEPTED, Media, Shape
 from app.api.responses import Response, in_form, of_document
 from app.api.routes import Served
-from app.machinery.discovery import has_status
 from app.machinery.errors import ApiError
 from app.machinery.lifecycle import served_as
 from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 from app.machinery.protobuf import to_frame
 from app.machinery.table import partial, partial_list, table
+from app.machinery.zeroes import blank
 from app.store.base import EventType, Stored
 
 _HELD = 4096
@@ -195,8 +195,7 @@ class Representations:
                 # A Table's own metadata has no place for the annotation: a row carries it.
                 shown = self._table(view, [bare] if initial_end else [], headers=headers, metadata=version)
             case Shape.OBJECT:
-                # Types that are compiled into kube-apiserver cannot leave these out.
-                shown = bare | ({"spec": {}, "status": {}} if served.kind.typed and has_status(served.kind) else {})
+                shown = bare | blank(served.kind.blank)
             case _:
                 shown = partial(bare, version=view.media.version)
         if view.media.type == PROTOBUF:

@@ -110,6 +110,9 @@ def _warning(text: str) -> bytes:
     return f'299 - "{escaped}"'.encode()
 
 
+_VARIES = (b"vary", b"Accept-Encoding")
+
+
 async def send(request: Request, response: Response, sending: Send) -> None:
     """Sends all of it. A large one goes in slices, and others have their turn between them: each is encrypted as it is sent,
     and a megabyte at once would hold up everybody for as long as that takes."""
@@ -124,7 +127,8 @@ async def send(request: Request, response: Response, sending: Send) -> None:
         body += b"\n"
     if len(body) > GZIP_FROM and _takes_gzip(request):
         body = await _zipped(body)
-        headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+        headers = [header for header in headers if header != _VARIES]
+        headers += [(b"content-encoding", b"gzip"), _VARIES]
     if response.code == 304:  # nothing follows that a type or a length could be said of
         headers = [(name, value) for name, value in headers if name != b"content-type"]
     else:

@@ -29,7 +29,7 @@ from app.api.requests import Request
 from app.api.responses import Response, warned
 from app.api.routes import Target
 from app.machinery.apply import applied, ensure_applicable, ensure_new
-from app.machinery.decoding import Undecodable, Unrecognized
+from app.machinery.decoding import Undecodable, Unrecognized, converter_words, decoder_words, in_any_case
 from app.machinery.documents import parse_json_value
 from app.machinery.errors import ApiError, FieldError, bad_request, invalid_object, warning_of
 from app.machinery.lifecycle import (
@@ -54,6 +54,7 @@ from app.machinery.patch import (
 )
 from app.machinery.printed import plain
 from app.machinery.schema import schema_of
+from app.machinery.zeroes import filled
 from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
 
 ATTEMPTS = 5
@@ -192,7 +193,8 @@ class Writing:
     def _judged(self, target: Target, fresh: Document, writer: Writer, *, fits: bool = False) -> Document:
         """The new object with its owner. Raises 422."""
         _ensure_valid(target, fresh, validate_create(target.kind, fresh, fits=fits))
-        return with_entries(fresh, created(target.kind, fresh, writer))
+        whole = filled(target.kind.blank, fresh)
+        return with_entries(whole, created(target.kind, whole, writer))
 
     async def _previewed(self, target: Target, view: View, prepared: Document) -> Response:
         """What a dry run answers: the object, and of some kinds what would become of it."""
@@ -269,10 +271,13 @@ class Writing:
         if type_ == APPLY_PATCH:
             return await self._applied(target, request, media, body, options, writer)
         patch, duplicates = _read_patch(body, type_)
+        strategic = type_ == STRATEGIC_PATCH
+        shown = plain(patch).encode() if strategic else b""
 
         def wanted(current: Document) -> Wanted:
             patched = _patched(type_, current, patch, target)
-            encoded = orjson.dumps(patched)
+            # For messages: what is no Go type is written sorted.
+            encoded = orjson.dumps(patched, option=None if target.kind.typed else orjson.OPT_SORT_KEYS)
             found = complaints(duplicates, pruned(target.kind, patched))
             try:
                 ensure_decodable(
@@ -282,11 +287,13 @@ class Writing:
                     namespace=target.namespace or "",
                     raw=encoded,
                     patched=True,
+                    subresource=target.subresource,
+                    words=converter_words if strategic else decoder_words,
                 )
             except (Undecodable, Unrecognized) as error:
-                raise patch_error(encoded, error.why) from error
+                raise patch_error(shown or encoded, error.why) from error
             if found and options.validation is Validation.STRICT:
-                raise strict_patch_error(plain(patch).encode() if type_ == STRATEGIC_PATCH else encoded, found)
+                raise strict_patch_error(shown or encoded, found)
             return Wanted(patched, found)
 
         return await self._changed(target, request, media, options, wanted, writer, patched=True)
@@ -325,7 +332,7 @@ class Writing:
         await self._ensure_namespace(target, document)
         fresh = self._fresh(target, document, applied=True)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
-        prepared = with_entries(fresh, wanted.owners or ())
+        prepared = with_entries(filled(target.kind.blank, fresh), wanted.owners or ())
         warnings = await self._guard(target, request, None, prepared, options)
         view = View(target.served, media)
         if options.dry_run:
@@ -396,6 +403,7 @@ class Writing:
                 applied=wanted.owners is not None,
             )
             _ensure_valid(target, prepared, validate_update(kind, old, prepared, subresource=target.subresource))
+            prepared = filled(kind.blank, prepared)
         owners = wanted.owners
         if owners is None:
             owners = updated(kind, old, prepared, new["metadata"].get("managedFields"), writer)
@@ -430,7 +438,8 @@ def _strangers(target: Target, body: Decoded, options: WriteOptions) -> list[str
     """What to say of unknown and repeated fields, which are taken out. Raises 400 when that is strict.
 
     What is of another kind has no schema here: that is said instead."""
-    if body.document.get("kind") not in ((target.kind.name, None) if target.kind.typed else (target.kind.name,)):
+    document = in_any_case(body.document) if target.kind.typed else body.document
+    if document.get("kind") not in ((target.kind.name, None) if target.kind.typed else (target.kind.name,)):
         return []
     found = complaints(body.duplicates, pruned(target.kind, body.document))
     if found and options.validation is Validation.STRICT:

@@ -80,6 +80,7 @@ class Recorder:
             reportingInstance="",
             firstTimestamp=now,
             lastTimestamp=now,
+            eventTime=None,
             count=1,
         )
 

@@ -9,6 +9,7 @@ from app.controllers.evacuate import Evacuations
 from app.controllers.evacuation import Wait
 from app.controllers.pods import is_finished
 from app.kinds import POD, VIRTUAL_MACHINE, names
+from app.kinds.pod import Phase
 from app.machinery.errors import ApiError, not_found, resource_details
 from app.machinery.lifecycle import check_preconditions, prepare_delete
 from app.machinery.objects import Document
@@ -89,7 +90,8 @@ class Evictions:
             return Wait(f'Cannot evict a guest whose VirtualMachine "{name}" is not there', stuck=True)
         node = pod["spec"].get("nodeName", "")
         at = (vm.get("status") or {}).get("nodeName")
-        if moves and at != node:
+        # Of one that runs the guest has just left for another node: its own Migration is to be told of.
+        if moves and at != node and (pod.get("status") or {}).get("phase") != Phase.RUNNING:
             arrives = f'Migration "{moves}" brings VirtualMachine "{name}" here'
             message = f"Cannot evict a reservation: {arrives}, or failed and {node} has not said that it holds no copy"
             return Wait(message, stuck=True)

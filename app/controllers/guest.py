@@ -17,14 +17,16 @@ from app.kinds.virtualmachine import Reason, VMCpu, VMGraphics, VMHostRequiremen
 from app.machinery.objects import Document
 
 _REASONS = {
-    Blocker.HOST_DEVICE: Reason.HOST_DEVICES,
-    Blocker.SHARED_MEMORY: Reason.SHARED_MEMORY,
-    Blocker.FILESYSTEM: Reason.SHARED_FILESYSTEM,
-    Blocker.VDPA: Reason.VDPA_INTERFACE,
-    Blocker.TRANSIENT_DISK: Reason.TRANSIENT_DISK,
-    Blocker.INVARIANT_TSC: Reason.INVARIANT_TSC,
-    Blocker.NVME_DISK: Reason.NVME_DISK,
+    Blocker.HOST_DEVICE: (Reason.HOST_DEVICES, "detach them"),
+    Blocker.SHARED_MEMORY: (Reason.SHARED_MEMORY, "detach it"),
+    Blocker.FILESYSTEM: (Reason.SHARED_FILESYSTEM, "unmount and detach it"),
+    Blocker.VDPA: (Reason.VDPA_INTERFACE, "detach it"),
+    Blocker.TRANSIENT_DISK: (Reason.TRANSIENT_DISK, "detach it"),
+    Blocker.INVARIANT_TSC: (Reason.INVARIANT_TSC, "give the timer tsc of its clock a frequency"),
+    Blocker.NVME_DISK: (Reason.NVME_DISK, "detach it"),
 }
+"""And what would let it move."""
+_LET_GO = "delete them (virsh snapshot-delete, which with --metadata keeps what they hold)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Bound:
 
     reason: Reason
     because: str
+    """And what would help, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +150,16 @@ def _guest_cpu(mode: str, model: str, required: Iterable[str], disabled: Iterabl
 
 def _bound(inspection: Inspection, read: DomainFacts, shared: Sequence[str]) -> Iterable[Bound]:
     for blocked in read.blockers:
-        yield Bound(_REASONS[blocked.by], blocked.because)
+        reason, help_ = _REASONS[blocked.by]
+        yield Bound(reason, f"{blocked.because}: {help_}")
     if inspection.snapshots:
-        yield Bound(Reason.SNAPSHOTS, f"libvirt keeps {inspection.snapshots} snapshot(s) of the guest")
+        yield Bound(Reason.SNAPSHOTS, f"libvirt keeps {inspection.snapshots} snapshot(s) of the guest: {_LET_GO}")
     for disk in inspection.block_jobs:
-        yield Bound(Reason.BLOCK_JOB, f"libvirt is at work on disk {disk}")
+        yield Bound(Reason.BLOCK_JOB, f"libvirt is at work on disk {disk}: wait until that is over")
     for local in local_disks(written_disks(read.disks), shared):
         if not local.copyable:
             because = f"disk {local.target} is {local.path}, which only this host can reach, and which cannot be copied"
+            because += ": put it where hosts share it, and say so in the Nodes' annotation kubevirt.io/shared-paths"
             yield Bound(Reason.LOCAL_STORAGE, because)
 
 

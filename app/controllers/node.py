@@ -20,6 +20,7 @@ from app.controllers.nodestatus import (
     earlier_twin,
     host_uuid,
     is_out_of_service,
+    turned_ready,
     with_certificates,
     with_foreign_guests,
     with_peers,
@@ -38,10 +39,10 @@ from app.controllers.virtualmachine.whereabouts import Whereabouts
 from app.hypervisor.base import Busy, Change, Host, Hypervisor, Refused, Unreachable
 from app.hypervisor.peer_probe import is_left_over
 from app.kinds import NODE, VIRTUAL_MACHINE
-from app.kinds.node import Reason
+from app.kinds.node import NodeCondition, Reason
 from app.kinds.virtualmachine import FINAL
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Revision, Scope, Stored
+from app.store.base import Key, NotFound, Revision, Scope, Stored, Transaction
 
 log = structlog.get_logger()
 
@@ -313,3 +314,12 @@ class NodeAgent:
         async with self._tools.store.transaction() as tx:
             tx.fence_lease(self._held.name, self._held.token)
             tx.replace(self._key, told)
+            if (turned := turned_ready(stored.document, told)) is not None:
+                await self._tell_people(tx, told, turned)
+
+    async def _tell_people(self, tx: Transaction, node: Document, ready: NodeCondition) -> None:
+        """In Kubernetes' words."""
+        if ready.status == "True":
+            await self._tools.recorder.record(tx, node, "NodeReady", ready.message)
+        else:
+            await self._tools.recorder.record(tx, node, "NodeNotReady", f"{ready.reason}: {ready.message}", "Warning")

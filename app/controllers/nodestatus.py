@@ -72,6 +72,17 @@ def without_condition(node: Document, type_: ConditionType) -> Document:
     return node if len(left) == len(conditions) else {**node, "status": {**node["status"], "conditions": left}}
 
 
+def turned_ready(before: Document, after: Document) -> NodeCondition | None:
+    """The condition Ready, if it has turned between the two."""
+    had, has = (_ready(node) for node in (before, after))
+    return has if has is not None and (had is None or had.status != has.status) else None
+
+
+def _ready(node: Document) -> NodeCondition | None:
+    conditions = NodeStatus.read(node.get("status") or {}).conditions
+    return next((condition for condition in conditions if condition.type is ConditionType.READY), None)
+
+
 def with_foreign_guests(node: Document, guests: Sequence[str], now: str) -> Document:
     """With the condition ForeignGuests while there are any; it goes with the last of them."""
     changed = copy.deepcopy(node)

@@ -120,6 +120,8 @@ class Mark:
     """A migration took the flag off: to be set again wherever the guest is when that is over."""
     transient: bool = False
     """The guest had no definition before a migration gave it one: to be made transient again when that is over."""
+    stopped: bool = False
+    """A migration lets the guest, which runs, arrive stopped: a paused copy on its target has not been started there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,8 @@ class Destination:
     parallel_connections: int = 0
     """Connections that carry memory side by side; 0 is the one ordinary connection. Not with post-copy."""
     compression: Compression | None = None
+    paused: bool = False
+    """It arrives stopped, and is resumed there when somebody says so. Not with post-copy: Incompatible."""
     max_downtime_ms: int | None = None
     """SetDowntime, from the start on; None leaves the hypervisor's own (QEMU's is 300 ms)."""
     switchover_bandwidth: int | None = None
@@ -493,7 +497,8 @@ class Hypervisor(Protocol):
         Move a running guest: peer to peer, live, PERSIST_DEST, never UNDEFINE_SOURCE. Blocks until it is over, on a
         connection of its own; if this process dies the migration goes on.
 
-        On return it runs on the destination and is SHUTOFF/MIGRATED here. On Incompatible nothing has moved.
+        On return it runs on the destination, or is PAUSED/USER there if it was paused or is to arrive so, and is
+        SHUTOFF/MIGRATED here. On Incompatible nothing has moved.
         On Aborted, MigrationFailed or Unreachable nobody knows: ask both hosts. libvirt tells an abort as a failure where it
         hears first that the target's QEMU has ended, and a guest that was destroyed on the way as an abort.
         Raises Busy when another migration of the guest is under way.

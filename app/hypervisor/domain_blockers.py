@@ -60,7 +60,7 @@ def _disks(root: Element) -> Iterator[Blocked]:
         target = disk.find("target")
         name = target.get("dev", "") if target is not None else ""
         if disk.find("transient") is not None:
-            yield Blocked(Blocker.TRANSIENT_DISK, f"disk {name} is transient: what was written to it would be lost")
+            yield Blocked(Blocker.TRANSIENT_DISK, f"what was written to the transient disk {name} would be lost")
         if disk.get("type") == "nvme":
             yield Blocked(Blocker.NVME_DISK, f"disk {name} is an NVMe drive of its host")
 

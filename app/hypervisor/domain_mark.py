@@ -12,7 +12,7 @@ MARK_PREFIX = "drover"
 _LOCAL = "guest"
 _QUALIFIED = f"{{{MARK_NAMESPACE}}}{_LOCAL}"
 
-_FLAGS = ("released", "adopted", "autostart", "transient")
+_FLAGS = ("released", "adopted", "autostart", "transient", "stopped")
 
 register_namespace(MARK_PREFIX, MARK_NAMESPACE)
 

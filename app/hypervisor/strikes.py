@@ -16,14 +16,15 @@ class Step(StrEnum):
     STOPPED = "stopped"
     """The guest is stopped on the source for the switch-over, and does not run on the target yet."""
     ARRIVED = "arrived"
-    """It runs on the target, and the source does not know it yet."""
+    """It runs on the target, or waits there, and the source does not know it yet."""
 
 
 class Strike(StrEnum):
     """What happens then."""
 
     FAILS = "fails"
-    """libvirt ends the migration with an error; too late once the guest has arrived."""
+    """libvirt ends the migration with an error; too late once the guest has arrived, unless it has arrived stopped: the source
+    does not hear of it, and goes on."""
     SOURCE_DAEMON = "source daemon dies"
     """And is back at once. Before the guest was stopped this ends the migration; after that it leaves the source stopped, and
     nobody but the two hosts together can tell what became of the guest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from app.kinds.shape import MAP_ATOMIC, Nothing, Shape, Time
+from app.kinds.shape import MAP_ATOMIC, Int32, MaybeTime, Nothing, Shape
 from app.machinery.errors import FieldError, invalid, required
 from app.machinery.kind import CORE, Column, Kind
 from app.machinery.names import qualified_name
@@ -43,9 +43,9 @@ class EventSource(Shape):
 class EventSeries(Shape):
     """How often it was observed again."""
 
-    count: int | None = None
+    count: Int32 | None = None
     """How often."""
-    last_observed_time: Time | None = None
+    last_observed_time: MaybeTime | None = None
     """When last."""
 
 
@@ -60,15 +60,15 @@ class EventBody(Shape):
     """What, in a sentence for people."""
     source: EventSource | None = None
     """Who told it."""
-    first_timestamp: Time | None = None
+    first_timestamp: MaybeTime | None = None
     """When it was first observed."""
-    last_timestamp: Time | None = None
+    last_timestamp: MaybeTime | None = None
     """When it was last observed."""
-    count: int | None = None
+    count: Int32 | None = None
     """How often it was observed."""
     type: str | None = None
     """Normal or Warning."""
-    event_time: Time | None = None
+    event_time: MaybeTime | None = None
     """When it was first observed, to the microsecond."""
     series: EventSeries | None = None
     """How often it was observed again."""
@@ -164,7 +164,16 @@ EVENT: Kind[Nothing, Nothing] = Kind(
     short_names=("ev",),
     typed=True,
     made_by_update=True,
-    blank={"involvedObject": {}, "source": {}},
+    blank={
+        "involvedObject": {},
+        "source": {},
+        "firstTimestamp": None,
+        "lastTimestamp": None,
+        "eventTime": None,
+        "series": [{"lastObservedTime": None}],
+        "reportingComponent": "",
+        "reportingInstance": "",
+    },
     any_name=True,
     columns=(
         Column("Last Seen", _last_seen, type="date", absent="<unknown>", description="When it was last observed."),

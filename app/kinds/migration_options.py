@@ -84,6 +84,10 @@ class MigrationOptions(Shape):
     tls: Tls | None = None
     """Whether the stream between the two hosts is encrypted: Required, Preferred or Off. Unset: as the policy or the settings
     say. It takes certificates on both hosts, which their Nodes declare by the annotation `kubevirt.io/migration-tls`."""
+    arrive_paused: bool | None = None
+    """The guest arrives stopped, and is started on the target once its copy on the source is gone: whatever is lost on the way,
+    it never runs twice. Its stop lasts some tenths of a second longer. Not together with allowPostCopy, which then gives way.
+    A guest that is paused before stays paused. Unset counts as false."""
     copy_storage: CopyStorage | None = None
     """Whether disks that only the guest's host can reach are copied: Auto or Never. Unset counts as Auto."""
 
@@ -102,6 +106,12 @@ def option_problems(path: str, options: Document) -> Iterator[FieldError]:
     if parallel and options.get("allowPostCopy"):
         yield invalid(
             f"{path}.parallelConnections", parallel, "must be 0 where allowPostCopy is true: choose one of them"
+        )
+    if options.get("arrivePaused") and options.get("allowPostCopy"):
+        yield invalid(
+            f"{path}.arrivePaused",
+            True,
+            "must be false where allowPostCopy is true: post-copy starts the guest at once",
         )
     if packed == Compression.XBZRLE and parallel:
         yield invalid(f"{path}.compression", packed, "must be zlib or zstd where memory travels side by side")

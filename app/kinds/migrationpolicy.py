@@ -28,7 +28,8 @@ class PolicySelectors(Shape):
 
 
 class MigrationPolicySpec(MigrationOptions):
-    """Options for the migrations that are meant. A Migration's own options win over them."""
+    """Options for the migrations that are meant. A Migration's own options win over them, and one that runs keeps what it began
+    with when the policy changes."""
 
     selectors: PolicySelectors
     """Which VirtualMachines are meant."""
@@ -58,6 +59,15 @@ def _shown(name: str) -> Column:
     )
 
 
+def _options(document: Document) -> str | None:
+    """What it says, in a row."""
+    said = {name: value for name, value in (document.get("spec") or {}).items() if name != "selectors"}
+    shown = {name: str(value).lower() if isinstance(value, bool) else value for name, value in sorted(said.items())}
+    return ",".join(f"{name}={value}" for name, value in shown.items()) or None
+
+
+_OPTIONS = Column("Options", _options, priority=1, description="What it says of migrations.")
+
 MIGRATION_POLICY: Kind[MigrationPolicySpec, Nothing] = Kind(
     name="MigrationPolicy",
     plural="migrationpolicies",
@@ -67,7 +77,7 @@ MIGRATION_POLICY: Kind[MigrationPolicySpec, Nothing] = Kind(
     has_status=False,
     description="MigrationPolicy holds options for the migrations of the VirtualMachines that it selects.",
     namespaced=False,
-    columns=(_shown("namespaceSelector"), _shown("virtualMachineInstanceSelector"), AGE),
+    columns=(_shown("namespaceSelector"), _shown("virtualMachineInstanceSelector"), AGE, _OPTIONS),
     check_create=_check,
     check_update=lambda _old, new: _check(new),
 )

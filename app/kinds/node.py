@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field
 
 from app.kinds import names, quantity
-from app.kinds.shape import ATOMIC, DescribedCondition, Shape, Time, map_by
+from app.kinds.shape import ATOMIC, DescribedCondition, Int32, MaybeTime, Shape, Time, map_by
 from app.machinery.errors import FieldError, duplicate, invalid, required, unsupported
 from app.machinery.kind import AGE, CORE, KUBEVIRT, Column, Kind
 from app.machinery.names import dns_label, label_value, qualified_name
@@ -119,8 +119,10 @@ class NodeCondition(DescribedCondition):
 
     type: ConditionType
     """Ready, PeersReachable, CertificatesExpiring, ForeignGuests or Drained."""
-    last_heartbeat_time: Time | None = None
+    last_heartbeat_time: MaybeTime | None = None
     """When it was last observed."""
+    last_transition_time: MaybeTime | None = None
+    """When the status last changed."""
 
 
 class NodeAddress(Shape):
@@ -155,6 +157,20 @@ class NodeSystemInfo(Shape):
     """linux."""
     architecture: str = ""
     """amd64, arm64, …"""
+
+
+class DaemonEndpoint(Shape):
+    """Where something listens on the host."""
+
+    port: Int32 = Field(default=0, alias="Port")
+    """0: there is none."""
+
+
+class NodeDaemonEndpoints(Shape):
+    """Where Kubernetes' own programs listen on the host."""
+
+    kubelet_endpoint: DaemonEndpoint | None = None
+    """Nowhere: a libvirt host has no kubelet."""
 
 
 class NodeGuestCpus(Shape):
@@ -205,6 +221,8 @@ class NodeStatus(Shape):
     """What was observed, with reasons."""
     addresses: Annotated[list[NodeAddress], map_by("type")] = Field(default_factory=list)
     """How it is reached."""
+    daemon_endpoints: NodeDaemonEndpoints | None = None
+    """Nowhere: a libvirt host has no kubelet."""
     node_info: NodeSystemInfo | None = None
     """What the host is."""
     hypervisor: NodeHypervisor | None = None
@@ -417,7 +435,15 @@ NODE: Kind[NodeSpec, NodeStatus] = Kind(
     short_names=("no",),
     typed=True,
     counted=False,
-    blank={"spec": {}, "status": {"nodeInfo": _NO_INFO}},
+    blank={
+        "spec": {},
+        "status": {
+            "conditions": [{"lastHeartbeatTime": None, "lastTransitionTime": None}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+            "nodeInfo": _NO_INFO,
+        },
+    },
+    made_with_status=True,
     dns_label=True,
     columns=(
         Column("Status", _state, description="Whether the host answers and takes guests."),

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app.kinds import names
 from app.kinds.affinity import Affinity
-from app.kinds.shape import ATOMIC, MAP_ATOMIC, DescribedCondition, LabelMap, Shape, Time, map_by
+from app.kinds.shape import ATOMIC, MAP_ATOMIC, DescribedCondition, Int32, LabelMap, Shape, Time, map_by
 from app.machinery.errors import ApiError, FieldError, forbidden
 from app.machinery.kind import AGE, CORE, KUBEVIRT, Column, GroupVersion, Kind, Subresource
 from app.machinery.objects import Document
@@ -117,9 +117,9 @@ class ContainerStateRunning(Shape):
 class ContainerStateTerminated(Shape):
     """It ended."""
 
-    exit_code: int
+    exit_code: Int32
     """The process's exit status; 128 plus the signal's number when a signal ended it."""
-    signal: int | None = None
+    signal: Int32 | None = None
     """The signal that ended it."""
     reason: str | None = None
     """Why, in a word."""
@@ -155,7 +155,7 @@ class ContainerStatus(Shape):
     """How it was before it was last started again."""
     ready: bool = False
     """It runs."""
-    restart_count: int = 0
+    restart_count: Int32 = 0
     """How often it was started again."""
     image: str = ""
     """What runs in it."""
@@ -281,7 +281,7 @@ POD: Kind[PodSpec, PodStatus] = Kind(
     short_names=("po",),
     categories=("all",),
     typed=True,
-    blank={"spec": {}, "status": {}},
+    blank={"spec": {"containers": None}, "status": {}},
     columns=(
         Column("Ready", _ready, description="Containers that run, of how many."),
         Column("Status", _state, description="How the guest or the process is."),

@@ -199,7 +199,9 @@ def _default_binding(document: Document) -> None:
             subject["apiGroup"] = RBAC.group
 
 
-CREATED_AT = Column("Created At", "metadata.creationTimestamp", description="When the object was created.")
+CREATED_AT = Column(
+    "Created At", "metadata.creationTimestamp", type="date", aged=False, description="When the object was created."
+)
 
 
 def _role(document: Document) -> str:
@@ -237,6 +239,7 @@ ROLE: Kind[Nothing, Nothing] = Kind(
     typed=True,
     made_by_update=True,
     any_name=True,
+    blank={"rules": None},
     columns=(CREATED_AT,),
     check_create=_check_role,
     check_update=lambda _old, new: _check_role(new),
@@ -255,6 +258,7 @@ CLUSTER_ROLE: Kind[Nothing, Nothing] = Kind(
     typed=True,
     made_by_update=True,
     any_name=True,
+    blank={"rules": None},
     columns=(CREATED_AT,),
     check_create=_check_cluster_role,
     check_update=lambda _old, new: _check_cluster_role(new),
@@ -272,6 +276,7 @@ ROLE_BINDING: Kind[Nothing, Nothing] = Kind(
     typed=True,
     made_by_update=True,
     any_name=True,
+    blank={"roleRef": {"apiGroup": "", "kind": "", "name": ""}},
     columns=BINDING_COLUMNS,
     default=_default_binding,
     check_create=_check_role_binding,
@@ -291,6 +296,7 @@ CLUSTER_ROLE_BINDING: Kind[Nothing, Nothing] = Kind(
     typed=True,
     made_by_update=True,
     any_name=True,
+    blank={"roleRef": {"apiGroup": "", "kind": "", "name": ""}},
     columns=BINDING_COLUMNS,
     default=_default_binding,
     check_create=_check_cluster_role_binding,

@@ -36,6 +36,11 @@ class Nothing(Shape):
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339 in UTC, `Z`."""
+MaybeTime = Annotated[str, Field(json_schema_extra={"format": "date-time", "nullable": True})]
+"""The same where null is written for none, as of core kinds: clients that are generated have to know."""
+
+Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
+"""A number that Go keeps in 32 bits."""
 
 LabelMap = dict[str, str]
 

@@ -10,7 +10,7 @@ found it: it follows its domain, and runs again when somebody starts that again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -327,16 +327,34 @@ def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
         yield from _scheduling_problems(after)
 
 
-def _ready(document: Document) -> str | None:
-    conditions = (document.get("status") or {}).get("conditions") or []
-    return next((str(c.get("status")) for c in conditions if c.get("type") == ConditionType.READY), None)
+def _status_of(type_: ConditionType) -> Callable[[Document], str | None]:
+    def status(document: Document) -> str | None:
+        return next((str(c.get("status")) for c in _conditions(document) if c.get("type") == type_), None)
+
+    return status
+
+
+def _conditions(document: Document) -> list[Document]:
+    return (document.get("status") or {}).get("conditions") or []
+
+
+_WORRYING = (
+    (ConditionType.DUPLICATE, ("True",)),
+    (ConditionType.READY, ("False", "Unknown")),
+    (ConditionType.PAUSED, ("True",)),
+    (ConditionType.LIVE_MIGRATABLE, ("False",)),
+)
+"""The worst first."""
 
 
 def _reason(document: Document) -> str | None:
-    """Why it is not ready."""
-    conditions = (document.get("status") or {}).get("conditions") or []
-    wrong = (c for c in conditions if c.get("type") == ConditionType.READY and c.get("status") != "True")
-    return next((str(c.get("reason")) for c in wrong if c.get("reason")), None)
+    """What is the matter with it: the worst of what its conditions say."""
+    said = {condition.get("type"): condition for condition in _conditions(document)}
+    for type_, bad in _WORRYING:
+        condition = said.get(type_) or {}
+        if condition.get("status") in bad and condition.get("reason"):
+            return str(condition["reason"])
+    return None
 
 
 VIRTUAL_MACHINE: Kind[VMSpec, VMStatus] = Kind(
@@ -352,10 +370,18 @@ VIRTUAL_MACHINE: Kind[VMSpec, VMStatus] = Kind(
     columns=(
         Column("Phase", "status.phase", description="How far it is."),
         Column("Node", "status.nodeName", description="Where the guest runs."),
-        Column("Ready", _ready, description="Whether the guest runs."),
+        Column("Ready", _status_of(ConditionType.READY), description="Whether the guest runs."),
         AGE,
         Column("Target", "status.migrationNodeName", priority=1, description="Where it is being moved to."),
-        Column("Reason", _reason, priority=1, description="Why it is not ready."),
+        Column(
+            "Live-Migratable",
+            _status_of(ConditionType.LIVE_MIGRATABLE),
+            priority=1,
+            description="Whether it can be moved while it runs.",
+        ),
+        Column(
+            "Reason", _reason, priority=1, description="Why it is not ready, runs twice, is paused, or cannot move."
+        ),
         Column("UID", "metadata.uid", priority=1, description="Also the guest's libvirt UUID, unless it was adopted."),
     ),
     selectable=("status.phase", "status.nodeName", "status.migrationNodeName"),

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from app.kubeconfig import Way
+from app.lab.accelerator import accelerator
 from app.lab.errors import LabError
 from app.lab.hosts import LabHosts
 from app.lab.kubectl import Kubectl
@@ -37,6 +38,7 @@ REMIND_S = 10.0
 """Nothing changed for so long: say that it still goes on."""
 FIELDS = ("creationTimestamp", "name", "namespace", "resourceVersion", "selfLink", "uid")
 FINISHED = ("Succeeded", "Failed")
+EMULATED = " (it is emulated: on a busy machine QEMU may leave a page behind, see README; try again on a quieter one)"
 TICK_LINE = re.compile(r"tick \d+$")
 
 Object = dict[str, Any]
@@ -184,7 +186,8 @@ async def listen(meter: Meter, ticks: int, guest_console: Path, timeout_s: float
     if await asyncio.to_thread(meter.wait_for_ticks, ticks, timeout_s):
         return
     silent = f"the guest fell silent: not {ticks} ticks within {timeout_s:.0f} s"
-    raise LabError(f"{silent}; its console ends with:\n{await asyncio.to_thread(console_end, guest_console)}")
+    emulated = "" if accelerator() == "kvm" else EMULATED
+    raise LabError(f"{silent}{emulated}; its console ends with:\n{await asyncio.to_thread(console_end, guest_console)}")
 
 
 def console_end(guest_console: Path, lines: int = 40) -> str:

@@ -38,6 +38,7 @@ from app.machinery.managed import (
     decoded,
     differences,
     encoded,
+    ignored_of,
     lost,
     ownable,
     taken,
@@ -119,7 +120,7 @@ def _applied(
     """The object, its owners, and whether the object stays the same."""
     type_, mine = type_of(kind), writer.manager(Operation.APPLY)
     last = managed.get(mine)
-    wanted = without(difference(type_.owned(ownable(config)) or {}, _STRIPPED), writer.ignored)
+    wanted = without(difference(type_.owned(ownable(config)) or {}, _STRIPPED), ignored_of(kind, writer))
     owners = dict(managed)
     owners.pop(mine, None)
     if wanted:

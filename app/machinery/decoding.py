@@ -6,6 +6,7 @@ that is compiled into kube-apiserver is decoded as a whole, and the first field 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 
 from app.machinery.documents import OBJECT
 from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
+from app.machinery.go_convert import TIME, cannot_restore
 from app.machinery.go_json import cannot_unmarshal
 from app.machinery.go_time import time_error
 from app.machinery.kind import GroupVersion, Kind
@@ -22,14 +24,39 @@ from app.machinery.schema import is_type_error, metadata_schema, schema_of
 AnyKind = Kind[Any, Any]
 
 _SCHEME = "pkg/api/legacyscheme/scheme.go:30"
-_CORE_KINDS = frozenset(
-    [
-        *("ConfigMap", "Endpoints", "Event", "LimitRange", "Namespace", "Node", "PersistentVolume"),
+_LISTED = {
+    "": (
+        *("ComponentStatus", "ConfigMap", "Endpoints", "Event", "LimitRange", "Namespace", "Node", "PersistentVolume"),
         *("PersistentVolumeClaim", "Pod", "PodTemplate", "ReplicationController", "ResourceQuota"),
         *("Secret", "Service", "ServiceAccount"),
-    ]
+    ),
+    "rbac.authorization.k8s.io": ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
+}
+_UNLISTED = {
+    "": (
+        *("Binding", "List", "NodeProxyOptions", "PodAttachOptions", "PodExecOptions", "PodLogOptions"),
+        *("PodPortForwardOptions", "PodProxyOptions", "PodStatusResult", "RangeAllocation", "SerializedReference"),
+        "ServiceProxyOptions",
+    ),
+}
+_OPTIONS = (
+    "CreateOptions",
+    "DeleteOptions",
+    "GetOptions",
+    "ListOptions",
+    "PatchOptions",
+    "UpdateOptions",
+    "WatchEvent",
 )
-"""What kube-apiserver knows in v1."""
+_UNVERSIONED = frozenset(("Status", "APIVersions", "APIGroup", "APIGroupList", "APIResourceList"))
+"""Known whatever their version."""
+
+
+def _is_known(group: str, name: str) -> bool:
+    """Does kube-apiserver know a kind of that name in the version of the group that we serve?"""
+    listed = _LISTED.get(group, ())
+    return name in listed or name.removesuffix("List") in listed or name in (*_UNLISTED.get(group, ()), *_OPTIONS)
+
 
 _TIMES = ("creationTimestamp", "deletionTimestamp")
 
@@ -65,9 +92,18 @@ def _summary(raw: bytes) -> str:
 
 
 def ensure_identity(
-    kind: AnyKind, group_version: GroupVersion, document: Document, raw: bytes = b"", *, patched: bool = False
+    kind: AnyKind,
+    group_version: GroupVersion,
+    document: Document,
+    raw: bytes = b"",
+    *,
+    patched: bool = False,
+    subresource: str | None = None,
 ) -> None:
-    """Is this the kind that is served here? Core kinds may leave it unsaid. Raises ApiError 400 and 422."""
+    """Is this the kind that is served here? Core kinds may leave it unsaid, and of a custom resource's patched status it does
+    not matter, as nothing else of the outcome is taken. Raises ApiError 400 and 422."""
+    if kind.typed:
+        document = in_any_case(document)
     for name in ("apiVersion", "kind"):
         if not isinstance(document.get(name) or "", str):
             why = OBJECT.prefix + cannot_unmarshal(document[name], "string", f".{name}")
@@ -88,10 +124,16 @@ def ensure_identity(
         for field, said, must in (("kind", name, kind.name), ("apiVersion", version, str(group_version)))
         if said != must
     ]
-    if wrong:
+    if wrong and not (patched and subresource == "status" and version):
         metadata = document.get("metadata")
         called = metadata.get("name", "") if isinstance(metadata, dict) else ""
         raise invalid_object(name, version.rpartition("/")[0], str(called), wrong)
+
+
+def in_any_case(document: Document) -> Document:
+    """What a document is called, by whatever letters: Go reads that much of it without regard to their case."""
+    said = {name.lower(): value for name, value in document.items() if value is not None}
+    return {**document, "apiVersion": said.get("apiversion"), "kind": said.get("kind")}
 
 
 def _other_version(version: str, expected: GroupVersion) -> ApiError:
@@ -102,12 +144,28 @@ def _ensure_typed_identity(kind: AnyKind, group_version: GroupVersion, version: 
     if version != str(group_version) and group_version != kind.group_version:
         raise _other_version(version, group_version)
     said = GroupVersion(*("", version) if "/" not in version else tuple(version.split("/", 1)))
-    if version != str(group_version) or (name != kind.name and name not in _CORE_KINDS):
+    known = name in _UNVERSIONED or (version == str(group_version) and _is_known(group_version.group, name))
+    if not known and (version != str(group_version) or name != kind.name):
         unknown = f'no kind "{name}" is registered for version "{version}" in scheme "{_SCHEME}"'
         raise Undecodable(kind, said, unknown, name)
     if name != kind.name:
-        conversion = f"converting ({version}.{name}) to (core.{kind.name}): unknown conversion"
+        package = kind.group_version.group.partition(".")[0] or "core"
+        conversion = f"converting (v1.{name}) to ({package}.{kind.name}): unknown conversion"
         raise Undecodable(kind, said, conversion, name)
+
+
+Words = Callable[[Any, str, str], str]
+"""Why a value is not of a Go type: of the value, the type, and the place with its struct."""
+
+
+def decoder_words(value: Any, go_type: str, place: str) -> str:
+    """JSON's decoder's."""
+    return cannot_unmarshal(value, "string" if go_type == TIME else go_type, place)
+
+
+def converter_words(value: Any, go_type: str, _: str) -> str:
+    """Those that a strategic merge patch is answered with."""
+    return cannot_restore(value, go_type)
 
 
 _NOTHING: Document = {"labels": {}, "annotations": {}, "ownerReferences": [], "finalizers": [], "managedFields": []}
@@ -115,7 +173,9 @@ _NOTHING: Document = {"labels": {}, "annotations": {}, "ownerReferences": [], "f
 _OWNER: Document = {"apiVersion": "", "kind": "", "name": "", "uid": ""}
 
 
-def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, *, fits: bool = False) -> Document:
+def metadata_of(
+    kind: AnyKind, group_version: GroupVersion, document: Document, *, fits: bool = False, words: Words = decoder_words
+) -> Document:
     """A copy of its metadata, known to be of the right types (before this already where it `fits`) and without what is
     empty. Raises Undecodable."""
     metadata = document.get("metadata")
@@ -123,7 +183,7 @@ def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, 
         return {}
     if not isinstance(metadata, dict):
         field = f"{kind.name}.metadata" if kind.typed else ""
-        raise Undecodable(kind, group_version, cannot_unmarshal(metadata, "v1.ObjectMeta", field))
+        raise Undecodable(kind, group_version, words(metadata, "v1.ObjectMeta", field))
     present = {name: value for name, value in metadata.items() if value not in (None, _NOTHING.get(name, ""))}
     for name in ("labels", "annotations"):
         if isinstance(present.get(name), dict) and None in present[name].values():
@@ -133,7 +193,7 @@ def metadata_of(kind: AnyKind, group_version: GroupVersion, document: Document, 
     if isinstance(owners := present.get("ownerReferences"), list):
         present["ownerReferences"] = [_owner(owner) for owner in owners]
     if not (fits or metadata_schema().fits(present)):
-        _ensure_metadata_types(kind, group_version, present)
+        _ensure_metadata_types(kind, group_version, present, words)
     for name in _TIMES:
         if name in present and (why := time_error(present[name])):
             raise Undecodable(kind, group_version, why)
@@ -150,7 +210,7 @@ def _owner(said: Any) -> Any:
     return _OWNER | {name: value for name, value in (said or {}).items() if value is not None}
 
 
-def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata: Document) -> None:
+def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata: Document, words: Words) -> None:
     if not kind.typed:
         # kube-apiserver writes a custom resource's metadata anew before it reads that: sorted.
         metadata = dict(sorted(metadata.items()))
@@ -160,8 +220,7 @@ def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata:
         if isinstance(value, str) and "of type date-time" in error.message:
             raise Undecodable(kind, group_version, time_error(value) or error.message)
         struct, field, go_type = _go_place("ObjectMeta", ObjectMeta, steps)
-        why = cannot_unmarshal(value, go_type, f"{struct}.{prefix}{field}")
-        raise Undecodable(kind, group_version, why)
+        raise Undecodable(kind, group_version, words(value, go_type, f"{struct}.{prefix}{field}"))
 
 
 def told(kind: AnyKind, document: Document) -> Document:
@@ -179,12 +238,13 @@ _ZERO: Document = {"object": {}, "string": ""}
 
 
 _MICRO = ("eventTime", "lastObservedTime")
-"""Times that keep their microseconds."""
+"""Times that are told to the microsecond."""
 
 
 def _read(value: Any, schema: Document, name: str = "") -> Any:
-    if isinstance(value, str) and schema.get("format") == "date-time" and name not in _MICRO:
-        return in_utc(value)
+    if isinstance(value, str) and schema.get("format") == "date-time":
+        micro = name in _MICRO
+        return value if micro and time_error(value, micro=True) else in_utc(value, micro=micro)
     if isinstance(value, list):
         items = schema.get("items", {})
         zero = _ZERO.get(items.get("type"))
@@ -196,10 +256,13 @@ def _read(value: Any, schema: Document, name: str = "") -> Any:
     return {name: _read(item, known.get(name, rest), name) for name, item in value.items() if item is not None}
 
 
-def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
+def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document, words: Words = decoder_words) -> None:
     """Of a kind that is compiled into kube-apiserver: are the types right? Raises Undecodable for the first that is not."""
     schema = schema_of(kind)
-    if not kind.typed or schema.fits(document):
+    if not kind.typed:
+        return
+    _ensure_micro(kind, group_version, document)
+    if schema.fits(document):
         return
     for error in filter(is_type_error, schema.check(document).errors):
         value, steps = _found(document, error.path)
@@ -208,7 +271,17 @@ def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document)
         if isinstance(value, str) and "of type date-time" in error.message:
             raise Undecodable(kind, group_version, time_error(value))
         struct, field, go_type = _go_place_of(kind, steps)
-        raise Undecodable(kind, group_version, cannot_unmarshal(value, go_type, f"{struct}.{field}"))
+        raise Undecodable(kind, group_version, words(value, go_type, f"{struct}.{field}"))
+
+
+def _ensure_micro(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
+    """Of an Event's times that are told to the microsecond: are they?"""
+    series = document.get("series")
+    for holder in (document, series if isinstance(series, dict) else {}):
+        for name in _MICRO:
+            said = holder.get(name)
+            if isinstance(said, str) and (why := time_error(said, micro=True)):
+                raise Undecodable(kind, group_version, why)
 
 
 Steps = list[str | int]
@@ -291,6 +364,8 @@ def _go_type(schema: Document, named: str, definitions: Document) -> str:
             return f"v1.{schema.get('title', '')}"
         case "object":
             return "map[string]string"
+        case "string" if schema.get("format") == "date-time":
+            return TIME
         case other:
             return _SIMPLE.get(str(other), "string")
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import isinf
 from typing import Any
 
 import orjson
@@ -56,7 +57,9 @@ def parse_json(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
     document = _object(value, wanted)
     if _says_each_once(body, value):
         return document, []
-    return document, _duplicates(json.loads(body, object_pairs_hook=_Doubled, parse_int=str), "")
+    return document, _duplicates(
+        json.loads(body.decode(errors="replace"), object_pairs_hook=_Doubled, parse_int=str), ""
+    )
 
 
 def _object(value: Any, wanted: Wanted) -> Document:
@@ -72,7 +75,7 @@ def parse_json_value(body: bytes) -> tuple[Any, list[str]]:
     value = load_json(body)
     if _says_each_once(body, value):
         return value, []
-    return value, _duplicates(json.loads(body, object_pairs_hook=_Doubled), "")
+    return value, _duplicates(json.loads(body.decode(errors="replace"), object_pairs_hook=_Doubled), "")
 
 
 def load_json(body: bytes) -> Any:
@@ -80,7 +83,7 @@ def load_json(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise bad_request(go_json_error(body, error)) from None
+        value = _mended(body, error)
     if body.count(b"{") + body.count(b"[") > DEEPEST and is_too_deep(value):
         raise bad_request(f"the document is nested deeper than {DEEPEST} levels")
     return value
@@ -160,17 +163,47 @@ def is_too_deep(value: Any) -> bool:
     return True
 
 
+def _mended(body: bytes, error: orjson.JSONDecodeError) -> Any:
+    """The value of a text that has half characters in it: Go reads each as U+FFFD. Raises ApiError 400 for any other."""
+    why = syntax_error(body)
+    text = body.decode(errors="replace")
+    if why or ("\ufffd" not in text and _HALF.search(text) is None):
+        raise bad_request(why or str(error))
+    try:
+        return _whole(json.loads(text, parse_float=_finite))
+    except (ValueError, RecursionError):
+        raise bad_request(str(error)) from None
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def _whole(value: Any) -> Any:
+    """The value with its half characters replaced."""
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole(name): _whole(item) for name, item in value.items()}
+    return value
+
+
+def _finite(text: str) -> float:
+    """Raises ValueError."""
+    number = float(text)
+    if isinf(number):
+        raise ValueError(text)
+    return number
+
+
 def _items(container: Document | list[Any]) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
 def _child(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def go_json_error(body: bytes, error: orjson.JSONDecodeError) -> str:
-    """What Go's decoder would say, since that is what clients and people know."""
-    return syntax_error(body) or str(error)
 
 
 # YAML

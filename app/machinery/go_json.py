@@ -36,13 +36,14 @@ def syntax_error(body: bytes) -> str:
 def cannot_unmarshal(value: Any, go_type: str, field: str = "") -> str:
     """Why a JSON value is not of a Go type; `field` names the struct and the path of its field."""
     where = f"Go struct field {field}" if field else "Go value"
-    number = f" {value}" if _overflows(value) and go_type.startswith("int") else ""
+    number = f" {value}" if go_type.startswith("int") and _overflows(value, go_type) else ""
     return f"json: cannot unmarshal {_word(value)}{number} into {where} of type {go_type}"
 
 
-def _overflows(value: Any) -> bool:
-    """A number that no integer field can hold, which is told with it."""
-    return isinstance(value, float) or (type(value) is int and not -(2**63) <= value < 2**63)
+def _overflows(value: Any, go_type: str) -> bool:
+    """A number that a field of that integer type cannot hold, which is told with it."""
+    most = 2**31 if go_type == "int32" else 2**63
+    return isinstance(value, float) or (type(value) is int and not -most <= value < most)
 
 
 def _word(value: Any) -> str:

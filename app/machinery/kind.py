@@ -46,6 +46,8 @@ class Column:
     format: str = ""
     absent: str | None = None
     """Shown where there is no value."""
+    aged: bool = True
+    """Whether a date is shown as an age, which core kinds then call a string, or as it is."""
 
 
 AGE = Column(
@@ -113,7 +115,10 @@ class Kind(Generic[SpecT, StatusT]):
     any_name: bool = False
     """Names need only be steps of a path (Event)."""
     blank: Document = field(default_factory=dict)
-    """What is compiled into kube-apiserver has these fields whatever is said: nobody comes to own them by saying less."""
+    """What is compiled into kube-apiserver has these fields whatever is said, as `zeroes.filled` fills them in: nobody comes
+    to own them by saying less."""
+    made_with_status: bool = False
+    """A create's status is kept (Node), where that of others is forgotten."""
     counted: bool = True
     """metadata.generation tells how often its spec changed."""
     finalizers: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.machinery.decoding import ensure_identity, ensure_types, metadata_of, told
+from app.machinery.decoding import Words, decoder_words, ensure_identity, ensure_types, metadata_of, told
 from app.machinery.errors import (
     ApiError,
     FieldError,
@@ -46,7 +46,6 @@ _ONLY_THE_SERVER_SAYS = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "selfLink",
-    "generation",
 )
 
 
@@ -58,11 +57,13 @@ def ensure_decodable(
     namespace: str,
     raw: bytes = b"",
     patched: bool = False,
+    subresource: str | None = None,
+    words: Words = decoder_words,
 ) -> None:
     """Is it of the kind, with fields of the right types, in the request's namespace? Raises ApiError."""
-    ensure_identity(kind, group_version, document, raw, patched=patched)
-    ensure_types(kind, group_version, told(kind, document))
-    _ensure_namespace(kind, metadata_of(kind, group_version, document), namespace)
+    ensure_identity(kind, group_version, document, raw, patched=patched, subresource=subresource)
+    ensure_types(kind, group_version, told(kind, document), words)
+    _ensure_namespace(kind, metadata_of(kind, group_version, document, words=words), namespace)
 
 
 def prepare_create(
@@ -83,7 +84,7 @@ def prepare_create(
     `applied`: as of an update. Raises ApiError."""
     ensure_identity(kind, group_version, document, raw)
     document = told(kind, document)
-    if not fits:
+    if not fits or kind.body is not None:
         ensure_types(kind, group_version, document)
     metadata = metadata_of(kind, group_version, document, fits=fits)
     version = metadata.get("resourceVersion", "")
@@ -99,6 +100,8 @@ def prepare_create(
     metadata |= {"uid": uid, "creationTimestamp": now}
     if kind.has_generation:
         metadata["generation"] = 1
+    elif not kind.typed:
+        metadata.pop("generation", None)
     finalizers = [
         *metadata.get("finalizers", ()),
         *(f for f in kind.finalizers if f not in metadata.get("finalizers", ())),
@@ -106,7 +109,8 @@ def prepare_create(
     if finalizers:
         metadata["finalizers"] = finalizers
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
-    body = {name: value for name, value in document.items() if not (name == "status" and kind.body is None)}
+    forgets_status = kind.body is None and not kind.made_with_status
+    body = {name: value for name, value in document.items() if not (name == "status" and forgets_status)}
     return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits or applied)
 
 
@@ -128,7 +132,7 @@ def prepare_update(
     A whole object that says nothing of finalizers keeps the kind's own: it is somebody's file, and does not mean that
     what they wait for is done. An empty list, or a patch, takes them off. Raises ApiError.
     """
-    ensure_identity(kind, group_version, new, patched=patched)
+    ensure_identity(kind, group_version, new, patched=patched, subresource=subresource)
     new = told(kind, new)
     ensure_types(kind, group_version, new)
     metadata, before = metadata_of(kind, group_version, new), old["metadata"]
@@ -140,9 +144,11 @@ def prepare_update(
         changed = {**_copy(old), "status": new.get("status")}
         if changed["status"] is None:
             del changed["status"]
+        if kind.typed:
+            changed["metadata"] = _with_owners_of(before, metadata)
         return _defaulted(kind, changed, fits=applied)
     if subresource == "finalize":
-        return {**_copy(old), "spec": new.get("spec") or {}}
+        return {**_copy(old), "metadata": metadata, "spec": new.get("spec") or {}}
     changed = {**new, **_identity(kind), "metadata": metadata}
     if kind.contains:
         changed.pop("spec", None)
@@ -156,6 +162,12 @@ def prepare_update(
     if kind.has_generation and _desired(changed) != _desired(old):
         changed["metadata"]["generation"] = before.get("generation", 0) + 1
     return changed
+
+
+def _with_owners_of(before: Document, metadata: Document) -> Document:
+    """Whose status is written keeps its owners."""
+    kept = {name: value for name, value in metadata.items() if name != "ownerReferences"}
+    return kept | {name: before[name] for name in ("ownerReferences",) if name in before}
 
 
 def _own_finalizers(kind: AnyKind, before: Document) -> Document:

@@ -11,6 +11,7 @@ from app.machinery.fieldset import FieldSet, NotFields, difference, of_paths, pa
 from app.machinery.kind import Kind
 from app.machinery.objects import Document, in_utc
 from app.machinery.typed import Comparison, compare, type_of
+from app.machinery.zeroes import filled
 
 AnyKind = Kind[Any, Any]
 Entries = Sequence[Document]
@@ -30,6 +31,8 @@ _NOBODYS = frozenset(
 _STRIPPED = of_paths([("f:metadata",)])
 _IGNORED = {"": of_paths([("f:status",)]), "status": of_paths([("f:metadata",), ("f:spec",)])}
 """By subresource: what a write there cannot change, and so does not own."""
+_IGNORED_OF_TYPED = {**_IGNORED, "status": of_paths([("f:spec",), ("f:metadata", "f:ownerReferences")])}
+"""The same of a core kind, whose status is written with metadata beside it."""
 
 
 class Operation(StrEnum):
@@ -86,9 +89,10 @@ class Writer:
     def manager(self, operation: Operation) -> Manager:
         return Manager.of(self.name, operation, self.version, self.subresource)
 
-    @property
-    def ignored(self) -> FieldSet:
-        return _IGNORED.get(self.subresource, {})
+
+def ignored_of(kind: AnyKind, writer: Writer) -> FieldSet:
+    """What the writer does not own, whatever it says."""
+    return (_IGNORED_OF_TYPED if kind.typed else _IGNORED).get(writer.subresource, {})
 
 
 # Entries
@@ -165,7 +169,7 @@ def created(kind: AnyKind, document: Document, writer: Writer) -> list[Document]
     if finalizers:
         said["metadata"]["finalizers"] = finalizers
     every = type_of(kind).every(said) if not kind.typed else differences(kind, {}, said, writer).changed
-    fields = without(difference(every, _STRIPPED), writer.ignored)
+    fields = without(difference(every, _STRIPPED), ignored_of(kind, writer))
     if not fields:
         return []
     manager = writer.manager(Operation.UPDATE)
@@ -192,19 +196,9 @@ def ownable(document: Document) -> Document:
 
 def differences(kind: AnyKind, old: Document, new: Document, writer: Writer) -> Comparison:
     """What a write there changes."""
-    old, new = (_upon({"metadata": {}, **kind.blank}, ownable(document)) for document in (old, new))
-    found, ignored = compare(type_of(kind), old, new), writer.ignored
+    old, new = (filled({"metadata": {}, **kind.blank}, ownable(document)) for document in (old, new))
+    found, ignored = compare(type_of(kind), old, new), ignored_of(kind, writer)
     return Comparison(*(without(fields, ignored) for fields in (found.added, found.modified, found.removed)))
-
-
-def _upon(blank: Document, document: Document) -> Document:
-    """The document with what it has in any case."""
-    filled = dict(document)
-    for name, value in blank.items():
-        held = filled.setdefault(name, value)
-        if isinstance(value, dict) and isinstance(held, dict):
-            filled[name] = _upon(value, held)
-    return filled
 
 
 def taken(managed: Managed, found: Comparison, manager: Manager, writer: Writer) -> dict[Manager, Owned]:

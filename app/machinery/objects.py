@@ -36,17 +36,17 @@ class Wire(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def in_utc(moment: str) -> str:
-    """An RFC 3339 moment as the server writes it, in whole seconds and `Z`: clients may write the same one otherwise.
+def in_utc(moment: str, *, micro: bool = False) -> str:
+    """An RFC 3339 moment as the server writes it, in whole seconds (or to the microsecond) and `Z`: clients may write the
+    same one otherwise.
 
     What is no moment stays as it is: who reads it refuses it."""
-    if moment.endswith("Z") and len(moment) == len("2006-01-02T15:04:05Z"):
+    if moment.endswith("Z") and len(moment) == len("2006-01-02T15:04:05.000000Z" if micro else "2006-01-02T15:04:05Z"):
         return moment
     try:
-        at = datetime.fromisoformat(moment).astimezone(UTC)
-        return (
-            at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-        )  # strftime writes the year 81 with two digits
+        at = datetime.fromisoformat(moment).astimezone(UTC).replace(tzinfo=None)
+        # strftime writes the year 81 with two digits
+        return at.isoformat(timespec="microseconds" if micro else "seconds") + "Z"
     except (ValueError, OverflowError):
         return moment
 

@@ -211,6 +211,8 @@ def _v2_schema(value: Any) -> Any:
     if "$ref" in value:
         return {"$ref": value["$ref"].replace(REFERENCE, "#/definitions/")}
     converted = {name: _v2_schema(item) for name, item in value.items()}
+    if converted.get("nullable") is True:
+        converted = {**{name: item for name, item in converted.items() if name != "nullable"}, "x-nullable": True}
     if converted.get("x-kubernetes-int-or-string") is True:
         return {**converted, "type": "string", "format": "int-or-string"}
     return converted

@@ -232,7 +232,9 @@ def _merged(target: Any, patch: Document) -> Document:
 def strategic_merge_patch(document: Document, patch: Any, schema: Schema) -> Document:
     """Merge with lists merged by key where the schema names one. Raises ApiError: 400 for what is no object or has
     directives of a wrong form, 422 for an unknown $patch."""
-    return _strategic(document, _object(patch), schema.openapi)
+    if patch is not None and not isinstance(patch, dict):
+        raise bad_request(cannot_unmarshal(patch, "map[string]interface {}"))
+    return _strategic(document, patch or {}, schema.openapi)
 
 
 _ORDER = "$setElementOrder/"

@@ -179,6 +179,9 @@ def _below(schema: Document, step: str) -> Document | None:
 
 def _fits(schema: Document) -> Fits:
     """Compile the test that nearly every document passes."""
+    if schema.get("nullable"):
+        test = _fits({**schema, "nullable": False})
+        return lambda value: value is None or test(value)
     if schema.get(_INT_OR_STRING):
         return lambda value: type(value) is int or type(value) is str
     match schema.get("type"):
@@ -222,8 +225,15 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 """Between these a number without a fraction is an integer; kube-apiserver reads others as numbers."""
 
 
+def _overflows(schema: Document, value: Any) -> bool:
+    """More than 32 bits where that is all that there is place for."""
+    return schema.get("format") == "int32" and type(value) is int and not -(2**31) <= value < 2**31
+
+
 def _number_fits(schema: Document, types: tuple[type, ...]) -> Fits:
     if types == (int,) and not schema.keys() & {"enum", "minimum", "maximum", "multipleOf"}:
+        if schema.get("format") == "int32":
+            return lambda value: type(value) is int and not _overflows(schema, value)
         return lambda value: type(value) is int and _LEAST <= value <= _MOST
     if not schema.keys() & {"enum", "minimum", "maximum", "multipleOf"}:
         return lambda value: type(value) in types
@@ -292,9 +302,9 @@ def _errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
             yield type_invalid(path, "integer,string", type_name(value))
         return
     expected = schema.get("type")
-    if expected is None:
+    if expected is None or (value is None and schema.get("nullable")):
         return
-    if not _is_a(expected, value):
+    if not _is_a(expected, value) or _overflows(schema, value):
         yield type_invalid(path, expected, type_name(value))
         if expected == "integer" and type_name(value) == "number":
             yield FieldError("<nil>", "FieldValueInvalid", _NO_INTEGER.format(path=path))

@@ -70,7 +70,7 @@ def _definition(column: Column, kind: Kind[Any, Any]) -> Document:
     """What is compiled into kube-apiserver calls an age a string."""
     return {
         "name": column.name,
-        "type": "string" if column.type == "date" and kind.typed else column.type,
+        "type": "string" if column.type == "date" and kind.typed and column.aged else column.type,
         "format": column.format,
         "description": column.description,
         "priority": column.priority,
@@ -81,7 +81,7 @@ def _cell(column: Column, now: datetime) -> Callable[[Document], Any]:
     """Compile one column: where its value is, and how it is shown."""
     source = column.source
     find = _at(source) if isinstance(source, str) else source
-    if column.type != "date":
+    if column.type != "date" or not column.aged:
         return find
     return lambda document: age(find(document), now) or column.absent
 

@@ -62,7 +62,6 @@ async def test_openapi_in_no_form_that_is_served_is_406_without_a_body(
     [
         ("/openapi/v2", ASKED),
         ("/openapi/v2", "application/json"),
-        ("/openapi/v3", "application/json, */*"),
         (V3, "application/json"),
         ("/api", AGGREGATED),
         ("/apis", AGGREGATED),
@@ -80,6 +79,20 @@ async def test_who_has_the_document_already_is_told_so(client: httpx.AsyncClient
     other = await client.get(path, headers={"accept": accept, "if-none-match": '"0"'})
 
     assert (other.status_code, other.content) == (200, first.content)
+
+
+async def test_the_index_of_openapi_v3_is_known_by_its_date(client: httpx.AsyncClient) -> None:
+    first = await client.get("/openapi/v3")
+    date = first.headers["last-modified"]
+
+    again = await client.get("/openapi/v3", headers={"if-modified-since": date})
+    older = await client.get("/openapi/v3", headers={"if-modified-since": "Thu, 26 Nov 2020 00:00:00 GMT"})
+    none = await client.get("/openapi/v3", headers={"if-modified-since": "yesterday"})
+
+    assert "etag" not in first.headers
+    assert (again.status_code, again.content) == (304, b"")
+    assert (older.status_code, none.status_code) == (200, 200)
+    assert older.content == none.content == first.content
 
 
 async def test_each_form_has_its_own_tag(client: httpx.AsyncClient) -> None:
@@ -104,7 +117,7 @@ async def test_an_old_hash_leads_to_the_new_one(client: httpx.AsyncClient) -> No
     none = await client.get(f"{V3}?hash=")
 
     assert (old.status_code, old.headers["location"]) == (301, address)
-    assert old.headers["content-type"] == "text/html; charset=utf-8"
+    assert (old.headers["content-type"], old.content) == ("application/json", b"")
     assert none.status_code == 200
     assert "expires" not in none.headers
 

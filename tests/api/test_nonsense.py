@@ -75,8 +75,6 @@ ROWS = [
     Row("not a number", request(POST, with_annotation(b"NaN")), (400,), b"BadRequest"),
     Row("a number without end", request(POST, with_annotation(b"9" * 100_000)), (400,), b"BadRequest"),
     Row("a huge exponent", request(POST, with_annotation(b"1e999999")), (400, 422)),
-    Row("bad UTF-8 in a string", request(POST, with_annotation(b'"\xff\xfe"')), (400,), b"BadRequest"),
-    Row("half a surrogate", request(POST, with_annotation(b'"\\ud800"')), (400,), b"BadRequest"),
     Row("NUL in a value", request(POST, with_annotation(b'"\\u0000"')), (201, 400, 422)),
     Row("NUL in a name", request(POST, orjson.dumps(node("a\0b"))), (422,), b"Invalid"),
     Row("a name of a megabyte", request(POST, orjson.dumps(node("a" * MB))), (422,), b"Invalid"),

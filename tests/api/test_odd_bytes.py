@@ -8,6 +8,7 @@ import gzip
 import httpx
 import pytest
 
+from app.api.options import manager_of
 from tests.api.builders import MACHINES, MIGRATIONS, NODES, node
 from tests.api.test_nonsense import MB, Row, asked, is_status, request
 
@@ -144,3 +145,8 @@ async def test_requests_in_one_go_are_answered_in_their_order(remote: httpx.Asyn
     assert body.count(b"HTTP/1.1 404") == 199
     assert -1 not in found
     assert found == sorted(found)
+
+
+@pytest.mark.parametrize(("agent", "manager"), [(b"\xe9/1", "\ufffd"), ("é/1".encode(), "é"), (b"a\x01b/1", "ab")])
+def test_a_manager_is_called_by_the_bytes_of_the_header(agent: bytes, manager: str) -> None:
+    assert manager_of(agent.decode("latin-1")) == manager

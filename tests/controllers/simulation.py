@@ -21,7 +21,7 @@ from app.controllers.migration.avoid import Breaker
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
-from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
+from app.controllers.migration.messages import Arrived, Cancel, Holding, Noticed, Sampled, Started
 from app.controllers.migration.orders import Bounds, Orders, boottime
 from app.controllers.migration.places import others_of
 from app.controllers.migration.plan import Plan
@@ -191,7 +191,7 @@ class Simulation:
         writing = asyncio.create_task(ledger.write())
 
         def tell(report: Wire) -> None:
-            if isinstance(report, Sampled | Started | Arrived | Holding):
+            if isinstance(report, Sampled | Started | Noticed | Arrived | Holding):
                 ledger.note(report)
 
         plan = Plan.read(run.plan)

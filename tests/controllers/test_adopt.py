@@ -69,7 +69,7 @@ JUDGED: dict[str, tuple[Stranger, type]] = {
     "one with a job of libvirt's waits": (stranger(replace(RUNNING, job=Job.MIGRATION_OUT)), Later),
     "one whose host is too busy to say waits": (stranger(replace(RUNNING, job=Job.OTHER)), Later),
     "nobody is adopted where the Node says none": (stranger(namespace=None), Ignore),
-    "a released one is left alone": (stranger(marked(store="here", released=True)), Ignore),
+    "a released one is told, and left alone": (stranger(marked(store="here", released=True)), Unseen),
     "one of another Drover's is told": (stranger(marked(store="elsewhere")), Unseen),
     "one that another Drover released too": (stranger(marked(store="elsewhere", released=True)), Unseen),
     "ours whose VirtualMachine is gone is adopted": (stranger(marked(store="here")), Adopt),

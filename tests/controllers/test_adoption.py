@@ -137,12 +137,16 @@ async def test_deleting_an_adopted_vm_lets_the_guest_run_until_the_mark_goes(wor
         await start(cloud, name="other", uuid=UUID(int=9))
         await adopted(world, "other")
         after_release = await vms(world.store)
+        node = await world.until(NODE, "node0", lambda node: bool(condition(node, "ForeignGuests")))
         cloud["node0"].guests[WEB].domain = replace(cloud["node0"].guests[WEB].domain, mark=None)
         again = await adopted(world)
 
     assert cloud["node0"].guests[WEB].domain.state is State.RUNNING
     assert released == Mark(str(world.store.id), "default/web", released=True)
     assert after_release == ["other"]
+    assert condition(node, "ForeignGuests")["message"].startswith(
+        "web: its VirtualMachine was deleted, so it is let alone"
+    )
     assert again["metadata"]["uid"] != first["metadata"]["uid"]
     assert all(pod["metadata"]["labels"]["kubevirt.io/vmUID"] != first["metadata"]["uid"] for pod in await world.pods())
 

@@ -200,6 +200,49 @@ async def test_any_other_copy_stays(store: Store, state: State, reason: Reason) 
     assert await left.is_there_after_looking()
 
 
+async def waiting_on(
+    store: Store, *, exit_code: int, vm: Document | None = None, marked: bool = True, adopted: bool = False
+) -> Left:
+    """A copy of a guest that was to move to node0, and that waits there; the guest lives on node1."""
+    left = await Left.behind(store, exit_code=-1)
+    sent = run(domain=left.uid, source="node1", target="node0")
+    mark = Mark(str(store.id), "default/testvm", str(sent.migration_uid), 1, stopped=marked, adopted=adopted)
+    guest = left.cloud["node0"].guests[left.uid]
+    guest.domain = replace(guest.domain, mark=mark)
+    guest.become(State.PAUSED, Reason.USER)
+    (former,) = await store.runs.unfinished()
+    async with store.transaction() as tx:
+        tx.finish_run(former.id, 0, 0, {})
+    async with store.transaction() as tx:
+        tx.start_run(sent)
+    if exit_code >= 0:
+        async with store.transaction() as tx:
+            tx.finish_run(sent.id, 0, exit_code, {})
+    return left
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_a_copy_that_waits_goes_when_its_migration_has_said_that_the_guest_stayed(
+    store: Store, adopted: bool
+) -> None:
+    left = await waiting_on(store, exit_code=64, adopted=adopted)
+
+    assert not await left.is_there_after_looking()
+
+
+@pytest.mark.parametrize("exit_code", [-1, 0, 72, 75])
+async def test_a_copy_that_waits_stays_while_it_may_be_the_guest(store: Store, exit_code: int) -> None:
+    left = await waiting_on(store, exit_code=exit_code)
+
+    assert await left.is_there_after_looking()
+
+
+async def test_a_copy_that_somebody_paused_stays(store: Store) -> None:
+    left = await waiting_on(store, exit_code=64, marked=False)
+
+    assert await left.is_there_after_looking()
+
+
 def test_new_objects_carry_what_the_api_would_have_filled() -> None:
     birth = Birth(now=lambda: NOON, uid=lambda: "u", suffix=lambda: "x2x2x")
 

@@ -83,7 +83,7 @@ async def test_a_host_of_many_guests_is_emptied_and_none_is_stopped(store: Store
     assert simulation.most_at_once == 2
     assert all(word.startswith('Eviction triggered evacuation of VMI "default/vm') for word in said)
     assert any("is Running to node" in word for word in said)
-    assert any("is Pending: as many migrations run in node node0 as may" in word for word in said)
+    assert any("is Pending: as many migrations run from node0 as may" in word for word in said)
 
 
 async def test_uncordoning_calls_off_what_has_not_begun_and_nothing_more_leaves(store: Store) -> None:

@@ -171,6 +171,19 @@ async def test_a_reservation_is_not_evicted(store: Store) -> None:
     assert await migrations(store) == []
 
 
+async def test_the_pod_that_a_guest_came_in_and_has_just_left_is_no_reservation(store: Store) -> None:
+    """Its guest runs on node1 already, and the Migration that moved it there has yet to end."""
+    vm = await running_vm(store, "testvm", "node1")
+    labels = {"kubevirt.io/domain": "testvm", "kubevirt.io/migration": "m1", "kubevirt.io/migrationUID": "u"}
+    await a_pod(store, "Running", **labels)
+    migration = migration_document("m2")
+    migration["status"] = {"phase": "Running", "instance": vm["metadata"]["uid"]}
+    migration["status"]["migrationState"] = {"sourceNode": "node0", "targetNode": "node1"}
+    await create(store, migration)
+
+    assert (await refusal(store, KEY)).endswith("Migration m2 (not of an eviction) is Running to node1, 0 %")
+
+
 async def test_a_process_that_moves_a_guest_is_not_evicted(store: Store) -> None:
     await a_pod(store, "Running", **{"kubevirt.io": "migration", "kubevirt.io/migration": "m1"})
 

@@ -55,6 +55,7 @@ def test_a_guest_is_bound_to_its_host_by(case: tuple[Inspection, tuple[str, ...]
 
     assert expected == [one.reason for one in live.bound]
     assert len(live.because.split("; ")) == max(1, len(expected))
+    assert all(": " in one.because for one in live.bound)
 
 
 def test_what_a_guest_asks_of_its_next_host_is_kept_with_the_vm() -> None:

@@ -196,8 +196,10 @@ async def test_a_paused_guest_is_running_with_a_condition(world: World, cloud: F
         paused = await world.until(VIRTUAL_MACHINE, "testvm", lambda vm: bool(condition(vm, "Paused")))
         await by_hand.resume(uuid_of(made))
         await world.until(VIRTUAL_MACHINE, "testvm", lambda vm: not condition(vm, "Paused"))
+        told = [event["message"] for event in await world.events("GuestPaused")]
 
     assert paused["status"]["phase"] == "Running"
+    assert told == ["the guest is paused (node0)"]
 
 
 async def test_a_vm_whose_host_is_away_is_unknown_and_started_nowhere_else(world: World, cloud: FakeCloud) -> None:
@@ -213,11 +215,13 @@ async def test_a_vm_whose_host_is_away_is_unknown_and_started_nowhere_else(world
         unknown = await world.phase("testvm", "Unknown")
         cloud.mend("node0")
         back = await world.phase("testvm", "Running")
+        told = [event["involvedObject"]["name"] for event in await world.events("NodeNotReady")]
 
     assert condition(lost, "Ready")["status"] == "False"
     assert "no host answers" in condition(lost, "Ready")["message"]
     assert condition(unknown, "Ready")["reason"] == "NodeUnreachable"
     assert back["status"]["nodeName"] == "node0"
+    assert told == ["node0"]
     assert uuid_of(made) not in cloud["node1"].guests
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import statistics
 import subprocess
 import threading
 import time
@@ -142,11 +143,15 @@ def await_moment(site: Site, migration: str, moment: Moment, act: Callable[[], o
     return seen[0]
 
 
+SLOWLY = {"bandwidthPerMigration": "8Mi"}
+STOPPED = {**SLOWLY, "arrivePaused": True}
+
+
 def options(moment: Moment) -> dict[str, Any]:
     """Slow where the copy itself is to be met; and for post-copy a guest that ends in no other way."""
     if moment is Moment.POST_COPY:
         return {"bandwidthPerMigration": "16Mi", "allowPostCopy": True}
-    return {"bandwidthPerMigration": "8Mi"} if moment in (Moment.COPYING, Moment.TAKEN_OVER) else {}
+    return SLOWLY if moment in (Moment.COPYING, Moment.TAKEN_OVER) else {}
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +174,9 @@ class Ended:
     """How long after healing it was over."""
 
 
-def moved_across(site: Site, name: str, moment: Moment, cut: Callable[[Site], Any], *, cut_s: float) -> Ended:
+def moved_across(
+    site: Site, name: str, moment: Moment, cut: Callable[[Site], Any], *, cut_s: float, stopped: bool = False
+) -> Ended:
     """A migration from node0 to node1 whose cable is cut then: every promise is kept, and the guest is gone on return."""
     hot = moment is Moment.POST_COPY
     uid = guest(site, name, "node0", mib_per_second=40 if hot else 2, dirty_mib=24 if hot else 32)
@@ -178,7 +185,7 @@ def moved_across(site: Site, name: str, moment: Moment, cut: Callable[[Site], An
         observer = stack.enter_context(Observer(site, uid).watching())
         meter = stack.enter_context(Meter(site.lab.consoles / name))
         assert meter.wait_for_ticks(3, 20)
-        site.drover.migrate(name, migration, options=options(moment))
+        site.drover.migrate(name, migration, options=STOPPED if stopped else options(moment))
         if moment is Moment.TAKEN_OVER:
             await_moment(site, migration, Moment.COPYING, lambda: None)
             sight = await_moment(site, migration, Moment.CALLED, lambda: None)
@@ -265,6 +272,116 @@ def duplicate(site: Site, name: str) -> str:
     """The status of that condition."""
     conditions = site.drover.vm(name)["status"].get("conditions") or []
     return next((one["status"] for one in conditions if one["type"] == "Duplicate"), "")
+
+
+@contextmanager
+def unseen(site: Site) -> Iterator[None]:
+    """The source hears nothing from the target, and nor does Drover."""
+    with on_the_way_back(site), to_the_target(site):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("cut", "phase", "held"),
+    [
+        (alone, "Failed", True),
+        (unseen, "Failed", False),
+        (on_the_way_back, "Failed", False),
+        (to_the_target, "Succeeded", True),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_guest_that_arrives_stopped_never_runs_twice(
+    site: Site, cut: Callable[[Site], Any], phase: str, held: bool
+) -> None:
+    """Not even where Drover hears of nobody that is cut off: the source runs on, or the guest is started when it is reached,
+    and until then that is told."""
+    name = f"stopped-{cut.__name__}".replace("_", "-")
+
+    ended = moved_across(site, name, Moment.COPYING, cut, cut_s=CUT_S, stopped=True)
+
+    assert ended.phase == phase
+    assert site.drover.told("Migration", f"{name}-m", "Held") is held
+
+
+@contextmanager
+def waiting_unheard(site: Site, name: str) -> Iterator[tuple[str, int]]:
+    """A guest that waits on node1 to be started, which node0 has not heard of; its uid, and its migration's process. It ends
+    on one host, was never on two, and lost nothing."""
+    uid = guest(site, name, "node0", mib_per_second=2)
+    with Observer(site, uid).watching() as observer, Meter(site.lab.consoles / name) as meter:
+        assert meter.wait_for_ticks(3, 20)
+        site.drover.migrate(name, f"{name}-m", options=STOPPED)
+        with ExitStack() as cable:
+            sight = await_moment(site, f"{name}-m", Moment.COPYING, lambda: cable.enter_context(on_the_way_back(site)))
+            eventually("it waits there", lambda: why(site.lab["node1"], uid) == "paused (user)", COMES_S)
+            assert sight.pid is not None
+            yield uid, sight.pid
+        ended = site.drover.finished(f"{name}-m", ENDED_S)["status"]
+        place, other = ("node1", "node0") if ended["phase"] == "Succeeded" else ("node0", "node1")
+        eventually("it runs where the phase says", lambda: observer.places() == [place], 30)
+        eventually("nothing of it is left elsewhere", lambda: state(site.lab[other], uid) == "", 60)
+        assert meter.wait_for_ticks(3, 20)
+        ticks = meter.read()
+    assert observer.twice == []
+    assert ticks.unbroken, ticks
+    removed = site.drover.request("DELETE", f"{KUBEVIRT}/namespaces/default/virtualmachines/{name}")
+    assert removed.status_code == 200, removed.text
+
+
+def why(host: NamespaceHost, uid: str) -> str:
+    done = subprocess.run(
+        ["virsh", "-q", "-c", host.uri, "domstate", uid, "--reason"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_guest_that_waits_is_started_by_whoever_takes_over(site: Site) -> None:
+    with waiting_unheard(site, "taken-over-waiting") as (_, process):
+        os.kill(process, signal.SIGKILL)
+
+    assert site.drover.phase("taken-over-waiting-m") == "Succeeded"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_target_whose_libvirtd_dies_before_it_answers_leaves_one_guest_and_the_truth(site: Site) -> None:
+    """Its kernel may deliver the answer after its end, once the cable is healed, or refuse the connection."""
+    with waiting_unheard(site, "unanswered-waiting"):
+        site.lab["node1"].kill()
+        site.lab["node1"].start()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_arriving_stopped_costs_a_little_silence(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both ways in turn, in both directions; on hosts whose first process sees at once that a QEMU has ended, as an init does."""
+    name, silences = "silent", dict[bool, list[float]]({False: [], True: []})
+    uid = guest(site, name, "node0", mib_per_second=2)
+    for number in range(10):
+        stopped = number % 4 in (1, 2)
+        with Meter(site.lab.consoles / name) as meter:
+            assert meter.wait_for_ticks(3, 20)
+            site.drover.migrate(name, f"{name}-{number}", options={"arrivePaused": stopped})
+            assert site.drover.finished(f"{name}-{number}", 60)["status"]["phase"] == "Succeeded"
+            assert meter.wait_for_ticks(3, 20)
+            ticks = meter.read()
+        assert ticks.unbroken, ticks
+        silences[stopped].append(ticks.longest_s)
+        left = site.lab[("node0", "node1")[number % 2]]
+        eventually("nothing of it is left there", lambda left=left: state(left, uid) == "", 60)  # type: ignore[misc]
+
+    by_default, arriving = statistics.median(silences[False]), statistics.median(silences[True])
+    with capsys.disabled():
+        print(f"\nsilent for {by_default:.2f} s, arriving stopped for {arriving:.2f} s (medians): {silences}")
+    assert arriving < by_default + 1.5
+    removed = site.drover.request("DELETE", f"{KUBEVIRT}/namespaces/default/virtualmachines/{name}")
+    assert removed.status_code == 200, removed.text
 
 
 MOMENTS = [moment for moment in Moment if moment not in (Moment.ANY, Moment.PENDING)]

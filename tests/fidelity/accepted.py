@@ -170,29 +170,6 @@ def _release(document: Document) -> Document:
     return {"major": document["major"], "minor": document["minor"]} if "gitVersion" in document else document
 
 
-def _said_only(answer: Normal) -> Normal:
-    """Core objects without what says nothing: null, empty text, 0 of a port, and what only consists of that."""
-    if isinstance(answer.body, list):
-        return replace(answer, body=[{**event, "object": _telling_core(event["object"])} for event in answer.body])
-    return replace(answer, body=_telling_core(answer.body))
-
-
-def _telling_core(body: Any) -> Any:
-    core = isinstance(body, dict) and body.get("apiVersion") in ("v1", "rbac.authorization.k8s.io/v1")
-    return _telling(body) if core else body
-
-
-def _telling(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_telling(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    below = {name: item if name.startswith(("f:", "fields")) else _telling(item) for name, item in value.items()}
-    return {
-        name: item for name, item in below.items() if item not in (None, "", {}, []) and (name, item) != ("Port", 0)
-    }
-
-
 def _hostname(document: Document) -> Document:
     names = ("kubernetes.io/hostname", "f:kubernetes.io/hostname")
     left = {name: value for name, value in document.items() if name not in names}
@@ -229,7 +206,6 @@ ACCEPTED: Sequence[Accepted] = (
     Accepted("discovery", "only what both serve is compared", in_body(_common_resources)),
     Accepted("version", "a release has its own version", in_body(_release)),
     Accepted("hostname", "a Node is labelled with its name", in_body(_hostname)),
-    Accepted("nothing said", "core objects leave out fields that say nothing", _said_only),
     Accepted(
         "columns",
         "a CustomResourceDefinition has no columns that are computed, and a Node has some of its own",

@@ -390,6 +390,49 @@ async def test_a_paused_guest_moves_and_stays_paused(site: Site, source: Hypervi
     assert (await source.look(guest)).state is State.SHUTOFF
 
 
+async def test_a_guest_may_arrive_stopped_and_is_resumed_there(
+    site: Site, source: Hypervisor, target: Hypervisor
+) -> None:
+    guest = await started(site, source)
+    mark = Mark(store="s1", vm="default/testvm", migration=str(uuid4()), attempt=1, stopped=True)
+    await source.mark(guest, mark)
+    arriving = target.lifecycle()
+
+    await source.migrate(guest, replace(site.destination(B), paused=True))
+
+    here, there = await source.look(guest), await target.look(guest)
+    assert (here.state, here.reason) == (State.SHUTOFF, Reason.MIGRATED)
+    assert (there.state, there.reason, there.job) == (State.PAUSED, Reason.USER, Job.NONE)
+    assert (there.persistent, there.mark) == (True, mark)
+    assert (await heard(arriving, Change.SUSPENDED, "paused")).domain == guest
+    await target.resume(guest)
+    assert (await heard(arriving, Change.RESUMED, "unpaused")).domain == guest
+    await target.mark(guest, replace(mark, stopped=False))
+    there = await target.look(guest)
+    assert (there.state, there.mark) == (State.RUNNING, replace(mark, stopped=False))
+
+
+async def test_a_guest_that_waits_outlives_its_hosts_daemon(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+    await source.migrate(guest, replace(site.destination(B), paused=True))
+
+    await site.lose(B)
+
+    again = await site.hypervisors.connect(site.uri(B))
+    there = await again.look(guest)
+    assert (there.state, there.reason, there.job) == (State.PAUSED, Reason.USER, Job.NONE)
+
+
+async def test_in_post_copy_no_guest_arrives_stopped(site: Site, source: Hypervisor, target: Hypervisor) -> None:
+    guest = await started(site, source)
+
+    with pytest.raises(Incompatible):
+        await source.migrate(guest, replace(site.destination(B), paused=True, post_copy=True))
+
+    assert (await source.look(guest)).state is State.RUNNING
+    assert (await target.look(guest)).state is State.ABSENT
+
+
 async def test_an_aborted_guest_runs_on_the_source_and_is_gone_on_the_target(
     site: Site, source: Hypervisor, target: Hypervisor
 ) -> None:

@@ -46,10 +46,12 @@ def definition(guest: UUID) -> str:
     return boot_sector_xml(f"g-{guest.hex[:8]}", str(guest), IMAGE).replace("'kvm'", "'qemu'")
 
 
-async def outcome(cloud: FakeCloud, guest: UUID, bandwidth: int | None = None) -> HypervisorError | None:
+async def outcome(
+    cloud: FakeCloud, guest: UUID, bandwidth: int | None = None, *, paused: bool = False
+) -> HypervisorError | None:
     source = await FakeHypervisors(cloud).connect(cloud["a"].uri)
     try:
-        await source.migrate(guest, Destination(cloud["b"].uri, bandwidth=bandwidth))
+        await source.migrate(guest, Destination(cloud["b"].uri, bandwidth=bandwidth, paused=paused))
     except HypervisorError as error:
         return error
     return None
@@ -277,6 +279,36 @@ async def test_what_is_left_when_something_strikes(
     guest = await started(cloud, Load(50 * MIB, dirty_rate=10 * MIB, working_set=20 * MIB))
 
     move = asyncio.create_task(outcome(cloud, guest))
+    await clock(cloud).advance(60)
+
+    assert move.done()
+    assert expected == (state(cloud, "a", guest), state(cloud, "b", guest))
+
+
+UNHEARD = ((State.RUNNING, Job.NONE), (State.PAUSED, Job.NONE))
+BOTH_PAUSED = ((State.PAUSED, Job.NONE), (State.PAUSED, Job.NONE))
+WAITS = ((State.SHUTOFF, Job.NONE), (State.PAUSED, Job.NONE))
+
+STRIKES_AT_ONE_THAT_ARRIVES_STOPPED = {
+    (Step.STOPPED, Strike.FAILS): STAYS,
+    (Step.STOPPED, Strike.TARGET_DAEMON): STOPPED_ALONE,
+    (Step.ARRIVED, Strike.FAILS): UNHEARD,
+    (Step.ARRIVED, Strike.SOURCE_DAEMON): BOTH_PAUSED,
+    (Step.ARRIVED, Strike.SOURCE_CUT): WAITS,
+}
+
+
+@pytest.mark.parametrize(
+    "case", STRIKES_AT_ONE_THAT_ARRIVES_STOPPED.items(), ids=lambda case: f"{case[0][1]}, {case[0][0]}"
+)
+async def test_what_is_left_when_something_strikes_at_a_guest_that_arrives_stopped(
+    cloud: FakeCloud, case: tuple[tuple[Step, Strike], tuple[tuple[State, Job], tuple[State, Job]]]
+) -> None:
+    (when, what), expected = case
+    cloud.strikes = lambda step, _source, _target: what if step is when else None
+    guest = await started(cloud, Load(50 * MIB))
+
+    move = asyncio.create_task(outcome(cloud, guest, paused=True))
     await clock(cloud).advance(60)
 
     assert move.done()

@@ -19,6 +19,7 @@ def policy(**spec: object) -> Document:
 NONSENSE: dict[str, Document] = {
     "bandwidthPerMigration": {"bandwidthPerMigration": "1Ki"},
     "parallelConnections": {"parallelConnections": 2, "allowPostCopy": True},
+    "arrivePaused": {"arrivePaused": True, "allowPostCopy": True},
     "compression": {"compression": "zstd"},
 }
 

@@ -52,3 +52,9 @@ def test_its_columns_say_whom_it_means() -> None:
     columns = shown(MIGRATION_POLICY, policy(selectors=selectors))
 
     assert (columns["Namespaces"], columns["VMs"]) == ("<any>", "size=large,tier=db")
+
+
+def test_its_wide_row_has_what_it_says() -> None:
+    said = policy(selectors={}, bandwidthPerMigration="64Mi", allowAutoConverge=True)
+
+    assert shown(MIGRATION_POLICY, said, wide=True)["Options"] == "allowAutoConverge=true,bandwidthPerMigration=64Mi"

@@ -134,6 +134,25 @@ def test_its_row_says_where_it_is_and_whether_it_runs() -> None:
     ) == ("Migrating", "node0", "True", "node1", None)  # fmt: skip
 
 
+WORRIES = {
+    "nothing": ({}, None),
+    "it cannot move": ({"LiveMigratable": "False"}, "ofLiveMigratable"),
+    "it is paused, which is worse": ({"LiveMigratable": "False", "Paused": "True"}, "ofPaused"),
+    "nobody knows of it": ({"Paused": "True", "Ready": "Unknown"}, "ofReady"),
+    "it runs twice, which is worst": ({"Paused": "True", "Ready": "False", "Duplicate": "True"}, "ofDuplicate"),
+}
+
+
+@pytest.mark.parametrize(("said", "reason"), WORRIES.values(), ids=WORRIES.keys())
+def test_its_row_says_the_worst_of_it(said: dict[str, str], reason: str | None) -> None:
+    fine = {"Ready": "True", "Synchronized": "True", "LiveMigratable": "True"}
+    conditions = [{"type": type_, "status": is_, "reason": f"of{type_}"} for type_, is_ in (fine | said).items()]
+
+    row = shown(VIRTUAL_MACHINE, vm(status={"conditions": conditions}), wide=True)
+
+    assert (row["Live-Migratable"], row["Reason"]) == ((fine | said)["LiveMigratable"], reason)
+
+
 def test_its_row_says_why_it_does_not_run() -> None:
     status = {"conditions": [{"type": "Ready", "status": "False", "reason": "GuestCrashed"}]}
 

@@ -17,3 +17,11 @@ from app.machinery.objects import in_utc
 ])  # fmt: skip
 def test_a_moment_is_written_in_utc_and_whole_seconds(said: str, written: str) -> None:
     assert in_utc(said) == written
+
+
+@pytest.mark.parametrize("said, written", [
+    ("2026-01-02T03:04:05.123456Z", "2026-01-02T03:04:05.123456Z"),
+    ("2026-01-02T03:04:05.123456+02:00", "2026-01-02T01:04:05.123456Z"),
+])  # fmt: skip
+def test_a_moment_may_be_told_to_the_microsecond(said: str, written: str) -> None:
+    assert in_utc(said, micro=True) == written

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where
+from app.controllers.migration.exit_codes import MEANINGS, NOT_CONVERGING_HELP, ExitCode, Where
 from app.kinds.migration import FailureClass, Reason
 
 HOST, PATH, GUEST, CONFIGURATION = FailureClass.HOST, FailureClass.PATH, FailureClass.GUEST, FailureClass.CONFIGURATION
@@ -46,7 +46,7 @@ CAUSES: Mapping[Reason, Cause] = {
     Reason.MIGRATION_FAILED: Cause(HOST, "mend what libvirt's words name and create another Migration"),
     Reason.NOT_CONVERGING: Cause(
         GUEST,
-        "allow auto-converge, post-copy or disruption, a longer downtime or more bandwidth, or move it when it is calmer",
+        NOT_CONVERGING_HELP,
     ),
     Reason.TRANSFER_STUCK: Cause(PATH, "see what holds up the network between the two hosts"),
     Reason.GUEST_STOPPED: Cause(GUEST, "the VirtualMachine's conditions say how it ended"),
@@ -57,6 +57,8 @@ CAUSES: Mapping[Reason, Cause] = {
 }
 """Each reason that a Migration may fail with."""
 
+_UNSEEN_HELP = "see in the logs of both hosts' libvirt why, and create another Migration"
+"""libvirt tells why a copy failed only to who waited for its end."""
 _BUSY = Cause(GUEST, "try again when that job is over")
 
 # libvirt's virErrorNumber, where the number tells more than that the copy failed.
@@ -82,7 +84,8 @@ def cause_of_run(code: ExitCode, result: Mapping[str, Any]) -> Cause:
     known = _BUSY if code is ExitCode.BUSY else CAUSES[MEANINGS[code].reason]
     number, text = result.get("libvirtCode"), result.get("libvirtText")
     blame = _LIBVIRT.get(number, known.blame) if code is ExitCode.FAILED and number is not None else known.blame
-    return Cause(blame, MEANINGS[code].help or known.help, number, text)
+    unseen = code is ExitCode.FAILED and not text
+    return Cause(blame, _UNSEEN_HELP if unseen else MEANINGS[code].help or known.help, number, text)
 
 
 def may_try_again(code: ExitCode, cause: Cause) -> bool:

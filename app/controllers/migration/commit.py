@@ -18,6 +18,7 @@ from app.controllers.migration.observe import Guest, Scene
 from app.controllers.migration.places import place_of
 from app.controllers.migration.plan import Copy, Plan
 from app.controllers.migration.records import record
+from app.controllers.migration.telling import tell
 from app.controllers.migration.tuning import changed_plan, planned
 from app.controllers.placement.nodes import peer_uri, shared_paths
 from app.controllers.pods import is_launcher_of, is_leaving, is_target_of, migration_pod, target_pod
@@ -61,7 +62,7 @@ class Committer:
                 case Conclude():
                     vm = await self.conclude(tx, scene.migration, vm, effect)
                 case Tell():
-                    await self._tell(tx, scene.migration, vm, effect)
+                    await tell(self.recorder, tx, scene.migration, vm, effect)
                 case unhandled:
                     assert_never(unhandled)
         if vm is not None and scene.guest is not None and vm != scene.guest.vm:
@@ -206,11 +207,6 @@ class Committer:
             target_pod=arriving["metadata"]["name"],
             source_pod=guest.pod["metadata"]["name"],
         )
-
-    async def _tell(self, tx: Transaction, migration: Document, vm: Document | None, told: Tell) -> None:
-        kind: Sequence[Document] = (migration,) if vm is None else (migration, vm)
-        for involved in kind:
-            await self.recorder.record(tx, involved, told.reason, told.message, "Warning" if told.warning else "Normal")
 
 
 async def two_nodes(tx: Transaction, one: str, other: str) -> tuple[Document, Document]:

@@ -76,6 +76,9 @@ measure, since a pass finds all of its working set written; so a part of the pas
 STOPPED_MS = 60_000
 """The least that a stopped guest is waited for; or four times what was reckoned."""
 
+_BY_SIZE, _BY_PROGRESS = " (completionTimeoutPerGiB)", " (progressTimeout)"
+"""Which option says so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -265,16 +268,18 @@ def _stuck(state: State, policy: Policy, seen: Progress) -> Step | None:
     since_ms = seen.elapsed_ms - (state.moved.at_ms if state.moved else 0)
     if since_ms < 1000 * policy.progress_s:
         return None
-    return Step(replace(state, end=End.STUCK), (), f"nothing was sent for {since_ms // 1000} s")
+    return Step(replace(state, end=End.STUCK), (), f"nothing was sent for {since_ms // 1000} s{_BY_PROGRESS}")
 
 
 def _overdue(state: State, policy: Policy, sample: Sample) -> Step | None:
     seen = sample.progress
     if seen.elapsed_ms >= policy.completion_ms:
-        return _escalated(state, policy, seen, f"it took longer than {policy.completion_ms / 1000:.0f} s")
+        return _escalated(state, policy, seen, f"it took longer than {policy.completion_ms / 1000:.0f} s{_BY_SIZE}")
     without_ms = seen.elapsed_ms - state.best_at_ms
     if without_ms >= 1000 * policy.progress_s and state.passes >= 1:
-        return _escalated(state, policy, seen, f"no pass left less than one {without_ms / 1000:.0f} s ago")
+        return _escalated(
+            state, policy, seen, f"no pass left less than one {without_ms / 1000:.0f} s ago{_BY_PROGRESS}"
+        )
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from app.controllers.migration.images import brought
+from app.controllers.migration.messages import Noticed
 from app.controllers.migration.move import Move
 from app.hypervisor import domain_xml
 from app.hypervisor.base import Destination, Refused, Unsafe
@@ -29,6 +30,8 @@ async def with_disks(move: Move, to: Destination, send: Send) -> None:
     except Unsafe:
         move.say("the hosts do not share the guest's disks: they are copied")
     await _make(move)
+    text = ", ".join(f"{copy.disk} to {copy.target_path}" for copy in move.plan.copies)
+    move.tell(Noticed(reason="CopyingDisks", message=f"the hosts do not share these disks, so they are copied: {text}"))
     return await send(await _with_copies(move, to, images))
 
 

@@ -51,6 +51,7 @@ from app.controllers.migration.transitions import (
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.pipeline import NAMED, Placement
 from app.kinds.migration import AbortStatus, ConditionType, MigrationState, Mode, Phase, Reason
+from app.kinds.migration_options import CHANGEABLE, MigrationConfiguration
 from app.kinds.virtualmachine import Phase as VMPhase
 
 LOOK_AGAIN_S = 5.0
@@ -131,10 +132,17 @@ def _retuned(seen: Seen, run: RunSeen, otherwise: Decision) -> Decision:
     state = state_of(seen.status)
     if seen.wished is None or seen.wished == state.migration_configuration:
         return otherwise
+    told = Tell("Retuned", f"from now on {_changes(state.migration_configuration, seen.wished)}")
     state = state.model_copy(update={"migration_configuration": seen.wished})
     status = seen.status.model_copy(update={"migration_state": state})
-    told = Tell("Retuned", "the options were changed on the way")
     return Decision(status, (*otherwise.effects, Retune(run.id, seen.wished), told), otherwise.again)
+
+
+def _changes(before: MigrationConfiguration | None, after: MigrationConfiguration) -> str:
+    """Only some options can be changed on the way."""
+    had, has = ({} if one is None else one.dump() for one in (before, after))
+    told = ((name, had.get(name), has.get(name)) for name in CHANGEABLE)
+    return ", ".join(f"{name} is {new or 'unset'} instead of {old or 'unset'}" for name, old, new in told if old != new)
 
 
 def failed(seen: Seen, reason: Reason, message: str) -> Decision:
@@ -228,7 +236,7 @@ def _left_s(seen: Seen, since: datetime | None, patience: timedelta) -> float:
 
 def _place(seen: Seen, vm: VMSeen, room: Room) -> Decision:
     if room.cluster_full or room.source_full:
-        return _queue(seen, "the cluster" if room.cluster_full else f"node {vm.node}")
+        return _queue(seen, IN_CLUSTER if room.cluster_full else leaving(vm.node))
     if not room.placement.fitting:
         return _unschedulable(seen, room.placement)
     target = room.target
@@ -237,7 +245,7 @@ def _place(seen: Seen, vm: VMSeen, room: Room) -> Decision:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         full = f"{', '.join(names[:NAMED])}{more}"
         message = f"as many guests arrive as may at {full}"
-        return _timed_out(seen, full) or _waits(seen, Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, message)
+        return _timed_out(seen, f"at {full}") or _waits(seen, Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, message)
     state = MigrationState(
         source_node=vm.node,
         target_node=target,
@@ -263,12 +271,19 @@ def _first_look(seen: Seen) -> Outcome:
 
 def _queue(seen: Seen, where: str) -> Decision:
     """No slot: a phase that was reached is kept."""
-    return _timed_out(seen, where) or _waits(seen, Phase.PENDING, Reason.WAITING_FOR_SLOT, queued_in(where))
+    return _timed_out(seen, where) or _waits(seen, Phase.PENDING, Reason.WAITING_FOR_SLOT, queued(where))
 
 
-def queued_in(where: str) -> str:
+IN_CLUSTER = "in the cluster"
+
+
+def leaving(node: str) -> str:
+    return f"from {node}"
+
+
+def queued(where: str) -> str:
     """What one says that waits for a slot there."""
-    return f"as many migrations run in {where} as may"
+    return f"as many migrations run {where} as may"
 
 
 def _timed_out(seen: Seen, where: str) -> Decision | None:
@@ -284,7 +299,7 @@ def _timed_out(seen: Seen, where: str) -> Decision | None:
     if _left_s(seen, since, seen.patience.queue) > 0:
         return None
     waited = int(seen.patience.queue.total_seconds())
-    return failed(seen, Reason.QUEUE_TIMEOUT, f"no slot in {where} became free in {waited} s")
+    return failed(seen, Reason.QUEUE_TIMEOUT, f"no slot {where} became free in {waited} s")
 
 
 def _unschedulable(seen: Seen, placement: Placement) -> Decision:
@@ -365,7 +380,8 @@ def _tries_again(seen: Seen, run: RunSeen, meaning: Meaning, cause: Cause, concl
     message = f"{which} failed: {conclude.message}; the next in {wait_s:g} s"
     status = without(seen.status, ConditionType.HELD, ConditionType.RESOLVED)
     status = observed(status, seen.now, ConditionType.RETRYING, "True", meaning.reason, message)
-    told = Tell("Retrying", f"{which} failed: {cause.told(conclude.message)}", True)
+    blamed = replace(cause, help=f"the next in {wait_s:g} s").told(conclude.message)
+    told = Tell("Retrying", f"{which} failed: {blamed}", True)
     return Decision(status, (conclude, told), Again(wait_s))
 
 

@@ -53,6 +53,8 @@ class Action(StrEnum):
     DESTROY_SOURCE = "destroy-source"
     """Of a copy that does not run: `destroy(…, unless_running=True)`."""
     RESUME_SOURCE = "resume-source"
+    RESUME_TARGET = "resume-target"
+    """Of a copy that has arrived stopped, and waits."""
     RECOVER = "recover"
     """Go on with the post-copy that broke; again, if that fails."""
 
@@ -81,6 +83,8 @@ class Facts:
     """Where the operator says that the guest is."""
     overdue: bool = False
     """The guest was seen to run on the target for longer than a switch-over takes to end."""
+    left: bool = False
+    """The source said that it ended its copy because the guest had moved: it may forget that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,23 @@ def never_ran(target: Domain) -> bool:
 
 def is_marked(target: Domain, facts: Facts) -> bool:
     return target.mark is not None and target.mark.migration == facts.migration
+
+
+def waits(target: Domain, facts: Facts) -> bool:
+    """It arrived stopped, whole, and nobody has started it there: what the source has is as new, or newer."""
+    is_stopped = target.state is State.PAUSED and target.reason is Reason.USER and target.job is Job.NONE
+    return is_stopped and arrives_stopped(target, facts) and not facts.arrived
+
+
+def ended_before_it_ran(target: Domain, facts: Facts) -> bool:
+    """The remains of a copy that waited, or did not get so far."""
+    by_itself = target.reason in (Reason.SHUTDOWN, Reason.CRASHED)
+    return target.state is State.SHUTOFF and not by_itself and arrives_stopped(target, facts)
+
+
+def arrives_stopped(domain: Domain, facts: Facts) -> bool:
+    """As this migration's mark says, on either host."""
+    return is_marked(domain, facts) and domain.mark is not None and domain.mark.stopped
 
 
 def was_brought(target: Domain, facts: Facts) -> bool:

@@ -49,6 +49,11 @@ class Meaning:
     """What would help; empty for success."""
 
 
+NOT_CONVERGING_HELP = (
+    "set allowAutoConverge, allowPostCopy or allowWorkloadDisruption in spec.options, raise maxDowntimeMs, bandwidthPerMigration"
+    " or completionTimeoutPerGiB there, or move it when it is calmer"
+)
+
 MEANINGS: dict[ExitCode, Meaning] = {
     ExitCode.MOVED: Meaning(Reason.MOVED, Where.TARGET, "the guest runs on the target", ""),
     ExitCode.FAILED: Meaning(
@@ -103,7 +108,7 @@ MEANINGS: dict[ExitCode, Meaning] = {
         Reason.NOT_CONVERGING,
         Where.SOURCE,
         "the guest writes to its memory faster than that can be sent",
-        "allow auto-converge, post-copy or disruption, a longer downtime or more bandwidth",
+        NOT_CONVERGING_HELP,
     ),
     ExitCode.TRANSFER_STUCK: Meaning(
         Reason.TRANSFER_STUCK,

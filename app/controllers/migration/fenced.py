@@ -9,7 +9,7 @@ is resumed only by the operator's word: the guest may have run on the target sin
 | fenced                        | fenced                                  | LOST                                                 |
 | fenced                        | PAUSED, ours, failed in post-copy       | LOST, destroy target: it is half of a guest          |
 | fenced                        | PAUSED, ours, never ran, not persistent, no job | ORPHAN_INCOMING, destroy target              |
-| fenced                        | PAUSED by somebody, no job              | ON_TARGET, paused                                    |
+| fenced                        | PAUSED by somebody, no job; it does not wait | ON_TARGET, paused                               |
 | fenced                        | SHUTOFF or CRASHED, ours                | ENDED_ON_TARGET                                      |
 | fenced                        | ABSENT; SHUTOFF, not ours               | LOST                                                 |
 | PAUSED, failed in post-copy; or in it, no job | fenced                  | ENDED_ON_TARGET, destroy source: half of a guest     |
@@ -38,6 +38,7 @@ from app.controllers.migration.evidence import (
     is_busy,
     is_marked,
     never_ran,
+    waits,
     was_brought,
 )
 from app.hypervisor.base import Domain, Reason, State
@@ -77,7 +78,7 @@ def _paused_alone(target: Domain, facts: Facts, lost: str) -> Row | None:
         return (Verdict.LOST, Action.DESTROY_TARGET, f"{lost}: half of its memory is gone")
     if never_ran(target) and is_marked(target, facts) and not target.persistent:
         return ORPHAN
-    if target.reason in POST_COPY or target.reason in NEVER_RAN:
+    if target.reason in POST_COPY or target.reason in NEVER_RAN or waits(target, facts):
         return None
     return (Verdict.ON_TARGET, Action.NONE, "the guest is on the target, paused")
 

@@ -129,11 +129,15 @@ def _note(move: Move, end: End, event: Lifecycle) -> None:
     move.changed.set()
     match event.change:
         case Change.SUSPENDED if end is move.source:
-            move.reach(Step.SWITCHING)
-            move.say(f"the guest is stopped on {end.node} for the switch-over")
+            move.stop()
+        case Change.SUSPENDED if move.mark.stopped:
+            move.say(
+                f"the guest has arrived on {end.node}, and waits there until its copy on {move.source.node} is gone"
+            )
         case Change.RESUMED if end is move.target:
             move.arrive()
         case Change.STOPPED if end is move.source:
+            move.left = move.left or event.detail == "migrated"
             move.say(f"the copy on {end.node} has stopped ({event.detail or 'no detail'})")
 
 
@@ -168,6 +172,6 @@ async def _abort(move: Move, seen: Domain) -> None:
     try:
         await move.source.ask(lambda host: host.steer(seen.uuid, Abort()))
     except HypervisorError as error:
-        move.say(f"not aborted: {error.text}")
+        move.say_once(f"the copy is not stopped: {error.text}")
     else:
-        move.say("aborted")
+        move.say_once("libvirt is asked to stop the copy")

@@ -48,6 +48,8 @@ class Move:
     max_downtime_ms: int = 300
     seconds_per_gib: int = SECONDS_PER_GIB
     """How long it may take."""
+    copied: tuple[str, ...] = ()
+    """Disks that travel too. How large they are the hosts know."""
 
 
 def measured(statuses: Iterable[MigrationStatus]) -> Iterator[Measured]:
@@ -74,11 +76,11 @@ def forecast(move: Move, history: Iterable[Measured]) -> MigrationForecast:
     latest = sorted(history, key=lambda one: one.at, reverse=True)
     rate, whence = _rate(move, [one for one in latest if one.rate])
     dirty = next((one.dirty_rate for one in latest if one.guest == move.guest), None)
-    if rate is None:
-        return MigrationForecast(
-            bytes=move.memory, basis="no move was measured yet: how long it takes is known after the first"
-        )
-    sending = min(rate, move.cap) if move.cap else rate
+    also = f"; its disks {', '.join(move.copied)} are copied too, which is not counted" if move.copied else ""
+    sending = min(rate or move.cap, move.cap) if move.cap else rate
+    if sending is None:
+        unknown = "no move was measured yet: how long it takes is known after the first"
+        return MigrationForecast(bytes=move.memory, basis=f"{unknown}{also}")
     allowed_s = move.seconds_per_gib * max(LEAST_GIB, move.memory / _GIB)
     load = Load(move.memory, float(dirty or 0), move.memory)
     copied = advanced(begun(load), load, float(sending), move.max_downtime_ms / 1000, allowed_s)
@@ -90,9 +92,11 @@ def forecast(move: Move, history: Iterable[Measured]) -> MigrationForecast:
         dirty_bytes_per_second=dirty,
         seconds=-(-total // sending),
         # The rest is sent without the cap; and no switch-over is quicker than those that were measured.
-        downtime_ms=max(int(1000 * copied.remaining / rate), _usual_downtime(latest)) if copied.ready else None,
+        downtime_ms=max(int(1000 * copied.remaining / rate), _usual_downtime(latest))
+        if copied.ready and rate
+        else None,
         converges=copied.ready,
-        basis=f"bandwidth of {whence}; dirty rate from {known}",
+        basis=f"bandwidth of {whence}; dirty rate from {known}{also}",
     )
 
 
@@ -114,4 +118,4 @@ def _rate(move: Move, history: Sequence[Measured]) -> tuple[int | None, str]:
         if found:
             recent = [one.rate for one in found[:RECENT]]
             return int(median(recent)), f"the last {len(recent)} of {whence}" if len(recent) > 1 else whence
-    return None, ""
+    return None, "bandwidthPerMigration, for no move was measured yet"

@@ -20,8 +20,9 @@ OVERDUE_S = 5.0
 async def act(move: Move, meant: Ruling) -> None:
     """Sent only with enough of the lease left, and the state is read again just before. What fails is seen next time."""
     action = meant.action
-    if meant.verdict is Verdict.STALE_SOURCE:
-        # Nothing that a former process sent can start the source again, or end the target, while the target runs.
+    if meant.verdict is Verdict.STALE_SOURCE or (action is Action.RESUME_TARGET and not meant.told):
+        # Nothing that a former process sent can start the source again, or end the target, while the target runs; nor once the
+        # source has ended its copy because the guest had moved.
         await move.orders.leave_to_steer()
     else:
         await move.orders.leave_to_act()
@@ -33,7 +34,7 @@ async def act(move: Move, meant: Ruling) -> None:
     ruling = location(source, target, facts)
     if ruling.action is not action:
         return
-    end = move.target if action is Action.DESTROY_TARGET else move.source
+    end = move.target if action in (Action.DESTROY_TARGET, Action.RESUME_TARGET) else move.source
     move.say(f"{ruling.why}: {action} ({end.node})")
     if ruling.told:
         move.resolved = ruling.why
@@ -50,7 +51,7 @@ async def _send(move: Move, end: End, action: Action) -> None:
     match action:
         case Action.DESTROY_TARGET | Action.DESTROY_SOURCE:
             await end.ask(lambda host: host.destroy(domain, unless_running=True))
-        case Action.RESUME_SOURCE:
+        case Action.RESUME_SOURCE | Action.RESUME_TARGET:
             await end.ask(lambda host: host.resume(domain))
         case Action.NONE | Action.WAIT | Action.RECOVER:
             raise AssertionError(f"BUG: {action} is nothing to send")
@@ -96,6 +97,7 @@ def _facts(move: Move) -> Facts:
         target_off=move.target.node in orders.told.off,
         word=orders.told.resolve,
         overdue=move.ran_for_s() >= OVERDUE_S,
+        left=move.left,
     )
 
 

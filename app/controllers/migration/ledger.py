@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,10 +14,12 @@ import structlog
 from app.controllers.birth import Birth
 from app.controllers.documents import domain_uuid, key_of
 from app.controllers.events import Recorder
+from app.controllers.migration.effects import Tell
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.messages import Arrived, Holding, Sampled, Started, Steered
+from app.controllers.migration.messages import Arrived, Holding, Noticed, Sampled, Started, Steered
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.progress import shown
+from app.controllers.migration.telling import tell
 from app.controllers.pods import MIGRATION_CONTAINER
 from app.controllers.virtualmachine.report import on_node
 from app.kinds import POD, VIRTUAL_MACHINE, names
@@ -43,13 +45,15 @@ class _Unwritten:
     lines: list[tuple[datetime, str]] = field(default_factory=list)
     sampled: Sampled | None = None
     started: Started | None = None
+    noticed: list[Noticed] = field(default_factory=list)
     steered: Steered | None = None
     arrived: Arrived | None = None
     holding: Holding | None = None
 
     @property
     def about_migration(self) -> bool:
-        return any(said is not None for said in (self.sampled, self.started, self.steered, self.arrived, self.holding))
+        said = (self.sampled, self.started, self.steered, self.arrived, self.holding)
+        return bool(self.noticed) or any(one is not None for one in said)
 
 
 class Ledger:
@@ -69,13 +73,15 @@ class Ledger:
         self._unwritten.lines.append((datetime.now(UTC), text))
         self._heard.set()
 
-    def note(self, report: Sampled | Started | Steered | Arrived | Holding) -> None:
+    def note(self, report: Sampled | Started | Noticed | Steered | Arrived | Holding) -> None:
         match report:
             case Sampled():
                 self._unwritten.sampled = report
             case Started():
                 self._unwritten.started = report
                 self._urgent.set()
+            case Noticed():
+                self._unwritten.noticed.append(report)
             case Steered():
                 self._unwritten.steered = report
                 self._urgent.set()
@@ -148,13 +154,13 @@ class Ledger:
 
     async def _tell(self, tx: Transaction, heard: _Unwritten) -> None:
         migration = await _found(tx, self._run.migration, str(self._run.migration_uid))
-        vm = await self._vm(tx) if heard.arrived or heard.started else None
+        vm = await self._vm(tx) if heard.arrived or heard.started or heard.noticed else None
         if migration is not None and (migration.get("status") or {}).get("phase") not in FINAL:
             changed = _heard(migration, heard, self._birth.stamp_micro())
             if changed != migration:
                 tx.replace(self._run.migration, changed)
-            if heard.started is not None:
-                await self._record_start(tx, migration, vm)
+            for told in self._news(heard):
+                await tell(self._recorder, tx, migration, vm, told)
             if heard.holding is not None and heard.holding.refused not in ("", _refused(migration)):
                 text = f"{_word(migration)} is refused: {heard.holding.refused}"
                 await self._recorder.record(tx, migration, "ResolveRefused", text, "Warning")
@@ -163,11 +169,13 @@ class Ledger:
             if moved != vm:
                 tx.replace(key_of(VIRTUAL_MACHINE, vm), moved)
 
-    async def _record_start(self, tx: Transaction, migration: Document, vm: Document | None) -> None:
-        text = f"the guest is being copied from {self._plan.source.node} to {self._plan.target.node}"
-        for involved in (migration, vm):
-            if involved is not None:
-                await self._recorder.record(tx, involved, "Started", text)
+    def _news(self, heard: _Unwritten) -> Iterator[Tell]:
+        if heard.started is not None:
+            yield Tell(
+                "Started", f"the guest is being copied from {self._plan.source.node} to {self._plan.target.node}"
+            )
+        for one in heard.noticed:
+            yield Tell(one.reason, one.message, one.warning)
 
     async def _vm(self, tx: Transaction) -> Document | None:
         namespace, _, name = self._plan.vm.partition("/")

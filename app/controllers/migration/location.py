@@ -3,10 +3,12 @@ Who has the guest? What both hosts say of it, in; one verdict and at most one ac
 
 Read as a table, the first row that fits decides. "runs" is RUNNING or SHUTTING_DOWN; "off" is ABSENT or SHUTOFF; "ours" is a copy
 on the target that carries this migration's mark (it is on the guest before the call, and travels with it) and, where it is
-SHUTOFF or CRASHED, was not there before the call; "never ran" is PAUSED/MIGRATION or PAUSED/STARTING_UP. "job" is any job but
-NONE of an active domain, also the one that a host too busy to say is taken to have. A target "has it" that runs ours without a
-job, or that does not answer and was seen to run it. ✂ marks rows where the guest's past is lost,
-so that nobody may act but an operator. "Surely nowhere else": PERSIST_DEST was set, and no other host knows the guest.
+SHUTOFF or CRASHED, was not there before the call; "never ran" is PAUSED/MIGRATION or PAUSED/STARTING_UP. A copy that "waits"
+is PAUSED/USER without a job, ours, and marked as one that arrives stopped: it is resumed only when the source's copy is gone, and
+the mark goes then; so as long as the source has an active copy that one is the guest. "job" is any job but NONE of an active
+domain, also the one that a host too busy to say is taken to have. A target "has it" that runs ours without a job, or that does
+not answer and was seen to run it. ✂ marks rows where the guest's past is lost, so that nobody may act but an operator. "Surely
+nowhere else": PERSIST_DEST was set, and no other host knows the guest.
 
 | source                        | target                                  | verdict, action                                      |
 |-------------------------------|-----------------------------------------|------------------------------------------------------|
@@ -19,30 +21,37 @@ so that nobody may act but an operator. "Surely nowhere else": PERSIST_DEST was 
 | PAUSED/MIGRATION, with a job on either side | any                       | SWITCHOVER, wait                                     |
 | any, with a job on either side | any                                    | IN_PROGRESS, wait                                    |
 | unreachable                   | runs in post-copy                       | POST_COPY, wait; failed in it: HOLD                  |
+| unreachable, and said before that the guest had left | waits            | ON_TARGET, resume target                             |
 | unreachable                   | any other                               | HOLD                                                 |
 | runs                          | unreachable, off                        | ON_SOURCE: evidence enough                           |
 | runs                          | runs                                    | SPLIT: alarm, touch nothing                          |
 | runs                          | PAUSED or CRASHED, not ours             | ON_SOURCE: not this migration's to touch             |
-| runs                          | PAUSED, ours, never ran                 | ORPHAN_INCOMING, destroy target                      |
+| runs                          | PAUSED, ours, never ran or waits        | ORPHAN_INCOMING, destroy target                      |
 | runs                          | PAUSED or CRASHED, ours, has run        | SPLIT                                                |
 | PAUSED in post-copy           | runs or PAUSED in post-copy             | POST_COPY, wait; the target failed in it: HOLD       |
 | PAUSED in post-copy           | any other                               | HOLD                                                 |
 | PAUSED                        | unreachable                             | HOLD                                                 |
 | PAUSED                        | runs, ours, not in post-copy            | ON_TARGET, destroy source                            |
 | PAUSED                        | runs, any other                         | HOLD ✂                                               |
-| PAUSED                        | PAUSED, ours, never ran, not persistent | ORPHAN_INCOMING, destroy target                      |
+| PAUSED                        | PAUSED, ours, never ran, not persistent; or waits | ORPHAN_INCOMING, destroy target            |
 | PAUSED                        | PAUSED, any other                       | HOLD ✂                                               |
+| PAUSED/MIGRATION              | SHUTOFF, ours, had waited: ended by somebody | as if ABSENT                                    |
+| PAUSED by somebody            | SHUTOFF, ours, had waited: ended by somebody | as if ABSENT                                    |
 | PAUSED/MIGRATION              | SHUTOFF/FAILED, ours                    | HOLD ✂: it may never have run there                  |
 | PAUSED/MIGRATION              | SHUTOFF or CRASHED, ours                | ENDED_ON_TARGET, destroy source; never resume        |
 | PAUSED/MIGRATION              | SHUTOFF or CRASHED, neither ours nor SHUTOFF from before | HOLD ✂                              |
 | PAUSED/MIGRATION              | ABSENT, or SHUTOFF from before          | RESUME_SOURCE if surely nowhere else; else HOLD      |
 | PAUSED by somebody            | SHUTOFF or CRASHED, ours                | HOLD ✂                                               |
 | PAUSED by somebody            | ABSENT; SHUTOFF or CRASHED, any other   | ON_SOURCE, paused as it is                           |
-| CRASHED                       | runs; PAUSED or CRASHED, any but ours that never ran | SPLIT                                   |
-| CRASHED                       | PAUSED, ours, never ran                 | ORPHAN_INCOMING, destroy target                      |
+| CRASHED                       | runs; PAUSED or CRASHED, any but ours that never ran or waits | SPLIT                          |
+| CRASHED                       | PAUSED, ours, never ran or waits        | ORPHAN_INCOMING, destroy target                      |
 | CRASHED                       | unreachable, off                        | ON_SOURCE, crashed as it is                          |
 | SHUTOFF by itself (SHUTDOWN, CRASHED, FAILED) | PAUSED, ours, never ran | ORPHAN_INCOMING, destroy target                      |
+| SHUTOFF by itself, but not SHUTDOWN, and the guest was to arrive stopped | unreachable | HOLD: it may wait there       |
 | SHUTOFF by itself             | unreachable, off                        | ENDED_ON_SOURCE                                      |
+| SHUTOFF/SHUTDOWN              | waits                                   | ORPHAN_INCOMING, destroy target                      |
+| SHUTOFF/MIGRATED; off, and said before that the guest had left | waits  | ON_TARGET, resume target                             |
+| off, any other                | waits                                   | HOLD ✂: the source may have run on and ended         |
 | off                           | unreachable                             | HOLD                                                 |
 | off                           | PAUSED, never ran or in post-copy       | HOLD ✂                                               |
 | off                           | PAUSED, any other                       | ON_TARGET, paused                                    |
@@ -73,12 +82,15 @@ from app.controllers.migration.evidence import (
     Row,
     Ruling,
     Verdict,
+    arrives_stopped,
+    ended_before_it_ran,
     has_job,
     hold,
     is_marked,
     never_ran,
     reason_of,
     split,
+    waits,
     was_brought,
 )
 from app.controllers.migration.fenced import fenced
@@ -90,6 +102,9 @@ _HALVED = (
     "post-copy broke, and the target has no half of the guest any more: what was there is lost, the source is never resumed"
     " (kubevirt.io/resolve=lost ends it)"
 )
+
+
+_MAY_RUN = "the guest waits on the target to be started, and the source, which may run it, does not answer"
 
 
 def location(source: Domain | None, target: Domain | None, facts: Facts) -> Ruling:
@@ -111,6 +126,7 @@ _WAIT_JOB: Row = (Verdict.IN_PROGRESS, Action.WAIT, "libvirt still works on the 
 _WAIT_SWITCHOVER: Row = (Verdict.SWITCHOVER, Action.WAIT, "the source is paused and the target takes over")
 _WAIT_POST_COPY: Row = (Verdict.POST_COPY, Action.WAIT, "the guest runs on the target and still fetches memory")
 _ON_TARGET: Row = (Verdict.ON_TARGET, Action.NONE, "the guest runs on the target")
+_STARTED: Row = (Verdict.ON_TARGET, Action.RESUME_TARGET, "the guest has arrived, and its copy on the source is gone")
 _ON_SOURCE: Row = (Verdict.ON_SOURCE, Action.NONE, "the guest runs on the source and nothing moves it")
 _ENDED_ON_SOURCE: Row = (Verdict.ENDED_ON_SOURCE, Action.NONE, "the guest ended on the source")
 _LOST: Row = (Verdict.LOST, Action.NONE, "neither host has the guest")
@@ -124,6 +140,8 @@ def _rule(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
     if has_job(source) or has_job(target):
         return _working(source, target, facts)
     if source is None:
+        if target is not None and waits(target, facts):
+            return _STARTED if facts.left else hold(_MAY_RUN)
         return hold("the source does not answer, and the target does not run the guest")
     match source.state:
         case State.RUNNING | State.SHUTTING_DOWN:
@@ -132,6 +150,8 @@ def _rule(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
             return _source_paused(source, target, facts)
         case State.CRASHED:
             return _source_crashed(target, facts)
+        case State.ABSENT | State.SHUTOFF if target is not None and waits(target, facts):
+            return _waits_alone(source, facts)
         case State.ABSENT | State.SHUTOFF:
             return _source_off(source, target, facts)
         case _:
@@ -186,7 +206,9 @@ def _source_runs(target: Domain | None, facts: Facts) -> Row:
         return split("the guest runs on both hosts")
     if not is_marked(target, facts):
         return _ON_SOURCE
-    return ORPHAN if never_ran(target) else split("the guest runs on the source, and a copy on the target has run")
+    if never_ran(target) or waits(target, facts):
+        return ORPHAN
+    return split("the guest runs on the source, and a copy on the target has run")
 
 
 def _source_paused(source: Domain, target: Domain | None, facts: Facts) -> Row:
@@ -198,7 +220,7 @@ def _source_paused(source: Domain, target: Domain | None, facts: Facts) -> Row:
         return _runs_on_target(target, facts)
     if target.state is State.PAUSED:
         return _both_paused(target, facts)
-    if was_brought(target, facts):
+    if was_brought(target, facts) and not ended_before_it_ran(target, facts):
         return _ended_on_target(source, target)
     if source.reason is Reason.MIGRATION:
         return _paused_by_the_move(target, facts)
@@ -222,6 +244,8 @@ def _runs_on_target(target: Domain, facts: Facts) -> Row:
 
 
 def _both_paused(target: Domain, facts: Facts) -> Row:
+    if waits(target, facts):
+        return ORPHAN
     # A persistent one would stay as SHUTOFF when destroyed, and be taken for a guest that had moved and ended.
     if is_marked(target, facts) and never_ran(target) and not target.persistent:
         return ORPHAN
@@ -235,7 +259,8 @@ def _ended_on_target(source: Domain, target: Domain) -> Row:
 
 
 def _paused_by_the_move(target: Domain, facts: Facts) -> Row:
-    if target.state is not State.ABSENT and not (target.state is State.SHUTOFF and facts.target_before):
+    is_old = target.state is State.SHUTOFF and facts.target_before
+    if target.state is not State.ABSENT and not is_old and not ended_before_it_ran(target, facts):
         return hold("the target has an ended copy that this migration did not bring there")
     if not facts.persist_dest:
         return hold("a guest that arrived and ended would have left no trace on the target")
@@ -251,19 +276,31 @@ def _paused_by_the_move(target: Domain, facts: Facts) -> Row:
 def _source_crashed(target: Domain | None, facts: Facts) -> Row:
     if target is None or target.state in OFF:
         return (Verdict.ON_SOURCE, Action.NONE, "the guest crashed on the source, where its remains are")
-    if target.state is State.PAUSED and never_ran(target) and is_marked(target, facts):
+    if (never_ran(target) and is_marked(target, facts)) or waits(target, facts):
         return ORPHAN
     return split("the guest crashed on the source, and the target has a copy too")
 
 
+def _waits_alone(source: Domain, facts: Facts) -> Row:
+    if facts.left or (source.state is State.SHUTOFF and source.reason is Reason.MIGRATED):
+        return _STARTED
+    if source.state is State.SHUTOFF and source.reason is Reason.SHUTDOWN:
+        return ORPHAN
+    return hold(
+        "the guest waits on the target to be started, and nobody knows whether it had run on and ended on the source, which has"
+        " forgotten how its copy ended (kubevirt.io/resolve=target starts it)"
+    )
+
+
 def _source_off(source: Domain, target: Domain | None, facts: Facts) -> Row:
     if source.state is State.SHUTOFF and source.reason in ENDED_BY_ITSELF:
-        if target is None or target.state in OFF:
+        if (target is None and not _may_wait_there(source, facts)) or (target is not None and target.state in OFF):
             return _ENDED_ON_SOURCE
-        if target.state is State.PAUSED and never_ran(target) and is_marked(target, facts):
+        if target is not None and target.state is State.PAUSED and never_ran(target) and is_marked(target, facts):
             return ORPHAN
     if target is None:
-        return hold("the guest left the source, and the target does not answer")
+        waiting = ", where it may wait to be started," if arrives_stopped(source, facts) else ""
+        return hold(f"the guest left the source, and the target{waiting} does not answer")
     if target.state is State.PAUSED:
         return _paused_on_target_only(target)
     if was_brought(target, facts):
@@ -272,6 +309,11 @@ def _source_off(source: Domain, target: Domain | None, facts: Facts) -> Row:
         return hold("the target has the remains of a guest that this migration did not bring there")
     # Only here: where the target has something, it was this migration that destroyed the source's leftover.
     return _ENDED_ON_SOURCE if source.reason is Reason.DESTROYED else _LOST
+
+
+def _may_wait_there(source: Domain, facts: Facts) -> bool:
+    """libvirtd that was killed while it ended its copy finds it gone afterwards, and says that it crashed."""
+    return arrives_stopped(source, facts) and source.reason is not Reason.SHUTDOWN
 
 
 def _paused_on_target_only(target: Domain) -> Row:

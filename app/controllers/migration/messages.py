@@ -83,6 +83,15 @@ class Started(Wire):
     """That flag of an adopted guest was taken off, to be given back."""
 
 
+class Noticed(Wire):
+    """Process → worker: something that people should see in an Event."""
+
+    kind: Literal["noticed"] = "noticed"
+    reason: str
+    message: str
+    warning: bool = False
+
+
 class Steered(Wire):
     """Process → worker: how the memory moves from now on."""
 
@@ -114,7 +123,7 @@ class Ended(Wire):
 
 
 Order = Renewed | Cancel | Retuned | Told
-Report = Alive | Reached | Sampled | Started | Steered | Arrived | Holding | Ended
+Report = Alive | Reached | Sampled | Started | Noticed | Steered | Arrived | Holding | Ended
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

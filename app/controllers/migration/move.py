@@ -14,7 +14,7 @@ from app.controllers.migration.messages import Arrived, Holding, Reached
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.steps import Step
-from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark
+from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark, Reason, State
 from app.machinery.objects import Document, Wire
 
 Tell = Callable[[Wire], None]
@@ -58,6 +58,9 @@ class Move:
         self.arrived = ""
         """When it began to run on the target."""
         self._arrived_s: float | None = None
+        self.left = False
+        """The source said that it ended its copy because the guest had moved."""
+        self._stopped_s: float | None = None
         self.too_late = False
         """A cancel was heard after the switch-over had begun."""
         self.called = False
@@ -78,12 +81,18 @@ class Move:
         )
         """This attempt's mark in the guest's metadata: it travels, so the copy on the target bears it too."""
         self._reached: set[Step] = set()
+        self._said: set[str] = set()
         self.held = ""
         """Why nobody can say where the guest is."""
         self.resolved = ""
         """What was done because the operator said so."""
         self.refused = ""
         """What speaks against the operator's word about that."""
+
+    @property
+    def lacks_post_copy(self) -> bool:
+        """It is allowed, and the hosts' QEMU may not do it."""
+        return self.plan.post_copy and not self.post_copy
 
     def is_marked(self, seen: Domain) -> bool:
         """Whether that copy was touched by this attempt."""
@@ -93,6 +102,8 @@ class Move:
     async def look(self) -> tuple[Domain | None, Domain | None]:
         """What both hosts say now; None for one that does not answer."""
         source, target = await asyncio.gather(self.source.look(self.plan.domain), self.target.look(self.plan.domain))
+        if source is not None and (source.state, source.reason) == (State.SHUTOFF, Reason.MIGRATED):
+            self.left = True
         return source, target
 
     def reach(self, step: Step) -> None:
@@ -112,6 +123,19 @@ class Move:
             self.say(f"the guest runs on {self.target.node}")
             self.tell(Arrived(at=self.arrived))
 
+    def stop(self) -> None:
+        """The guest is stopped on the source for the switch-over."""
+        self.reach(Step.SWITCHING)
+        if self._stopped_s is None:
+            self._stopped_s = asyncio.get_running_loop().time()
+        self.say(f"the guest is stopped on {self.source.node} for the switch-over")
+
+    def stopped_ms(self) -> int | None:
+        """From there until it ran on the target, as far as this process heard of both."""
+        if self._stopped_s is None or self._arrived_s is None:
+            return None
+        return int(1000 * (self._arrived_s - self._stopped_s))
+
     def ran_for_s(self) -> float:
         """Since this process saw it run on the target; 0 where it has not."""
         return 0.0 if self._arrived_s is None else asyncio.get_running_loop().time() - self._arrived_s
@@ -122,6 +146,12 @@ class Move:
             self.abandoned_with = code, why
             self.say(f"given up: {why}")
             self.abandoned.set()
+
+    def say_once(self, line: str) -> None:
+        """However often it is done."""
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
 
     def hold(self, why: str, refused: str = "") -> None:
         """Nobody can say where the guest is; an empty reason ends it. Said when it changes, with what speaks against the

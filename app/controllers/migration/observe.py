@@ -230,6 +230,7 @@ def need_of(migration: Document, guest: Guest, options: Resolved) -> Need:
         tolerations=tolerations(vm),
         host=guests.moving_needs(vm, copying=options.copies),
         encrypted=options.must_encrypt,
+        compression=options.configuration.compression,
         source=guest.node,
     )
 

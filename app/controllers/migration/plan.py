@@ -56,6 +56,8 @@ class Plan(Wire):
     auto_converge: bool = False
     post_copy: bool = False
     disruption: bool = False
+    arrive_paused: bool = False
+    """The guest, if it runs, arrives stopped; its mark says so."""
     parallel_connections: int = 0
     compression: Compression | None = None
     memory: int = 0

@@ -70,6 +70,7 @@ async def _mark(move: Move) -> Outcome | None:
     try:
         await move.orders.leave_to_steer()
         seen = await move.source.ask(lambda host: host.look(domain))
+        move.mark = replace(move.mark, stopped=move.plan.arrive_paused and seen.state is State.RUNNING)
         if move.plan.adopted:
             move.mark = _with_what_is_taken(move.mark, seen)
         await move.source.ask(lambda host: host.mark(domain, move.mark))

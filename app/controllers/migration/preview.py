@@ -8,6 +8,7 @@ from app.controllers import guest as guests
 from app.controllers.birth import Birth
 from app.controllers.census import Census
 from app.controllers.migration import tuning
+from app.controllers.migration.commit import to_be_brought, two_nodes
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.decide import decide
 from app.controllers.migration.effects import Decision, StartRun
@@ -15,7 +16,7 @@ from app.controllers.migration.forecast import SECONDS_PER_GIB, Move, forecast, 
 from app.controllers.migration.observe import Ground, Scene, observe, status_of
 from app.hypervisor.domain_xml import BadXml
 from app.kinds import MIGRATION
-from app.kinds.migration import MigrationForecast
+from app.kinds.migration import MigrationForecast, MigrationState
 from app.machinery.objects import Document
 from app.store.base import Scope, Store
 
@@ -37,7 +38,10 @@ class Preview:
             decision = decide(scene.seen)
             status = decision.status.dump()
             if (target := _target(decision)) is not None:
-                status["forecast"] = _forecast(scene, target, listed).dump()
+                assert scene.guest is not None, "BUG: a move without a guest"
+                nodes = await two_nodes(tx, scene.guest.node, target)
+                status["migrationState"] |= _options(scene, *nodes)
+                status["forecast"] = _forecast(scene, target, _copied(scene, *nodes), listed).dump()
         return {**migration, "status": status}
 
 
@@ -45,7 +49,28 @@ def _target(decision: Decision) -> str | None:
     return next((effect.target for effect in decision.effects if isinstance(effect, StartRun)), None)
 
 
-def _forecast(scene: Scene, target: str, history: list[Document]) -> MigrationForecast:
+def _options(scene: Scene, source: Document, target: Document) -> Document:
+    """As they would be frozen."""
+    assert scene.options is not None, "BUG: a move without options"
+    annotations = [node["metadata"].get("annotations") or {} for node in (source, target)]
+    state = MigrationState(
+        migration_configuration=scene.options.configuration,
+        migration_policy_name=scene.options.policy,
+        encrypted=scene.options.encrypts(*annotations),
+    ).dump()
+    return {
+        name: state[name] for name in ("migrationConfiguration", "migrationPolicyName", "encrypted") if name in state
+    }
+
+
+def _copied(scene: Scene, source: Document, target: Document) -> tuple[str, ...]:
+    """The disks that the target would be given, as the guest sees them."""
+    assert scene.guest is not None and scene.options is not None, "BUG: a move without a guest"
+    brought = to_be_brought(scene.guest.vm, source, target) if scene.options.copies else ()
+    return tuple(disk.target for disk in brought)
+
+
+def _forecast(scene: Scene, target: str, copied: tuple[str, ...], history: list[Document]) -> MigrationForecast:
     assert scene.guest is not None and scene.options is not None, "BUG: a move without a guest"
     told = scene.options.configuration
     granted = tuning.granted(told)
@@ -57,6 +82,7 @@ def _forecast(scene: Scene, target: str, history: list[Document]) -> MigrationFo
         cap=granted.bandwidth,
         max_downtime_ms=granted.max_downtime_ms,
         seconds_per_gib=told.completion_timeout_per_gib or SECONDS_PER_GIB,
+        copied=copied,
     )
     return forecast(move, measured(status_of(one) for one in history))
 

@@ -18,7 +18,7 @@ from app.controllers.migration.destination import destination
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.follow import followed
 from app.controllers.migration.job import Job
-from app.controllers.migration.messages import Started
+from app.controllers.migration.messages import Noticed, Started
 from app.controllers.migration.move import Move, Outcome, Say, Tell, stamp
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.prepare import prepare
@@ -28,6 +28,8 @@ from app.controllers.migration.steps import Step
 from app.hypervisor.base import Destination, HypervisorError, Hypervisors, MigrationFailed, State
 from app.hypervisor.base import Job as HostJob
 from app.tracing import inside
+
+_MAY = "unless it is root's, it takes the host's sysctl vm.unprivileged_userfaultfd=1"
 
 
 async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> Outcome:
@@ -69,7 +71,7 @@ async def _copy(move: Move) -> Outcome:
 
 
 async def _call(move: Move) -> None:
-    to = destination(move.plan)
+    to = replace(destination(move.plan), paused=move.mark.stopped)
     move.called = True
     move.reach(Step.CALLED)
     move.tell(Started(at=stamp(), autostart=move.mark.autostart))
@@ -80,6 +82,7 @@ async def _call(move: Move) -> None:
     try:
         async with ending_stale_copies(move):
             await with_disks(move, to, send)
+        move.left = True
     except HypervisorError as error:
         move.error = error
         move.say(f"libvirt ended the copy: {error.text}")
@@ -92,6 +95,8 @@ async def _send(move: Move, to: Destination) -> None:
         if not to.post_copy or not await _may_lack_post_copy(move):
             raise
         move.say(f"{error.text}: once more, without post-copy, which the hosts' QEMU may not be allowed to do")
+        text = f"allowPostCopy is set, but the hosts' QEMU may not do it, so it goes on without: {error.text} ({_MAY})"
+        move.tell(Noticed(reason="NoPostCopy", message=text, warning=True))
         move.post_copy = False
         await _send(move, replace(to, post_copy=False))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import assert_never
 
 from app.controllers.migration.copies import copied as copied_disks
+from app.controllers.migration.end import End
 from app.controllers.migration.evidence import Action, Ruling, Verdict
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.judging import HOLD_S, act, judged, third_hosts
@@ -105,9 +107,14 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
     move.hold("")
     if source is not None and source.autostart:
         await _disarm(move)
+    waited = move.mark.stopped or (target is not None and target.mark is not None and target.mark.stopped)
+    if target is not None:
+        await _started(move, move.target, target)
     stats = await _statistics(move)
     copied = await _disks_copied(move)
     downtime = None if stats is None else stats.downtime_ms
+    if waited:  # which libvirt's figure says nothing of
+        downtime = move.stopped_ms()
     why = _told(move, ruling) or ruling.why
     message = why if downtime is None else f"{why}; it was stopped for {downtime} ms"
     return move.ended(
@@ -119,6 +126,18 @@ async def _moved(move: Move, ruling: Ruling, source: Domain | None, target: Doma
         disksCopied=copied,
         evidence=_evidence(source, target),
     )
+
+
+async def _started(move: Move, end: End, seen: Domain) -> None:
+    """Where the guest is it waits no longer: if somebody pauses it from now on, it stays so."""
+    if not move.is_marked(seen) or seen.mark is None or not seen.mark.stopped:
+        return
+    mark = replace(seen.mark, stopped=False)
+    await move.orders.leave_to_steer()
+    try:
+        await end.ask(lambda host: host.mark(move.plan.domain, mark))
+    except HypervisorError as error:
+        move.say(f"the mark on {end.node} stays: {error.text}")
 
 
 async def _disks_copied(move: Move) -> list[str] | None:
@@ -166,6 +185,8 @@ async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Dom
         return NOT_BEGUN
     if target is not None and target.state is State.SHUTOFF and move.is_marked(target):
         await _undefine(move)
+    if source is not None:
+        await _started(move, move.source, source)
     code, said = _why_stayed(move, target)
     if (told := _told(move, ruling)) and code is not ExitCode.CANCELLED:
         said = f"{said}; {told}" if said else told
@@ -189,7 +210,13 @@ def _why_stayed(move: Move, target: Domain | None) -> tuple[ExitCode, str]:
         return ExitCode.CANCELLED, ""
     if move.abandoned_with is not None:
         return move.abandoned_with
-    return _what_failed(move, target), "" if move.error is None else move.error.text
+    code = _what_failed(move, target)
+    if move.error is None:
+        return (
+            code,
+            "the copy ended while nobody followed it: the guest was not moved" if code is ExitCode.FAILED else "",
+        )
+    return code, move.error.text
 
 
 def _what_failed(move: Move, target: Domain | None) -> ExitCode:

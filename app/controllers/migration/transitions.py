@@ -75,8 +75,9 @@ def with_failure(
     }
     if reason in (Reason.CANCELLED, Reason.DEADLINE_EXCEEDED):
         changes |= {"abort_requested": True, "abort_status": AbortStatus.SUCCEEDED}
+    progress = seen.status.progress and seen.status.progress.model_copy(update={"eta_seconds": None})
     status = moved(seen.status, seen.now, Phase.FAILED).model_copy(
-        update={"migration_state": state.model_copy(update=changes)}
+        update={"migration_state": state.model_copy(update=changes), "progress": progress}
     )
     status = without(status, ConditionType.HELD, ConditionType.RESOLVED, ConditionType.RETRYING)
     return observed(status, seen.now, ConditionType.FAILED, "True", reason, message)

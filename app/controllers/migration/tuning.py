@@ -20,8 +20,11 @@ def granted(configuration: MigrationConfiguration) -> Granted:
 
 
 def compatible(configuration: MigrationConfiguration) -> MigrationConfiguration:
-    """What excludes one another gives way: parallel connections to post-copy, compression to what it cannot go with."""
+    """What excludes one another gives way: post-copy to a guest that is to arrive stopped, parallel connections to post-copy,
+    compression to what it cannot go with."""
     told = configuration
+    if told.arrive_paused and told.allow_post_copy:
+        told = told.model_copy(update={"allow_post_copy": False})
     if told.allow_post_copy and told.parallel_connections:
         told = told.model_copy(update={"parallel_connections": 0})
     packed, parallel = told.compression, bool(told.parallel_connections)
@@ -40,6 +43,7 @@ def planned(told: MigrationConfiguration, back: Granted) -> dict[str, Any]:
         "auto_converge": told.allow_auto_converge,
         "post_copy": told.allow_post_copy,
         "disruption": told.allow_workload_disruption,
+        "arrive_paused": told.arrive_paused,
         "parallel_connections": told.parallel_connections,
         "compression": None if told.compression is None else Compression(told.compression.value),
         "granted": back,

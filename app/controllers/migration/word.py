@@ -6,7 +6,7 @@ source   is refused while the source is declared to be off, or says that it has 
          copy, or the remains of one that ran. Else RESUME_SOURCE of one paused for the switch-over, and ON_SOURCE of any other.
 target   is refused while the target is declared to be off, or has no copy, or one that never ran or is not whole; and while the
          source runs the guest, or has memory that the target lacks. Else ON_TARGET, or ENDED_ON_TARGET where only remains are
-         there; a paused copy on the source is destroyed first.
+         there; a paused copy on the source is destroyed first, and one that waits on the target to be started is resumed.
 lost     is refused while a host runs the guest or has a whole paused copy. Else LOST; halves in post-copy are destroyed first.
 
 A host that does not answer is no evidence: for what it does when it comes back the operator answers.
@@ -24,9 +24,11 @@ from app.controllers.migration.evidence import (
     Facts,
     Row,
     Verdict,
+    ended_before_it_ran,
     is_busy,
     is_marked,
     never_ran,
+    waits,
     was_brought,
 )
 from app.hypervisor.base import Domain, Reason, State
@@ -47,7 +49,7 @@ def by_word(word: Word, source: Domain | None, target: Domain | None, facts: Fac
         case Word.SOURCE:
             return _against_source(source, target, facts) or _on_source(source)
         case Word.TARGET:
-            return _against_target(source, target, facts) or _on_target(source, target)
+            return _against_target(source, target, facts) or _on_target(source, target, facts)
         case Word.LOST:
             return _against_lost(source, target, facts) or _lost(source, target)
         case unhandled:
@@ -61,10 +63,11 @@ def _against_source(source: Domain | None, target: Domain | None, facts: Facts) 
         return f"the source says {_said(source)}"
     if target is None or target.state is State.ABSENT:
         return ""
-    ended_before_it_ran = target.state is State.SHUTOFF and target.reason is Reason.FAILED
+    never_ran_there = target.state is State.SHUTOFF and target.reason is Reason.FAILED
+    never_ran_there = never_ran_there or ended_before_it_ran(target, facts)
     if target.state not in OFF and target.state is not State.CRASHED:
         return f"the target says {_said(target)}"
-    if was_brought(target, facts) and not ended_before_it_ran:
+    if was_brought(target, facts) and not never_ran_there:
         return f"the target says {_said(target)}: the guest had moved, and ended there"
     return ""
 
@@ -94,12 +97,13 @@ def _has_nothing_whole(target: Domain, facts: Facts) -> bool:
     return target.reason in POST_COPY or never_ran(target)
 
 
-def _on_target(source: Domain | None, target: Domain | None) -> Row:
+def _on_target(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
     said = "the operator says that the guest is on the target"
     ended = target is not None and (target.state in OFF or target.state is State.CRASHED)
     verdict = Verdict.ENDED_ON_TARGET if ended else Verdict.ON_TARGET
-    paused = source is not None and source.state is State.PAUSED
-    return (verdict, Action.DESTROY_SOURCE if paused else Action.NONE, said)
+    if source is not None and source.state is State.PAUSED:
+        return (verdict, Action.DESTROY_SOURCE, said)
+    return (verdict, Action.RESUME_TARGET if target is not None and waits(target, facts) else Action.NONE, said)
 
 
 def _against_lost(source: Domain | None, target: Domain | None, facts: Facts) -> str:

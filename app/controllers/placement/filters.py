@@ -13,6 +13,7 @@ from app.controllers.placement import labels
 from app.controllers.placement.fleet import Fleet, Nodes
 from app.controllers.placement.need import Need
 from app.controllers.placement.nodes import CpuOffer, NodeView, Taint, Version, hugepages_name, prefixes_of
+from app.kinds.migration_options import Compression
 
 FacetT = TypeVar("FacetT", bound=Hashable)
 Out = tuple[str, Nodes]
@@ -22,6 +23,10 @@ _REPELLING = ("NoSchedule", "NoExecute")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 _NOT_THE_HOSTS = frozenset({"hypervisor", "invtsc"})
 """Features that no host's list decides: a guest always has the first, and the second goes by the clock's frequency."""
+_NO_CERTIFICATES = "no certificates to encrypt the stream with (annotation kubevirt.io/migration-tls)"
+_PACKED_LATELY = (Compression.ZLIB, Compression.ZSTD)
+PACKED_SINCE: Version = (9, 4)
+"""libvirt's, for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +131,27 @@ def does_not_share_storage(need: Need, fleet: Fleet) -> Iterator[Out]:
 
 def lacks_certificates(need: Need, fleet: Fleet) -> Iterator[Out]:
     if need.encrypted and need.origin is not None and not need.origin.certified:
-        yield "the source has no certificates to encrypt the stream with", fleet.index.everyone
+        yield f"node(s) can't be reached encrypted: the source has {_NO_CERTIFICATES}", fleet.index.everyone
     elif need.encrypted:
-        yield "node(s) have no certificates to encrypt the stream with", fleet.index.groups(_certified).get(False, 0)
+        yield f"node(s) have {_NO_CERTIFICATES}", fleet.index.groups(_certified).get(False, 0)
+
+
+def cannot_compress(need: Need, fleet: Fleet) -> Iterator[Out]:
+    """Both hosts have to: the driver asks the source's libvirt again."""
+    if need.compression not in _PACKED_LATELY or need.origin is None:
+        return
+    words = f"libvirt {{}}, which can't compress with {need.compression}: {_dotted(PACKED_SINCE)} and newer can"
+    if _is_older(need.origin.libvirt):
+        reason = words.format(_dotted(need.origin.libvirt))
+        yield f"node(s) can't be reached: the source has {reason}", fleet.index.everyone
+    for (_, libvirt), nodes in fleet.index.groups(_versions).items():
+        if _is_older(libvirt):
+            yield f"node(s) have {words.format(_dotted(libvirt))}", nodes
+
+
+def _is_older(libvirt: Version) -> bool:
+    """One that is not known is not held against the node."""
+    return bool(libvirt) and libvirt < PACKED_SINCE
 
 
 def is_short_of_cpu(need: Need, fleet: Fleet) -> Iterator[Out]:
@@ -162,6 +185,7 @@ FILTERS = (
     Filter("Interfaces", lacks_interface),
     Filter("Storage", does_not_share_storage),
     Filter("Certificates", lacks_certificates),
+    Filter("Compression", cannot_compress),
     Filter("Cpu", is_short_of_cpu),
     Filter("Memory", is_short_of_memory),
     Filter("HugePages", is_short_of_hugepages),

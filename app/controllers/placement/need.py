@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.controllers.placement.nodes import NodeView, Taint
+from app.kinds.migration_options import Compression
 from app.machinery.objects import Document
 
 _MIB = 2**20
@@ -84,6 +85,8 @@ class Need:
     host: HostNeeds = HostNeeds()
     encrypted: bool = False
     """The guest's memory may cross the network only encrypted."""
+    compression: Compression | None = None
+    """How it is to be packed on its way."""
     source: str | None = None
     """The node that the guest leaves; None when it is started for the first time."""
     origin: NodeView | None = None

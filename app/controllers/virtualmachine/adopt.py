@@ -7,7 +7,7 @@ A guest that runs on a host, and no VirtualMachine that is there says so: what i
 | in a migration's hands, or its host too busy to say    | looked at again                                           |
 | its VirtualMachine is here                             | nothing: that follows it; one that had ended is told      |
 | its VirtualMachine is elsewhere                        | that host is asked: see `compare`                         |
-| released                                               | nothing: the operator wanted that                         |
+| released                                               | told, and left alone: the operator wanted that            |
 | another Drover's or another manager's                  | told, never touched                                       |
 | any other                                              | adopted, unless the Node says `none`; ours is told then   |
 """
@@ -28,6 +28,7 @@ from app.controllers.virtualmachine.report import on_node
 from app.controllers.virtualmachine.schedule import phase_of
 from app.hypervisor.base import Domain, Job, Reason, State
 from app.hypervisor.domain_facts import DomainFacts
+from app.hypervisor.domain_mark import MARK_NAMESPACE
 from app.kinds import VIRTUAL_MACHINE, names
 from app.kinds.domain import DomainSpec
 from app.kinds.virtualmachine import FINAL, Phase
@@ -128,7 +129,7 @@ def judge(seen: Stranger) -> Ignore | Later | Adopt | Compare | Unseen:
     if mark is not None and mark.store not in ("", seen.store):
         return Unseen("another Drover manages it")
     if mark is not None and mark.released:
-        return Ignore()
+        return Unseen(f"its VirtualMachine was deleted, so it is let alone until its metadata {MARK_NAMESPACE} goes")
     if seen.namespace is not None:
         return Adopt(seen.namespace)
     return Ignore() if mark is None else Unseen("its VirtualMachine is gone, and this Node adopts nothing")
@@ -220,7 +221,13 @@ def _known(seen: Stranger, vm: Document) -> Ignore | Later | Compare | Unseen:
 
 def _is_unfinished(domain: Domain) -> bool:
     """A copy that arrives, or that a migration left behind."""
-    return domain.state is State.PAUSED and domain.reason in _UNFINISHED
+    return domain.state is State.PAUSED and (domain.reason in _UNFINISHED or is_left_waiting(domain))
+
+
+def is_left_waiting(domain: Domain) -> bool:
+    """It has arrived stopped, and nobody has started it."""
+    waits = domain.mark is not None and domain.mark.stopped
+    return waits and domain.state is State.PAUSED and domain.reason is Reason.USER and domain.job is Job.NONE
 
 
 def _drop(spec: Document, loc: tuple[int | str, ...], *, missing: bool) -> None:

@@ -15,11 +15,12 @@ import structlog
 from app.controllers import guest
 from app.controllers.documents import domain_uuid, is_adopted, key_of, launchers_of, remove, unfinished_migrations_of
 from app.controllers.lease import Held
-from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where, known
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import shared_paths
 from app.controllers.pods import guest_need, is_finished, is_leaving, launcher_pod
 from app.controllers.tools import Tools
+from app.controllers.virtualmachine.adopt import is_left_waiting
 from app.controllers.virtualmachine.decide import (
     Away,
     Decision,
@@ -40,7 +41,13 @@ from app.controllers.virtualmachine.decide import (
 from app.controllers.virtualmachine.images import check_layers
 from app.controllers.virtualmachine.made import obsolete_on, without
 from app.controllers.virtualmachine.removal import forget
-from app.controllers.virtualmachine.report import pod_reported, reported, with_vm_condition, without_condition
+from app.controllers.virtualmachine.report import (
+    is_paused,
+    pod_reported,
+    reported,
+    with_vm_condition,
+    without_condition,
+)
 from app.controllers.virtualmachine.schedule import phase_of
 from app.controllers.virtualmachine.whereabouts import Elsewhere, Search, nowhere
 from app.hypervisor.base import (
@@ -160,14 +167,16 @@ class NodeGuests:
         definition, or a copy that a migration which has ended left paused; none that a migration has in hand. Whether
         the definition is gone.
         """
-        paused = is_left_paused(domain)
+        paused = is_left_paused(domain) or is_left_waiting(domain)
         if (domain.state is not State.SHUTOFF and not paused) or not is_ours(domain, self.tools.store_id):
             return False
         if not await self._is_leftover(domain):
             return False
-        if domain.mark is not None and domain.mark.adopted and not await self._was_taken(domain, domain.mark):
+        if domain.mark is not None and domain.mark.adopted and not await self._is_of_ended_move(domain, domain.mark):
             return False
-        if paused and await self._moved_away(domain):
+        if is_left_paused(domain) and await self._moved_away(domain):
+            await self._end_copy(host, domain)
+        if is_left_waiting(domain) and await self._never_came(domain):
             await self._end_copy(host, domain)
         again = await host.look(domain.uuid)
         if again.state is not State.SHUTOFF or not is_ours(again, self.tools.store_id):
@@ -178,9 +187,9 @@ class NodeGuests:
         return True
 
     async def _end_copy(self, host: Hypervisor, domain: Domain) -> None:
-        """Its host was away when the guest arrived elsewhere. Resumed by anybody, it would be the guest's past."""
+        """Its host was away when the guest arrived elsewhere, or stayed. Resumed by anybody, it would be the guest's past."""
         again = await host.look(domain.uuid)
-        if is_left_paused(again) and again.mark == domain.mark:
+        if (is_left_paused(again) or is_left_waiting(again)) and again.mark == domain.mark:
             with self.held.call():
                 await host.destroy(domain.uuid, unless_running=True)
             log.warning("paused copy ended", node=self.node, domain=str(domain.uuid), name=domain.name)
@@ -203,6 +212,24 @@ class NodeGuests:
         return phase_of(vm) is Phase.RUNNING or (
             phase_of(vm) is Phase.MIGRATING and await self._is_between_others(domain.uuid)
         )
+
+    async def _never_came(self, domain: Domain) -> bool:
+        """The migration that let the copy arrive stopped has ended, and said that the guest stayed on its source."""
+        assert domain.mark is not None, "BUG: a domain of ours without a mark"
+        if self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
+            return False
+        return await self._was_sent(domain, domain.mark)
+
+    async def _was_sent(self, domain: Domain, mark: Mark) -> bool:
+        runs = await self.tools.store.runs.of(UUID(mark.migration)) if mark.migration else ()
+        code = next((run.exit_code for run in runs if (run.attempt, run.target) == (mark.attempt, self.node)), None)
+        ended = None if code is None else known(code)
+        stayed = ended is not None and (ended is ExitCode.GUEST_STOPPED or MEANINGS[ended].where is Where.SOURCE)
+        return stayed and all(run.domain == domain.uuid for run in runs)
+
+    async def _is_of_ended_move(self, domain: Domain, mark: Mark) -> bool:
+        """A migration brought the definition of an adopted guest there, or took the guest away from it."""
+        return await self._was_taken(domain, mark) or (mark.stopped and await self._was_sent(domain, mark))
 
     async def _is_between_others(self, domain: UUID) -> bool:
         """A run has the guest in hand, and neither of its hosts is this one."""
@@ -267,7 +294,7 @@ class NodeGuests:
         changed = without(vm, self.node, paths)
         async with self._transaction() as tx:
             tx.replace(key_of(VIRTUAL_MACHINE, changed), changed)
-            told = f"{', '.join(paths)} on {self.node}: Drover made it, and the guest does not need it any more"
+            told = f"{', '.join(paths)} on {self.node}: the guest does not need it any more, so what Drover made there is gone"
             await self.tools.recorder.record(tx, changed, "DiskRemoved", told)
         return None
 
@@ -458,7 +485,7 @@ class NodeGuests:
                 tx.replace(key_of(POD, pod), pod)
             if report.phase is Phase.RUNNING and observed.pod is None and is_adopted(vm):
                 self._reserve_again(tx, observed)
-            if phase_of(before) is not report.phase:
+            if phase_of(before) is not report.phase or is_paused(before) is not report.paused:
                 await self._tell_people(tx, vm, report)
 
     def _reserve_again(self, tx: Transaction, observed: _Observed) -> None:

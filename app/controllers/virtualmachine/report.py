@@ -65,6 +65,12 @@ def reported(vm: Document, phase: Phase, reason: Reason, message: str, paused: b
     return changed if phase is Phase.UNKNOWN else without_condition(changed, ConditionType.PAUSED)
 
 
+def is_paused(vm: Document) -> bool:
+    """As it was told last."""
+    conditions = (vm.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == ConditionType.PAUSED and c.get("status") == "True" for c in conditions)
+
+
 def pod_reported(pod: Document, phase: Phase, reason: Reason, message: str, now: str) -> Document:
     """The pod of a VM in that phase; of one whose host does not answer it stays as it was."""
     pod_phase = _POD_PHASES.get(phase)

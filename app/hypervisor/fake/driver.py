@@ -404,6 +404,8 @@ class FakeHypervisor:
             raise MigrationFailed("attempt to migrate guest to the same host")
         if target.faults.unplugged or self._host.faults.unplugged:
             raise MigrationFailed(f"no host answers at {to.peer_uri}")
+        if to.post_copy and to.paused:
+            raise Incompatible("post-copy migration is not supported with non-live or paused migration")
         if to.post_copy and (target.faults.lacks_post_copy or self._host.faults.lacks_post_copy):
             raise MigrationFailed("internal error: post-copy is not supported")
         if refusal := target.faults.refuses_to_start:

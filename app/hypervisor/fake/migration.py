@@ -50,6 +50,7 @@ class Migration:
         self.source = source.name
         self.target = target.name
         self.allows_post_copy = to.post_copy
+        self._arrives_paused = to.paused
         self.bandwidth = to.bandwidth
         self.max_downtime_s = (300 if to.max_downtime_ms is None else to.max_downtime_ms) / 1000
         self.aborted = False
@@ -121,7 +122,7 @@ class Migration:
             case None:
                 return
             case Strike.FAILS:
-                if step is not Step.ARRIVED:
+                if step is not Step.ARRIVED or self._arrives_paused:
                     raise MigrationFailed("internal error: the migration was to fail here")
             case Strike.SOURCE_DAEMON | Strike.TARGET_DAEMON as strike:
                 self._cloud.disconnect(self.source if strike is Strike.SOURCE_DAEMON else self.target)
@@ -136,11 +137,11 @@ class Migration:
                 assert_never(unhandled)
 
     def _abandon(self) -> None:
-        """The source stays stopped, without a job. A copy that did not run yet ends; one that runs goes on."""
+        """The source stays stopped, without a job. A copy that did not arrive yet ends; one that runs, or waits, goes on."""
         self._guest.migration = None
         self._guest.work(Job.NONE)
         self._incoming.work(Job.NONE)
-        if self._incoming.domain.state is not State.RUNNING:
+        if self._incoming.domain.state is not State.RUNNING and not self._waits:
             stop(self._target, self._incoming, Reason.FAILED, "failed", self._cloud.time.now())
 
     async def go_on(self) -> HypervisorError | None:
@@ -214,7 +215,7 @@ class Migration:
         downtime_s = await self._send_the_rest()
         if self.is_apart:
             await self._check()
-        self._arrive(runs=stopped)
+        self._arrive(runs=stopped and not self._arrives_paused)
         self._meet(Step.ARRIVED)
         await self._end(downtime_s)
 
@@ -267,6 +268,12 @@ class Migration:
         self._incoming.work(Job.NONE)
         stop(self._source, self._guest, Reason.MIGRATED, "migrated", self._cloud.time.now())
 
+    @property
+    def _waits(self) -> bool:
+        """It has arrived stopped."""
+        domain = self._incoming.domain
+        return self._arrives_paused and (domain.state, domain.reason) == (State.PAUSED, Reason.USER)
+
     def _arrive(self, *, runs: bool) -> None:
         self._incoming.domain = replace(self._incoming.domain, persistent=True)
         self._tell(self._target, Change.DEFINED, "")
@@ -290,8 +297,11 @@ class Migration:
         self._roll_back()
 
     def _roll_back(self) -> None:
-        """The guest is on the source as it was, and gone on the target."""
-        if self._target.guests.get(self.uuid) is self._incoming:
+        """The guest is on the source as it was, and gone on the target, unless it has arrived there and waits: then only its
+        answer was lost."""
+        if self._waits:
+            self._incoming.work(Job.NONE)
+        elif self._target.guests.get(self.uuid) is self._incoming:
             stop(self._target, self._incoming, Reason.FAILED, "failed", self._cloud.time.now())
         if self._guest.active:
             self._guest.work(Job.NONE)

@@ -97,6 +97,7 @@ def _flags(to: Destination) -> int:
         libvirt.VIR_MIGRATE_NON_SHARED_DISK: bool(to.disks),
         libvirt.VIR_MIGRATE_TLS: to.tls,
         libvirt.VIR_MIGRATE_POSTCOPY: to.post_copy,
+        libvirt.VIR_MIGRATE_PAUSED: to.paused,
         libvirt.VIR_MIGRATE_AUTO_CONVERGE: to.auto_converge is not None,
         libvirt.VIR_MIGRATE_PARALLEL: to.parallel_connections > 0,
         libvirt.VIR_MIGRATE_COMPRESSED: to.compression is not None,

@@ -162,6 +162,22 @@ ROWS = [
     Row(f"POST {EVENTS}", 201, body={**AN_EVENT, "firstTimestamp": "2026-01-01T00:00:00.123456Z"}, has={"firstTimestamp": "2026-01-01T00:00:00Z"}),
     Row(f"POST {EVENTS}", 201, body={**AN_EVENT, "related": {"kind": "Pod", "name": "x"}}, has={"metadata.managedFields.0.fieldsV1.f:related": {}}),
     Row(f"POST {NODES}", 201, body={**node("x"), "spec": {**node("x")["spec"], "unschedulable": False}}, has={"spec.unschedulable": KeyError}),
+    # What says nothing is written all the same
+    Row(f"POST {EVENTS}", 201, body={**AN_EVENT, "series": {"count": 1}}, has={"source": {}, "firstTimestamp": None, "lastTimestamp": None, "eventTime": None, "reportingComponent": "", "reportingInstance": "", "series": {"count": 1, "lastObservedTime": None}, "metadata.managedFields.0.fieldsV1": {"f:involvedObject": {}, "f:series": {".": {}, "f:count": {}, "f:lastObservedTime": {}}}}),
+    Row("POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", 201, body={"metadata": {"name": "a"}}, has={"rules": None, "metadata.managedFields": KeyError}),
+    Row(f"POST {NODES}", 201, body={**node("x"), "status": {"addresses": [{"type": "Hostname", "address": "x"}], "conditions": [{"type": "Ready", "status": "True"}]}}, has={"status.addresses": [{"type": "Hostname", "address": "x"}], "status.conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": None, "lastTransitionTime": None}], "status.daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "status.nodeInfo.machineID": ""}),
+    Row(ACCOUNTS, 201, body={"metadata": {"name": "a", "generation": 7}}, has={"metadata.generation": 7}),
+    # Times to the microsecond, and numbers of 32 bits
+    Row(f"POST {EVENTS}", body={**AN_EVENT, "eventTime": "2026-01-01T00:00:00Z"}, **bad('Event in version "v1" cannot be handled as a Event: parsing time "2026-01-01T00:00:00Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "Z" as ".000000"')),
+    Row(f"POST {EVENTS}", body={**AN_EVENT, "series": {"lastObservedTime": "2026-01-01T00:00:00.1234567Z"}}, **bad('Event in version "v1" cannot be handled as a Event: parsing time "2026-01-01T00:00:00.1234567Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "7Z" as "Z07:00"')),
+    Row(f"POST {EVENTS}", 201, body={**AN_EVENT, "series": {"lastObservedTime": "2026-01-01T00:00:00.123456+02:00"}}, has={"series.lastObservedTime": "2025-12-31T22:00:00.123456Z"}),
+    Row(f"POST {EVENTS}", body={**AN_EVENT, "count": 2**40}, **bad('Event in version "v1" cannot be handled as a Event: json: cannot unmarshal number 1099511627776 into Go struct field Event.count of type int32')),
+    # What else kube-apiserver knows, by letters of any case
+    Row(ACCOUNTS, body={"kind": "List", "apiVersion": "v1"}, **bad('List in version "v1" cannot be handled as a ServiceAccount: converting (v1.List) to (core.ServiceAccount): unknown conversion')),
+    Row(ACCOUNTS, body={"KIND": "Role", "apiversion": "x/v1"}, **bad('Role in version "v1" cannot be handled as a ServiceAccount: no kind "Role" is registered for version "x/v1" in scheme "pkg/api/legacyscheme/scheme.go:30"')),
+    Row(BINDINGS, body={"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1"}, **bad('Role in version "v1" cannot be handled as a RoleBinding: converting (v1.Role) to (rbac.RoleBinding): unknown conversion')),
+    # Half characters are whole ones to Go
+    Row(ACCOUNTS, 201, body=b'{"metadata":{"name":"a","annotations":{"a":"x\xffy","b":"\\ud800z","c":"\\ud83d\\ude00"}}}', has={"metadata.annotations": {"a": "x\ufffdy", "b": "\ufffdz", "c": "\U0001f600"}}),
     # Bindings
     Row(BINDINGS, body=bound(roleRef={}), **binding('roleRef.kind: Unsupported value: "": supported values: "Role", "ClusterRole"', "roleRef.name: Required value")),
     Row(BINDINGS, body=bound(), **binding('roleRef.kind: Unsupported value: "": supported values: "Role", "ClusterRole"', "roleRef.name: Required value")),

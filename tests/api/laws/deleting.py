@@ -63,6 +63,8 @@ ROWS = [
     Row(f"DELETE {TM}", body={"preconditions": {"resourceVersion": "1"}}, **fails(f'{VM} "vm0"', OTHER_VERSION)),
     Row(f"DELETE {N0}", body={"preconditions": {"uid": "A"}}, code=409, says='Operation cannot be fulfilled on Node "node0": the UID in the precondition (A) does not match the UID in record (<node0.uid>). The object might have been deleted and then recreated'),
     Row(f"DELETE {N0}?uid=A", code=409, says='Operation cannot be fulfilled on Node "node0": …'),
+    Row(f"DELETE {TM}?resourceVersion=1", **fails(f'{VM} "vm0"', OTHER_VERSION)),
+    Row(f"DELETE {TM}?resourceVersion=<vm0.rv>&uid=<vm0.uid>", has={"kind": "VirtualMachine"}),
     # Dry run, from the body alone when there is one
     Row(f"DELETE {N0}?dryRun=All", has={"status": "Success"}),
     Row(f"GET {N0}", after=[Row(f"DELETE {N0}?dryRun=All"), Row(f"DELETE {N0}", body={"dryRun": ["All"]})], has={"metadata.name": "node0"}),

@@ -27,6 +27,8 @@ TM = f"{MACHINES}/vm0"
 N0 = f"{NODES}/node0"
 LEAVING = f"{KV}/namespaces/leaving/virtualmachines"
 VM = "virtualmachines.kubevirt.io"
+EVENTS = "/api/v1/namespaces/default/events"
+AN_EVENT = Row(f"POST {EVENTS}", body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}})
 REJECTED = {**invalid("the server rejected our request due to an error in our request"), "has": {"details": {}}}
 MAP = "map[string]interface {}"
 
@@ -45,6 +47,10 @@ def op(name: str, path: str, **more: Any) -> dict[str, Any]:
 
 def strategic(patch: Any, path: str = N0, **more: Any) -> Row:
     return Row(f"PATCH {path}", body=patch, type=STRATEGIC, **more)
+
+
+def unrestored(shown: str, why: str) -> dict[str, Any]:
+    return invalid(f' "" is invalid: patch: Invalid value: "{shown}": {why}')
 
 
 def undecoded(why: str) -> dict[str, Any]:
@@ -131,7 +137,7 @@ ROWS = [
     strategic({"spec": {"unschedulable": True}}, has={"spec.unschedulable": True, "metadata.generation": KeyError}),
     strategic({"metadata": {"labels": {"a": "b"}}}, path="/api/v1/namespaces/default", has={"metadata.labels.a": "b"}),
     strategic({"spec": {"taints": [taint("b")]}}, after=[strategic({"spec": {"taints": [taint("a")]}})], has={"spec.taints": [taint("b")]}),
-    strategic({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, path=f"{N0}/status", after=[strategic({"status": {"conditions": [{**READY, "reason": "x"}]}}, path=f"{N0}/status")], has={"status.conditions": [{"type": "Ready", "status": "False", "reason": "x"}]}),
+    strategic({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, path=f"{N0}/status", after=[strategic({"status": {"conditions": [{**READY, "reason": "x"}]}}, path=f"{N0}/status")], has={"status.conditions": [{"type": "Ready", "status": "False", "reason": "x", "lastHeartbeatTime": None, "lastTransitionTime": None}]}),
     strategic({"status": {"addresses": [{"type": "InternalIP", "address": "b"}]}}, path=f"{N0}/status", after=[strategic(ADDRESSES, path=f"{N0}/status")], has={"status.addresses.0.address": "b", "status.addresses.1.address": "a"}),
     strategic({"status": {"addresses": [{"$patch": "delete", "type": "Hostname"}]}}, path=f"{N0}/status", after=[strategic(ADDRESSES, path=f"{N0}/status")], has={"status.addresses": KeyError}),
     strategic({"status": {"addresses": [{"$patch": "replace"}, {"type": "InternalIP", "address": "b"}]}}, path=f"{N0}/status", after=[strategic(ADDRESSES, path=f"{N0}/status")], has={"status.addresses": [{"type": "InternalIP", "address": "b"}]}),
@@ -163,4 +169,22 @@ ROWS = [
     ops(op("add", "/metadata/labels/c", value="3", odd=1), has={"metadata.labels.c": "3"}, warns=['json patch unknown field "[0].odd"']),
     Row(f"PATCH {N0}", body="x", type=STRATEGIC, **bad("invalid character 'x' looking for beginning of value")),
     merge({"spec": {"nosuch": 1, "terminationGracePeriodSeconds": "x"}}, code=422, warns=['unknown field "spec.nosuch"']),
+    # What a strategic patch may not lead to, in the words of the converter
+    strategic([], **bad("json: cannot unmarshal array into Go value of type map[string]interface {}")),
+    strategic({"spec": {"unschedulable": "x"}}, **unrestored("map[spec:map[unschedulable:x]]", "unrecognized type: bool")),
+    strategic({"spec": {"taints": "x"}}, **unrestored("map[spec:map[taints:x]]", "cannot restore slice from string")),
+    strategic({"spec": {"taints": ["x"]}}, **unrestored("map[spec:map[taints:[x]]]", "cannot restore struct from: string")),
+    strategic({"spec": {"providerID": 5}}, **unrestored("map[spec:map[providerID:5]]", "cannot convert int64 to string")),
+    strategic({"metadata": {"labels": "x"}}, **unrestored("map[metadata:map[labels:x]]", "cannot restore map from string")),
+    strategic({"metadata": 5}, **unrestored("map[metadata:5]", "cannot restore struct from: int64")),
+    *(strategic(patch, path=f"{EVENTS}/e", after=[AN_EVENT], **unrestored(shown, why)) for patch, shown, why in (
+        ({"count": 1.5}, "map[count:1.5]", "cannot convert float64 to int32"),
+        ({"firstTimestamp": 5}, "map[firstTimestamp:5]", "json: cannot unmarshal number into Go value of type string"),
+        ({"eventTime": "x"}, "map[eventTime:x]", 'parsing time "x" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "x" as "2006"'),
+    )),
+    # Beside a core kind's status its metadata is written, beside a custom resource's nothing
+    strategic({"metadata": {"labels": {"s": "1"}}, "spec": {"unschedulable": True}}, path=f"{N0}/status", has={"metadata.labels.s": "1", "spec.unschedulable": KeyError}),
+    merge({"metadata": {"labels": {"s": "1"}}, "status": {"phase": "Running"}}, path=f"{TM}/status", has={"metadata.labels.s": KeyError, "status.phase": "Running"}),
+    merge({"kind": "Foo", "apiVersion": "v1", "status": {"phase": "Running"}}, path=f"{TM}/status", has={"kind": "VirtualMachine", "status.phase": "Running"}),
+    merge({"kind": None}, code=422, says=' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"kubevirt.io/v1alpha1\\",\\"metadata\\":{\\"creationTimestamp\\":…'),
 ]  # fmt: skip

@@ -18,6 +18,7 @@ ROWS = [
     Row(f"GET {MACHINES}?limit=1", accept=TABLE, has={"metadata.remainingItemCount": 1, "metadata.continue": "<continue>", "rows.1": KeyError}),
     Row(f"GET {TM}", accept=TABLE, has={"kind": "Table", "metadata.resourceVersion": "<vm0.rv>", "rows.0.cells.0": "vm0", "rows.1": KeyError}),
     Row(f"GET {TM}/status", accept=TABLE, has={"kind": "Table"}),
+    Row("GET /apis/rbac.authorization.k8s.io/v1/clusterroles", accept=TABLE, has={"columnDefinitions.1.name": "Created At", "columnDefinitions.1.type": "date"}),
     Row(f"GET {TM}?includeObject=None", accept=TABLE, has={"rows.0.object": None}),
     Row(f"GET {TM}?includeObject=Metadata", accept=TABLE, has={"rows.0.object.kind": META}),
     Row(f"GET {TM}?includeObject=Object", accept=TABLE, has={"rows.0.object.kind": "VirtualMachine", "rows.0.object.spec.domain.type": "qemu"}),

@@ -74,5 +74,6 @@ ROWS = [
     Row(f"{W}&allowWatchBookmarks=true&resourceVersion=0", events=["ADDED vm0", "ADDED vm1", "BOOKMARK"]),
     Row(f"{W}&allowWatchBookmarks=true&resourceVersion=<rv>", events=[]),
     Row(f"GET {MACHINES}?watch=1&continue=x", **option(MATCH, f"Forbidden: {MATCH} is forbidden when continue is provided")),
+    Row(f"GET /api/v1/nodes?watch=1&timeoutSeconds=1&allowWatchBookmarks=true&fieldSelector=metadata.name%3Dnope&{STREAM}", has={"type": "BOOKMARK", "object.spec": {}, "object.status.daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "object.status.nodeInfo.osImage": ""}),
     Row(f"GET {MACHINES}?watch=1&timeoutSeconds=-1", events=["ERROR"], has={"object.code": 500, "object.message": "context deadline exceeded"}),
 ]  # fmt: skip

@@ -34,6 +34,8 @@ class Scene:
     told: list[Wire] = field(default_factory=list)
     orders: Orders = field(default_factory=lambda: Orders(Bounds(boottime() + 600)))
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    twice: list[list[str]] = field(default_factory=list)
+    """Where it ran when it ran on two hosts, for a test that watches."""
 
     def process(self, *, fresh: bool = True, cancelled: bool = False) -> asyncio.Task[Outcome]:
         """One process of the run; cancelling the task is its SIGKILL: what it had asked of a host goes on."""

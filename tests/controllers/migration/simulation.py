@@ -24,10 +24,10 @@ from app.controllers.guards import node_guard
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.deadlines import retry_after
-from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where
 from app.controllers.migration.job import Job
 from app.controllers.migration.ledger import Ledger
-from app.controllers.migration.messages import Arrived, Cancel, Holding, Sampled, Started
+from app.controllers.migration.messages import Arrived, Cancel, Holding, Noticed, Sampled, Started
 from app.controllers.migration.move import Outcome
 from app.controllers.migration.observe import status_of, vm_name
 from app.controllers.migration.orders import Bounds, Orders
@@ -43,6 +43,7 @@ from app.controllers.placement.fleet import Load as Taken
 from app.controllers.placement.nodes import NodeView, node_view
 from app.controllers.placement.reservations import loads, reservation
 from app.controllers.pods import is_leaving
+from app.controllers.virtualmachine.adopt import is_left_waiting
 from app.controllers.virtualmachine.follow import is_left_paused
 from app.hypervisor.base import Domain, HypervisorError, Mark, State
 from app.hypervisor.base import Job as HostJob
@@ -216,8 +217,13 @@ class Simulation:
             spec["priority"] = self.rng.choice(list(Priority)).value
         if self.rng.random() < 0.2:
             spec["nodeSelector"] = {"kubernetes.io/hostname": self.rng.choice(NODES)}
+        options: Document = {}
         if self.rng.random() < 0.3:
-            spec["options"] = {"bandwidthPerMigration": "64Mi"}
+            options["bandwidthPerMigration"] = "64Mi"
+        if self.rng.random() < 0.4:
+            options["arrivePaused"] = True
+        if options:
+            spec["options"] = options
         if self.rng.random() < 0.2:
             spec["backoffLimit"] = ATTEMPTS - 1
         await self.ask_for(vm, **spec)
@@ -383,10 +389,18 @@ class Simulation:
                 await self._end_guest(vm)
 
     async def _is_past(self, domain: Domain, node: str) -> bool:
-        """A copy that was left paused, by a migration that took the guest from there and said so."""
-        if not is_left_paused(domain) or domain.mark is None or not domain.mark.migration:
+        """A copy that was left paused, by a migration that took the guest from there and said so; or one that waits, of a
+        migration that said that the guest stayed."""
+        if domain.mark is None or not domain.mark.migration:
             return False
         runs = await self.store.runs.of(UUID(domain.mark.migration))
+        if is_left_waiting(domain):
+            code = next(
+                (run.exit_code for run in runs if run.attempt == domain.mark.attempt and run.target == node), None
+            )
+            return code is not None and MEANINGS[ExitCode(code)].where is Where.SOURCE
+        if not is_left_paused(domain):
+            return False
         return bool(runs) and (runs[-1].source, runs[-1].exit_code) == (node, ExitCode.MOVED)
 
     async def _end_guest(self, vm: Document) -> None:
@@ -477,7 +491,7 @@ class Simulation:
 
     async def _write(self, worker: Worker) -> None:
         for report in worker.heard:
-            if isinstance(report, Sampled | Started | Arrived | Holding):
+            if isinstance(report, Sampled | Started | Noticed | Arrived | Holding):
                 worker.ledger.note(report)
             if isinstance(report, Holding):
                 worker.holds = bool(report.message)
@@ -624,6 +638,7 @@ class Simulation:
             )
         for host in self.cloud.hosts.values():
             for guest in host.guests.values():
+                assert not is_left_waiting(guest.domain), self._story(f"{guest.domain.name} waits on {host.name}")
                 assert guest.domain.job is HostJob.NONE, self._story(
                     f"{guest.domain.name} still has a job on {host.name}"
                 )

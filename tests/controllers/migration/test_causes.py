@@ -49,6 +49,13 @@ def test_libvirts_number_tells_the_class(name: str, blame: FailureClass) -> None
     assert (cause.blame, cause.libvirt_code, cause.libvirt_text) == (blame, code, "words")
 
 
+def test_a_failure_that_nobody_saw_sends_nobody_to_libvirts_words() -> None:
+    unseen, seen = cause_of_run(ExitCode.FAILED, {}), cause_of_run(ExitCode.FAILED, {"libvirtText": "words"})
+
+    assert "logs of both hosts" in unseen.help
+    assert "libvirt's words" in seen.help
+
+
 def test_a_guest_that_is_busy_is_tried_again_on_any_node() -> None:
     cause = cause_of_run(ExitCode.BUSY, {})
 

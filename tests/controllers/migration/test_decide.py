@@ -12,13 +12,24 @@ from hypothesis import strategies as st
 
 from app.controllers.migration.deadlines import Patience
 from app.controllers.migration.decide import decide
-from app.controllers.migration.effects import CancelRun, Conclude, Decision, Effect, StartRun, Tell, Withdraw
+from app.controllers.migration.effects import CancelRun, Conclude, Decision, Effect, Retune, StartRun, Tell, Withdraw
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where, known
 from app.controllers.migration.seen import Room, RunSeen, Seen, Terms, VMSeen
 from app.controllers.migration.transitions import is_retrying
 from app.controllers.outcome import SETTLED, Again
 from app.controllers.placement.pipeline import Placement
-from app.kinds.migration import FINAL, AbortStatus, ConditionType, FailureClass, MigrationStatus, Phase, Reason
+from app.kinds.migration import (
+    FINAL,
+    AbortStatus,
+    ConditionType,
+    FailureClass,
+    MigrationProgress,
+    MigrationState,
+    MigrationStatus,
+    Phase,
+    Reason,
+)
+from app.kinds.migration_options import MigrationConfiguration
 from app.kinds.virtualmachine import Phase as VMPhase
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -240,6 +251,31 @@ def test_every_exit_code_has_a_meaning(code: ExitCode) -> None:
     assert (MEANINGS[code].where is Where.TARGET) == (code is ExitCode.MOVED)
 
 
+def test_one_that_failed_has_no_time_left_to_take() -> None:
+    progress = MigrationProgress(percent=14, eta_seconds=54)
+    status = MigrationStatus(phase=Phase.RUNNING, progress=progress)
+
+    step = decide(seen(status=status, run=replace(STARTED, exit_code=int(ExitCode.NOT_CONVERGING))))
+
+    assert (step.status.phase, step.status.progress) == (Phase.FAILED, MigrationProgress(percent=14))
+
+
+def test_what_was_changed_on_the_way_is_told() -> None:
+    had = MigrationConfiguration.read({"bandwidthPerMigration": "64Mi", "maxDowntimeMs": 300, "progressTimeout": 9})
+    wished = MigrationConfiguration.read({"maxDowntimeMs": 500, "progressTimeout": 9})
+    status = MigrationStatus(phase=Phase.RUNNING, migration_state=MigrationState(migration_configuration=had))
+
+    step = decide(seen(status=status, run=STARTED, wished=wished))
+
+    assert step.effects[0] == Retune(RUN, wished)
+    assert step.effects[1:] == (
+        Tell(
+            "Retuned",
+            "from now on bandwidthPerMigration is unset instead of 64Mi, maxDowntimeMs is 500 instead of 300",
+        ),
+    )
+
+
 FURTHER = Terms(further_attempts=2)
 
 
@@ -256,6 +292,8 @@ def test_between_two_attempts_it_is_running_and_says_what_failed() -> None:
     (retrying,) = [c for c in step.status.conditions if c.type is ConditionType.RETRYING]
     assert (retrying.status, retrying.reason) == ("True", Reason.TARGET_UNREACHABLE)
     assert retrying.message == "attempt 1 of 3 to node1 failed: no answer; the next in 10 s"
+    (told,) = [effect for effect in step.effects if isinstance(effect, Tell)]
+    assert told.message == "attempt 1 of 3 to node1 failed: no answer (Path); the next in 10 s"
     assert step.again == Again(10.0)
     assert [effect.where for effect in step.effects if isinstance(effect, Conclude)] == [Where.SOURCE]
 

@@ -42,12 +42,23 @@ def seen(state: State, reason: Reason, job: Job = Job.NONE, *, ours: bool = True
     return Domain(GUEST, state, reason, persistent=True, job=job, mark=Mark(migration=UID) if ours else None)
 
 
+def waiting(state: State = State.PAUSED, reason: Reason = Reason.USER) -> Domain:
+    """It arrived stopped; or what is left of it."""
+    return replace(seen(state, reason), mark=STOPPED)
+
+
+STOPPED = Mark(migration=UID, stopped=True)
 OUT, IN = Job.MIGRATION_OUT, Job.MIGRATION_IN
 ARRIVED = running(Reason.MIGRATED)
 LEFT = shutoff(Reason.MIGRATED)
 OVERDUE = Facts(UID, arrived=True, overdue=True)
 STALE = (Verdict.STALE_SOURCE, Action.DESTROY_SOURCE)
 WAITS = (Verdict.SWITCHOVER, Action.WAIT)
+STARTED = (Verdict.ON_TARGET, Action.RESUME_TARGET)
+ORPHANED = (Verdict.ORPHAN_INCOMING, Action.DESTROY_TARGET)
+RESUMED = (Verdict.RESUME_SOURCE, Action.RESUME_SOURCE)
+SAID = Facts(UID, left=True)
+ARRIVED_ONCE = Facts(UID, arrived=True)
 
 ROWS: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
     ("bytes move", running(job=OUT), paused(job=IN), CAREFUL, Verdict.IN_PROGRESS, Action.WAIT),
@@ -212,6 +223,50 @@ ROWS: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
         Action.RECOVER,
     ),
     ("post-copy broke, target away", paused(Reason.POSTCOPY_FAILED, OUT), None, SURE, Verdict.HOLD, Action.NONE),
+    ("it waits, the source has gone", LEFT, waiting(), CAREFUL, *STARTED),
+    ("it waits, the source has forgotten why, having said so", shutoff(), waiting(), SAID, *STARTED),
+    ("it waits, the source has forgotten it, having said so", ABSENT, waiting(), SAID, *STARTED),
+    ("it waits, the source has gone and is silent", None, waiting(), SAID, *STARTED),
+    ("it waits, the source is silent", None, waiting(), SURE, Verdict.HOLD, Action.NONE),
+    ("it waits, the source forgot why it ended", shutoff(), waiting(), SURE, Verdict.HOLD, Action.NONE),
+    ("it waits, the source forgot it", ABSENT, waiting(), SURE, Verdict.HOLD, Action.NONE),
+    ("it waits, the source was killed", shutoff(Reason.CRASHED), waiting(), SURE, Verdict.HOLD, Action.NONE),
+    ("it waits, the source was destroyed", shutoff(Reason.DESTROYED), waiting(), SURE, Verdict.HOLD, Action.NONE),
+    ("it waits, the source ran on and powered off", shutoff(Reason.SHUTDOWN), waiting(), SURE, *ORPHANED),
+    ("it waits, the source runs on", running(Reason.MIGRATION_CANCELED), waiting(), CAREFUL, *ORPHANED),
+    ("it waits, the source ran on and crashed", crashed(), waiting(), CAREFUL, *ORPHANED),
+    ("it waits, the source's daemon died", paused(), waiting(), CAREFUL, *ORPHANED),
+    ("it waits, the source was paused by the user", paused(Reason.USER), waiting(), CAREFUL, *ORPHANED),
+    ("it waits, the source does not know yet", paused(job=OUT), waiting(), OVERDUE, *WAITS),
+    ("it has been started and paused there", LEFT, waiting(), ARRIVED_ONCE, Verdict.ON_TARGET, Action.NONE),
+    ("it has been started, the source runs", running(), waiting(), ARRIVED_ONCE, Verdict.SPLIT, Action.NONE),
+    ("a stranger's copy waits", LEFT, replace(waiting(), mark=None), CAREFUL, Verdict.ON_TARGET, Action.NONE),
+    ("it waited, and was ended", paused(), waiting(State.SHUTOFF, Reason.DESTROYED), SURE, *RESUMED),
+    ("it waited, and was lost", paused(), waiting(State.SHUTOFF, Reason.OTHER), SURE, *RESUMED),
+    (
+        "it waited, and was ended, the source paused by the user",
+        paused(Reason.USER),
+        waiting(State.SHUTOFF, Reason.DESTROYED),
+        SURE,
+        Verdict.ON_SOURCE,
+        Action.NONE,
+    ),
+    (
+        "it waited, was started and powered off",
+        LEFT,
+        waiting(State.SHUTOFF, Reason.SHUTDOWN),
+        SURE,
+        Verdict.ENDED_ON_TARGET,
+        Action.NONE,
+    ),
+    (
+        "it may wait there, the source was killed",
+        replace(shutoff(Reason.CRASHED), mark=STOPPED),
+        None,
+        SURE,
+        Verdict.HOLD,
+        Action.NONE,
+    ),
     ("post-copy, target gone", paused(Reason.POSTCOPY), ABSENT, SURE, Verdict.HOLD, Action.NONE),
 ]
 
@@ -233,7 +288,7 @@ ALL_FACTS = [
         (True, True, True),
         (False, True, True),
     )
-] + [OVERDUE, replace(SURE, arrived=True, overdue=True)]
+] + [OVERDUE, replace(SURE, arrived=True, overdue=True), SAID, replace(SURE, left=True)]
 
 
 @pytest.mark.parametrize("facts", ALL_FACTS, ids=str)
@@ -284,6 +339,9 @@ def _after(action: Action, source: Seen, target: Seen) -> tuple[Seen, Seen] | No
             return _destroyed(source), target
         case Action.RESUME_SOURCE:
             return running(Reason.USER), target
+        case Action.RESUME_TARGET:
+            assert target is not None
+            return source, replace(target, state=State.RUNNING)
         case Action.NONE | Action.WAIT | Action.RECOVER:
             return None
 
@@ -301,7 +359,8 @@ def _sources() -> Iterator[Seen]:
 
 def _targets() -> Iterator[Seen]:
     yield None
-    for state, reason, job, mark, persistent in product(State, Reason, Job, (None, Mark(migration=UID)), (False, True)):
+    marks = (None, Mark(migration=UID), STOPPED)
+    for state, reason, job, mark, persistent in product(State, Reason, Job, marks, (False, True)):
         if persistent or state is not State.SHUTOFF:
             yield Domain(GUEST, state, reason, persistent=persistent, job=job, mark=mark)
 
@@ -313,7 +372,8 @@ def the_source_is_resumed_only_when_the_target_surely_has_nothing(
         return True
     if source is None or target is None or source.state is not State.PAUSED or source.reason is not Reason.MIGRATION:
         return False
-    nothing = target.state is State.ABSENT or (target.state is State.SHUTOFF and facts.target_before)
+    never_ran = facts.target_before or target.mark == STOPPED
+    nothing = target.state is State.ABSENT or (target.state is State.SHUTOFF and never_ran)
     return nothing and source.job is Job.NONE and facts.persist_dest and facts.nowhere_else
 
 
@@ -328,6 +388,8 @@ def nothing_is_done_to_a_domain_that_libvirt_works_on(ruling: Ruling, source: Se
         return True
     if ruling.verdict is Verdict.STALE_SOURCE:
         return target is None or target.job is Job.NONE
+    if ruling.action is Action.RESUME_TARGET:
+        return target is not None and target.job is Job.NONE
     return all(host is not None and (host.state in OFF or host.job is Job.NONE) for host in (source, target))
 
 
@@ -348,11 +410,24 @@ def only_our_own_copy_is_destroyed(ruling: Ruling, _: Seen, target: Seen, __: Fa
 
 
 def a_copy_that_may_have_run_is_never_destroyed_for_one_that_did(
-    ruling: Ruling, _: Seen, target: Seen, __: Facts
+    ruling: Ruling, _: Seen, target: Seen, facts: Facts
 ) -> bool:
     if ruling.action is not Action.DESTROY_TARGET:
         return True
+    if target is not None and (target.reason, target.mark) == (Reason.USER, STOPPED):
+        return not facts.arrived
     return target is not None and target.reason in (Reason.MIGRATION, Reason.STARTING_UP)
+
+
+def a_guest_that_arrived_stopped_is_started_only_when_the_source_said_that_it_had_left(
+    ruling: Ruling, source: Seen, target: Seen, facts: Facts
+) -> bool:
+    if ruling.action is not Action.RESUME_TARGET:
+        return True
+    if target is None or (target.state, target.reason, target.mark) != (State.PAUSED, Reason.USER, STOPPED):
+        return False
+    gone = source is None or source.state in OFF
+    return gone and (facts.left or (source is not None and source.reason is Reason.MIGRATED)) and not facts.arrived
 
 
 def the_sources_copy_goes_only_when_the_guest_was_brought_to_the_target(
@@ -393,6 +468,7 @@ LAWS = (
     only_a_post_copy_that_broke_on_the_source_is_recovered,
     only_our_own_copy_is_destroyed,
     a_copy_that_may_have_run_is_never_destroyed_for_one_that_did,
+    a_guest_that_arrived_stopped_is_started_only_when_the_source_said_that_it_had_left,
     the_sources_copy_goes_only_when_the_guest_was_brought_to_the_target,
     a_verdict_names_a_host_that_has_the_guest,
     the_guest_is_on_the_target_only_while_the_source_does_not_run_it,

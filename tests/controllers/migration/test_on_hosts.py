@@ -24,7 +24,7 @@ from app.hypervisor.libvirt_driver.driver import connect_factory
 from app.kinds import MIGRATION, VIRTUAL_MACHINE
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHosts
-from app.lab.meter import Meter
+from app.lab.meter import Meter, Silence
 from app.machinery.lifecycle import prepare_delete
 from app.machinery.objects import Document
 from app.store.base import Key, Store, edit
@@ -176,6 +176,32 @@ async def test_a_guest_moves_and_every_object_says_so(store: PostgresStore, host
         "Running",
         "Succeeded",
     ]
+
+
+async def test_a_guest_that_arrives_stopped_loses_nothing(store: PostgresStore, hosts: LabHosts) -> None:
+    await a_world(store, hosts)
+
+    async with controlled(store, "w1"):
+        silent = await silence_of(store, hosts, "m1", arrivePaused=True)
+        migration = await document_at(store, migration_key("m1"))
+
+    assert where(hosts) == ["node1"]
+    assert silent.unbroken, silent
+    assert migration is not None
+    state = migration["status"]["migrationState"]
+    assert state["migrationConfiguration"]["arrivePaused"] is True
+    assert state["downtimeMs"] > 0
+
+
+async def silence_of(store: Store, hosts: LabHosts, name: str, **options: object) -> Silence:
+    """Of a move that succeeds."""
+    with Meter(hosts.consoles / "testvm.log") as meter:
+        assert await asyncio.to_thread(meter.wait_for_ticks, 3, 20)
+        await create(store, migration_document(name, options=options))
+        migration = await until(store, migration_key(name), finished)
+        assert await asyncio.to_thread(meter.wait_for_ticks, 3, 20)
+        assert phase_of(migration) == "Succeeded", migration
+        return meter.read()
 
 
 async def test_a_deleted_migration_leaves_the_guest_where_it_was(store: PostgresStore, hosts: LabHosts) -> None:

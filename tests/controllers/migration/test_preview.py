@@ -11,11 +11,11 @@ from app.api.application import create_api
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.preview import Preview
 from app.controllers.migration.slots import Limits
-from app.kinds import ALL, MIGRATION, NAMESPACE
+from app.kinds import ALL, MIGRATION, MIGRATION_POLICY, NAMESPACE, VIRTUAL_MACHINE
 from app.machinery.kind import CORE
 from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
-from app.store.base import Key
+from app.store.base import Key, edit
 from app.store.postgres import PostgresStore
 from tests.controllers.migration.world import (
     BIRTH,
@@ -78,6 +78,36 @@ async def test_it_names_the_node_and_every_verdict_and_writes_nothing(
     assert await store.objects.revision() == before
     assert await store.runs.unfinished() == []
     assert (await client.get(f"{PATH}/m1")).status_code == 404
+
+
+async def test_it_tells_the_options_the_policy_and_whether_it_would_be_encrypted(
+    client: httpx.AsyncClient, store: PostgresStore
+) -> None:
+    spec = {"selectors": {}, "bandwidthPerMigration": "32Mi", "tls": "Off"}
+    policy = BIRTH.document(MIGRATION_POLICY, "", "everyone", spec=spec)
+    await store.objects.create(Key(MIGRATION_POLICY.resource, "", "everyone"), policy)
+
+    state = (await tried(client, options={"maxDowntimeMs": 500}))["migrationState"]
+
+    assert (state["migrationPolicyName"], state["encrypted"]) == ("everyone", False)
+    told = state["migrationConfiguration"]
+    assert (told["bandwidthPerMigration"], told["maxDowntimeMs"], told["progressTimeout"]) == ("32Mi", 500, 150)
+
+
+async def test_without_an_earlier_move_the_limit_tells_how_long_it_takes_at_least(client: httpx.AsyncClient) -> None:
+    forecast = (await tried(client, options={"bandwidthPerMigration": "16Mi"}))["forecast"]
+
+    assert (forecast["bytesPerSecond"], forecast["seconds"]) == (16 * 2**20, 16)
+    assert "downtimeMs" not in forecast
+    assert forecast["basis"].startswith("bandwidth of bandwidthPerMigration, for no move was measured yet")
+
+
+async def test_disks_that_are_copied_are_named(client: httpx.AsyncClient, store: PostgresStore) -> None:
+    disk = {"target": "vda", "type": "file", "path": "/srv/local/a.img", "format": "raw", "copyable": True}
+    key = Key(VIRTUAL_MACHINE.resource, "default", "testvm")
+    await edit(store.objects, key, lambda vm: {**vm, "status": vm["status"] | {"hostRequirements": {"disks": [disk]}}})
+
+    assert "its disks vda are copied too" in (await tried(client))["forecast"]["basis"]
 
 
 async def test_it_forecasts_from_earlier_moves(client: httpx.AsyncClient, store: PostgresStore) -> None:

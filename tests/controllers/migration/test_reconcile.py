@@ -127,6 +127,14 @@ async def events_about(store: PostgresStore, kind: str) -> set[str]:
     return {event["reason"] for event in found if event["involvedObject"]["kind"] == kind}
 
 
+async def test_events_of_the_virtual_machine_say_which_migration_they_speak_of(controller: Controller) -> None:
+    await controller.request("m1", nodeSelector={"disktype": "ssd"})
+
+    listing = await controller.store.objects.list(Scope(EVENT.resource, NAMESPACE))
+    told = {event["involvedObject"]["kind"]: event["message"] for event in (one.document for one in listing.items)}
+    assert told["VirtualMachine"] == f"Migration m1: {told['Migration']}"
+
+
 async def test_pods_run_and_phase_are_there_together(controller: Controller) -> None:
     assert await controller.request("m1") == "Running"
 

@@ -19,6 +19,8 @@ from tests.controllers.migration.test_location import (
     IN,
     LEFT,
     OUT,
+    STARTED,
+    STOPPED,
     SURE,
     UID,
     Seen,
@@ -26,6 +28,7 @@ from tests.controllers.migration.test_location import (
     paused,
     running,
     shutoff,
+    waiting,
 )
 
 _ALIKE = {Reason.BOOTED, Reason.MIGRATION_CANCELED, Reason.CRASHED}
@@ -34,6 +37,7 @@ SOURCE_OFF = replace(SURE, source_off=True)
 TARGET_OFF = replace(SURE, target_off=True)
 BOTH_OFF = replace(SURE, source_off=True, target_off=True)
 LIVES = replace(paused(), persistent=True)
+ENDED_WAITING = waiting(State.SHUTOFF, Reason.DESTROYED)
 HALF = paused(Reason.POSTCOPY_FAILED, IN)
 HALF_LEFT = paused(Reason.POSTCOPY_FAILED, OUT)
 
@@ -45,6 +49,7 @@ FENCED: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
     ("source off, libvirt still works", None, paused(job=IN), SOURCE_OFF, Verdict.IN_PROGRESS, Action.WAIT),
     ("source off, it had moved", None, ARRIVED, SOURCE_OFF, Verdict.ON_TARGET, Action.NONE),
     ("source off, it had moved, paused", None, paused(Reason.USER), SOURCE_OFF, Verdict.ON_TARGET, Action.NONE),
+    ("source off, it waits: the source may have run on", None, waiting(), SOURCE_OFF, Verdict.HOLD, Action.NONE),
     ("source off, moved and ended", None, shutoff(Reason.SHUTDOWN), SOURCE_OFF, Verdict.ENDED_ON_TARGET, Action.NONE),
     ("source off, moved and crashed", None, crashed(), SOURCE_OFF, Verdict.ENDED_ON_TARGET, Action.NONE),
     ("source off, a stranger's remains", None, crashed(ours=False), SOURCE_OFF, Verdict.HOLD, Action.NONE),
@@ -102,6 +107,10 @@ BELIEVED: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
         Verdict.ENDED_ON_TARGET,
         Action.DESTROY_SOURCE,
     ),
+    ("target, it waits there, the source is silent", None, waiting(), SAYS_TARGET, *STARTED),
+    ("target, it waits there, the source forgot why", shutoff(), waiting(), SAYS_TARGET, *STARTED),
+    ("target, it waits there, the source is off", None, waiting(), replace(SAYS_TARGET, source_off=True), *STARTED),
+    ("source, it waited and was ended", None, ENDED_WAITING, SAYS_SOURCE, Verdict.ON_SOURCE, Action.NONE),
     ("lost, both are silent", None, None, SAYS_LOST, Verdict.LOST, Action.NONE),
     ("lost, the source is silent", None, ABSENT, SAYS_LOST, Verdict.LOST, Action.NONE),
     ("lost, two halves", HALF_LEFT, HALF, SAYS_LOST, Verdict.LOST, Action.DESTROY_TARGET),
@@ -112,6 +121,7 @@ REFUSED: list[tuple[str, Seen, Seen, Facts, str]] = [
     ("source, and it has let go", LEFT, None, SAYS_SOURCE, "the source says shutoff/migrated"),
     ("source, and it does not know it", ABSENT, None, SAYS_SOURCE, "does not know the guest"),
     ("source, and the target had it", paused(), paused(Reason.USER), SAYS_SOURCE, "the target says paused/user"),
+    ("source, and it waits there", None, waiting(), SAYS_SOURCE, "the target says paused/user"),
     ("source, and it is off", None, None, replace(SAYS_SOURCE, source_off=True), "declared to be off"),
     ("source, and it left in post-copy", HALF_LEFT, None, SAYS_SOURCE, "the source says paused/postcopy-failed"),
     ("source, and both run", running(), ARRIVED, SAYS_SOURCE, "the source says running/booted"),
@@ -193,6 +203,7 @@ def _targets() -> Iterator[Domain]:
     for state, reason in product(State, _TOLD):
         yield Domain(GUEST, state, reason, persistent=state is State.SHUTOFF, mark=ours)
         yield Domain(GUEST, state, reason, persistent=True, mark=None)
+        yield Domain(GUEST, state, reason, persistent=True, mark=STOPPED)
         yield Domain(GUEST, state, reason, persistent=True, mark=ours)
         yield Domain(GUEST, state, reason, job=IN, mark=ours)
 

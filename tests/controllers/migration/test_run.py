@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.messages import Arrived, Holding, Reached, Renewed, Retuned, Sampled, Started, Steered
+from app.controllers.migration.messages import (
+    Arrived,
+    Holding,
+    Noticed,
+    Reached,
+    Renewed,
+    Retuned,
+    Sampled,
+    Started,
+    Steered,
+)
 from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
 from app.controllers.migration.plan import Copy
 from app.controllers.migration.steps import Step
@@ -50,12 +61,22 @@ def modes(scene: Scene) -> list[str]:
     return [report.mode.value for report in scene.told if isinstance(report, Steered)]
 
 
+def noticed(scene: Scene) -> list[str]:
+    return [report.reason for report in scene.told if isinstance(report, Noticed)]
+
+
 async def test_a_guest_that_writes_too_fast_stays_and_that_is_said(scene: Scene) -> None:
     busy(scene)
 
     outcome = await scene.process()
 
     assert outcome.code is ExitCode.NOT_CONVERGING
+    assert re.fullmatch(
+        r"no pass left less than one \d+ s ago \(progressTimeout\): in pass \d+ \d+ of 64 MiB were left, sent at \d+ MiB/s"
+        r" while the guest wrote \d+",
+        outcome.result["message"],
+    )
+    assert scene.said.count("libvirt is asked to stop the copy") == 1
     assert (scene.runs_on(), scene.active_on()) == (["node0"], ["node0"])
 
 
@@ -65,6 +86,7 @@ async def test_with_post_copy_it_moves(scene: Scene) -> None:
     outcome = await scene.process()
 
     assert (outcome.code, modes(scene)) == (ExitCode.MOVED, ["PostCopy"])
+    assert noticed(scene) == ["PostCopy"]
     assert scene.active_on() == ["node1"]
 
 
@@ -94,6 +116,17 @@ async def test_where_post_copy_is_not_possible_the_migration_goes_on_without(sce
     outcome = await scene.process()
 
     assert (outcome.code, modes(scene)) == (ExitCode.MOVED, ["Paused"])
+    assert noticed(scene) == ["NoPostCopy", "Paused"]
+
+
+async def test_one_that_may_not_go_over_to_post_copy_says_so_when_it_is_given_up(scene: Scene) -> None:
+    busy(scene, post_copy=True)
+    scene.cloud["node1"].faults.lacks_post_copy = True
+
+    outcome = await scene.process()
+
+    assert outcome.code is ExitCode.NOT_CONVERGING
+    assert outcome.result["message"].endswith("; allowPostCopy is set, but the hosts' QEMU may not do it")
 
 
 async def test_a_post_copy_that_breaks_is_recovered_when_the_hosts_reach_one_another_again(scene: Scene) -> None:

@@ -34,6 +34,18 @@ def test_parallel_connections_give_way_to_post_copy_and_take_compression_with_th
     assert (told.parallel_connections, told.compression) == (0, None)
 
 
+def test_post_copy_gives_way_to_a_guest_that_is_to_arrive_stopped() -> None:
+    told = resolved({"arrivePaused": True}, allowPostCopy=True)
+
+    plan = planned(told.configuration, told.granted)
+
+    assert (plan["arrive_paused"], plan["post_copy"]) == (True, False)
+
+
+def test_no_guest_arrives_stopped_unless_somebody_says_so() -> None:
+    assert "arrive_paused" not in planned(resolved({}).configuration, Granted())
+
+
 def test_what_is_changed_on_the_way_can_be_taken_back() -> None:
     told = resolved({}, bandwidthPerMigration="8Mi")
 

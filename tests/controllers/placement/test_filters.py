@@ -11,6 +11,7 @@ from app.controllers.placement.fleet import Fleet
 from app.controllers.placement.need import GuestCpu, Need, Toleration
 from app.controllers.placement.nodes import CpuOffer, NodeView, Taint
 from app.controllers.placement.pipeline import place
+from app.kinds.migration_options import Compression
 from tests.controllers.placement.builders import GIB, asks, expression, need, node, requires
 
 SKYLAKE = CpuOffer("kvm", "Skylake", frozenset({"Skylake", "Nehalem"}), frozenset({"avx2", "sse4.2"}))
@@ -43,12 +44,23 @@ EXCLUDED = {
     "no certificates": (
         need(encrypted=True, source="b", origin=node("b", certified=True)),
         node("a"),
-        "node(s) have no certificates to encrypt the stream with",
+        "node(s) have no certificates to encrypt the stream with (annotation kubevirt.io/migration-tls)",
     ),
     "no certificates at the source": (
         need(encrypted=True, source="b", origin=node("b")),
         node("a", certified=True),
-        "the source has no certificates to encrypt the stream with",
+        "node(s) can't be reached encrypted: the source has no certificates to encrypt the stream with"
+        " (annotation kubevirt.io/migration-tls)",
+    ),
+    "compression beyond it": (
+        need(compression=Compression.ZSTD, source="b", origin=node("b", libvirt=(9, 4, 0))),
+        node("a", libvirt=(9, 0, 0)),
+        "node(s) have libvirt 9.0.0, which can't compress with zstd: 9.4 and newer can",
+    ),
+    "compression beyond the source": (
+        need(compression=Compression.ZLIB, source="b", origin=node("b", libvirt=(9, 0, 0))),
+        node("a", libvirt=(9, 4, 0)),
+        "node(s) can't be reached: the source has libvirt 9.0.0, which can't compress with zlib: 9.4 and newer can",
     ),
     "CPU": (need(cpu_milli=2000), node("a", cpu_milli=1999), "Insufficient cpu"),
     "memory": (need(memory=2 * GIB), node("a", memory=2 * GIB - 1), "Insufficient memory"),
@@ -148,6 +160,14 @@ def test_a_node_is_excluded_by(case: tuple[Need, NodeView, str]) -> None:
 FITTING = {
     "nothing asked": (need(), node("a")),
     "PreferNoSchedule only prefers": (need(), node("a", taints=(Taint("k", "v", "PreferNoSchedule"),))),
+    "what every libvirt packs": (
+        need(compression=Compression.XBZRLE, source="b", origin=node("b", libvirt=(9, 0, 0))),
+        node("a", libvirt=(9, 0, 0)),
+    ),
+    "compression where both can, or nobody knows": (
+        need(compression=Compression.ZSTD, source="b", origin=node("b", libvirt=(9, 4, 0))),
+        node("a"),
+    ),
     "exactly what is free": (need(memory=8 * GIB, cpu_milli=8000), node("a")),
     "its selector": (need(node_selector={"disktype": "ssd"}), node("a", labels=DISK)),
     "affinity In": (need(affinity=requires(expression("disktype", "In", "nvme", "ssd"))), node("a", labels=DISK)),
