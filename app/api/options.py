@@ -125,6 +125,7 @@ class ListOptions:
         # A watch has no pages: kube-apiserver does not look at the token.
         token = "" if watch else parameters.get("continue", "")
         said = parameters.get("resourceVersion", "")
+        position = Position.read(token, resource) if token else None
         if token and said not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
         revision = _revision(said)
@@ -133,7 +134,7 @@ class ListOptions:
             labels=parameters.get("labelSelector", ""),
             fields=parameters.get("fieldSelector", ""),
             limit=max(limit, 0),
-            position=Position.read(token, resource) if token else None,
+            position=position,
             revision=revision,
             match=Match(parameters.get("resourceVersionMatch", "")),
             timeout_s=timeout_s or None,

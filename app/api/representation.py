@@ -236,7 +236,11 @@ def _no_item(served: Served) -> ApiError:
 
 def _go_type(served: Served, suffix: str = "") -> str:
     """What holds it in kube-apiserver's memory."""
-    return f"*core.{served.kind.name}{suffix}" if served.kind.typed else f"*unstructured.Unstructured{suffix}"
+    return (
+        f"*{served.kind.package}.{served.kind.name}{suffix}"
+        if served.kind.typed
+        else f"*unstructured.Unstructured{suffix}"
+    )
 
 
 def _no_list(served: Served) -> ApiError:

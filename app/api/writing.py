@@ -128,10 +128,10 @@ class Writing:
                 # write judges that itself.
                 await self._ensure_namespace(target, fresh)
                 raise
-        unwise += await self._guard(target, request, None, first, options)
-        if options.dry_run:
-            await self._ensure_namespace(target, fresh)
-        response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
+            unwise += await self._guard(target, request, None, first, options)
+            if options.dry_run:
+                await self._ensure_namespace(target, fresh)
+            response = await self._created(target, media, document, first, writer, dry_run=options.dry_run)
         return warned(response, [*strictly(found, options.validation), *unwise, *metadata_warnings(kind, None, first)])
 
     async def _guard(

@@ -149,8 +149,7 @@ def _ensure_typed_identity(kind: AnyKind, group_version: GroupVersion, version: 
         unknown = f'no kind "{name}" is registered for version "{version}" in scheme "{_SCHEME}"'
         raise Undecodable(kind, said, unknown, name)
     if name != kind.name:
-        package = kind.group_version.group.partition(".")[0] or "core"
-        conversion = f"converting (v1.{name}) to ({package}.{kind.name}): unknown conversion"
+        conversion = f"converting (v1.{name}) to ({kind.package}.{kind.name}): unknown conversion"
         raise Undecodable(kind, said, conversion, name)
 
 

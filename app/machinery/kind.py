@@ -158,6 +158,11 @@ class Kind(Generic[SpecT, StatusT]):
         return f"{self.plural}.{group}" if group else self.plural
 
     @property
+    def package(self) -> str:
+        """Where kube-apiserver's own type is, of a kind that it has."""
+        return self.group_version.group.partition(".")[0] or "core"
+
+    @property
     def has_generation(self) -> bool:
         """Does metadata.generation tell how often its spec changed?"""
         return self.counted and self.body is None

@@ -186,6 +186,8 @@ def prepare_delete(kind: AnyKind, document: Document, options: Document | None, 
     finalizers = with_policy(before, options or {})
     if not finalizers and not _content_finalizers(document) and not (kind.contains and "spec" not in document):
         return None
+    if kind.contains and metadata.get("deletionTimestamp") and _content_finalizers(document):
+        return document  # being emptied, it does not look at what is said again
     if metadata.get("deletionTimestamp"):
         return document if finalizers == before else {**document, "metadata": _finalized(metadata, finalizers)}
     marked = _finalized(metadata, finalizers) | {"deletionTimestamp": now}
@@ -230,6 +232,14 @@ def check_preconditions(kind: AnyKind, document: Document, options: Document) ->
     """Raises ApiError 409 when a DeleteOptions' preconditions name another object or another version."""
     wanted, metadata = options.get("preconditions") or {}, document["metadata"]
     uid, version = wanted.get("uid"), wanted.get("resourceVersion")
+    if kind.contains:
+        for name, said, held in (
+            ("UID", uid, metadata.get("uid")),
+            ("ResourceVersion", version, metadata.get("resourceVersion")),
+        ):
+            if said is not None and said != held:
+                why = f"Precondition failed: {name} in precondition: {said}, {name} in object meta: {held}"
+                raise conflict(kind.plural, kind.group_version.group, metadata["name"], why)
     if uid is not None and uid != metadata.get("uid"):
         raise _precondition_failed(
             kind,

@@ -106,6 +106,8 @@ def object_name(kind: Kind[Any, Any], name: str, *, begins: bool = False) -> Ite
     if begins and len(name) > 1 and name.endswith("-"):
         # kube-apiserver does not look at what is before the dash either.
         name = f"{name[:-2]}a"
+    if begins and kind.dns_label and not kind.contains and len(name.encode()) <= 253:
+        name = name[:LONGEST_BASE]  # what is longer is cut off
     return dns_label(name) if kind.dns_label else dns_subdomain(name)
 
 

@@ -275,7 +275,7 @@ def parse_fields(text: str, kind: Kind[Any, Any]) -> FieldSelector:
 
 def _ensure_selectable(kind: Kind[Any, Any], path: str) -> None:
     """Raises ApiError 400. What kube-apiserver has compiled in and selects by nothing of its own, it refuses in its own words."""
-    nameless = kind.typed and not kind.namespaced and bool(kind.selectable)
+    nameless = not kind.namespaced and (not kind.typed or bool(kind.selectable))
     if path in kind.selectable or path == "metadata.name" or (path == "metadata.namespace" and not nameless):
         return
     if kind.typed and not kind.selectable:

@@ -36,7 +36,7 @@ def table(
     """A meta.k8s.io Table. A watch asks for headers with its first event only. Raises ApiError 400."""
     carry = carried(include_object, version)
     columns = _columns(kind)
-    cells = [_cell(column, now) for column in columns]
+    cells = [_cell(column, kind, now) for column in columns]
     return {
         "kind": "Table",
         "apiVersion": f"{META_GROUP}/{version}",
@@ -77,10 +77,12 @@ def _definition(column: Column, kind: Kind[Any, Any]) -> Document:
     }
 
 
-def _cell(column: Column, now: datetime) -> Callable[[Document], Any]:
-    """Compile one column: where its value is, and how it is shown."""
+def _cell(column: Column, kind: Kind[Any, Any], now: datetime) -> Callable[[Document], Any]:
+    """Compile one column: where its value is, and how it is shown. A text that is not there is an empty one to Go."""
     source = column.source
     find = _at(source) if isinstance(source, str) else source
+    if column.type == "string" and kind.typed and isinstance(source, str) and column.absent is None:
+        return lambda document: find(document) or ""
     if column.type != "date" or not column.aged:
         return find
     return lambda document: age(find(document), now) or column.absent

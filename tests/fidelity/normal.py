@@ -183,11 +183,11 @@ class _Names:
         return self.text(value)
 
     def text(self, value: str) -> str:
-        value = value.replace(self._own, "$id")
         for base in self._bases:
             value = re.sub(
                 rf"(?<![\w.-]){re.escape(base)}{_MADE_UP}(?![\w.-])", f"{base}<made up>".replace("\\", r"\\"), value
             )
+        value = value.replace(self._own, "$id")
         for pattern, shown in _TEXTS:
             value = pattern.sub(shown, value)
         value = _MICROTIME.sub("<microtime>", value)

@@ -186,5 +186,6 @@ ROWS = [
     # Owners
     Row(ACCOUNTS, body={"metadata": {"name": "a", "ownerReferences": [{"apiVersion": "a/b/c", "kind": "Pod", "name": "x", "uid": "u"}]}}, **refused(422, "Invalid", 'ServiceAccount "a" is invalid: metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": version must not be empty')),
     # Who is refused is warned all the same
+    Row(f"POST {MACHINES}", body={**machine("vm0"), "nosuch": 1}, **exists(VM, "vm0"), warns=['unknown field "nosuch"']),
     Row(ACCOUNTS, code=422, body={"metadata": {"name": "A"}, "nosuch": 1}, warns=['unknown field "nosuch"']),
 ]  # fmt: skip

@@ -65,6 +65,9 @@ ROWS = [
     Row(f"DELETE {N0}?uid=A", code=409, says='Operation cannot be fulfilled on Node "node0": …'),
     Row(f"DELETE {TM}?resourceVersion=1", **fails(f'{VM} "vm0"', OTHER_VERSION)),
     Row(f"DELETE {TM}?resourceVersion=<vm0.rv>&uid=<vm0.uid>", has={"kind": "VirtualMachine"}),
+    Row("DELETE /api/v1/namespaces/default", body={"preconditions": {"uid": "A"}}, code=403),
+    Row("DELETE /api/v1/namespaces/n", after=[Row("POST /api/v1/namespaces", body={"metadata": {"name": "n"}})], body={"preconditions": {"uid": "A"}}, code=409, says='Operation cannot be fulfilled on namespaces "n": Precondition failed: UID in precondition: A, UID in object meta: …', has={"details.kind": "namespaces"}),
+    Row("DELETE /api/v1/namespaces/n", after=[Row("POST /api/v1/namespaces", body={"metadata": {"name": "n"}}), Row("DELETE /api/v1/namespaces/n")], body={"propagationPolicy": "Foreground"}, has={"status.phase": "Terminating", "metadata.finalizers": KeyError}),
     # Dry run, from the body alone when there is one
     Row(f"DELETE {N0}?dryRun=All", has={"status": "Success"}),
     Row(f"GET {N0}", after=[Row(f"DELETE {N0}?dryRun=All"), Row(f"DELETE {N0}", body={"dryRun": ["All"]})], has={"metadata.name": "node0"}),

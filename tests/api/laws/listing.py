@@ -94,6 +94,8 @@ ROWS = [
     Row(f"GET {MACHINES}?continue={token(v=V1, rv=0, start='/a')}", **bad(f"{NO_TOKEN} incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
     Row(f"GET {MACHINES}?continue={token(v=V1, rv=5, start='')}", **bad(f"{NO_TOKEN} encoded start key empty (version meta.k8s.io/v1)")),
     Row(f"GET {MACHINES}?continue={token(v=V1, rv=5, start='../a')}", **bad(f"{NO_TOKEN} ../a")),
+    Row(f"GET {MACHINES}?continue=x&resourceVersion=1", **bad("invalid continue token: continue key is not valid: illegal base64 data at input byte 0")),
+    Row(f"GET {KV}/migrationpolicies?fieldSelector=metadata.namespace%3Dx", **bad("field label not supported: metadata.namespace")),
     Row(f"GET {MACHINES}?limit=2&resourceVersion=5&continue=<continue>", **bad("specifying resource version is not allowed when using continue")),
     Row(f"GET {MACHINES}?{MATCH}=NotOlderThan&resourceVersion=0&continue=<continue>", **option(MATCH, f"Forbidden: {MATCH} is forbidden when continue is provided")),
     # resourceVersion and match

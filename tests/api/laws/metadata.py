@@ -60,6 +60,8 @@ ROWS = [
     vm(f'metadata.name: Invalid value: "{"a" * 64}": must be no more than 63 characters', name="a" * 64),
     vm(f'metadata.name: Invalid value: "a/b": {LABEL}', name="a/b"),
     Row("POST /api/v1/namespaces", body={"metadata": {"name": "Bad"}}, **invalid(f'Namespace "Bad" is invalid: metadata.name: Invalid value: "Bad": {LABEL}')),
+    Row(f"POST {MACHINES}?dryRun=All", 201, body={**machine(), "metadata": {"generateName": "x" * 70}}, has={"metadata.generateName": "x" * 70}),
+    Row(f"POST {MACHINES}", body={**machine(), "metadata": {"generateName": "x" * 254}}, code=422, says=f'VirtualMachine.kubevirt.io "{"x" * 58}…'),
     Row(f"POST {MACHINES}", body={**machine(), "metadata": {"generateName": "Bad-"}}, code=422, says='VirtualMachine.kubevirt.io "Bad-…'),
     # Labels
     with_(labels={"a": "b", "a.io/b": "", "A_b.C-d": "x" * 63}),

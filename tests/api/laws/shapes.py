@@ -11,6 +11,9 @@ NOT_LIST = "you requested PartialObjectMetadata, but the requested object is a l
 NOT_ITEM = "you requested PartialObjectMetadataList, but the requested object is not a list "
 META = "PartialObjectMetadata"
 
+EVENTS = "/api/v1/namespaces/default/events"
+AN_EVENT = Row(f"POST {EVENTS}", body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}})
+
 ROWS = [
     Row(f"GET {MACHINES}", accept=KUBECTL_PRINTS, headers={"content-type": "application/json"},
         has={"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata.resourceVersion": "<rv>", "rows.0.cells.0": "vm0", "rows.1.cells.0": "vm1", "rows.0.object.kind": META, "rows.0.object.apiVersion": "meta.k8s.io/v1",
@@ -18,6 +21,8 @@ ROWS = [
     Row(f"GET {MACHINES}?limit=1", accept=TABLE, has={"metadata.remainingItemCount": 1, "metadata.continue": "<continue>", "rows.1": KeyError}),
     Row(f"GET {TM}", accept=TABLE, has={"kind": "Table", "metadata.resourceVersion": "<vm0.rv>", "rows.0.cells.0": "vm0", "rows.1": KeyError}),
     Row(f"GET {TM}/status", accept=TABLE, has={"kind": "Table"}),
+    Row(f"GET {EVENTS}/e", after=[AN_EVENT], accept=TABLE, has={"rows.0.cells.1": "", "rows.0.cells.2": ""}),
+    Row("GET /apis/rbac.authorization.k8s.io/v1/clusterroles", accept=PARTIAL, **refused(406, "NotAcceptable", "you requested PartialObjectMetadata, but the requested object is a list (*rbac.ClusterRoleList)")),
     Row("GET /apis/rbac.authorization.k8s.io/v1/clusterroles", accept=TABLE, has={"columnDefinitions.1.name": "Created At", "columnDefinitions.1.type": "date"}),
     Row(f"GET {TM}?includeObject=None", accept=TABLE, has={"rows.0.object": None}),
     Row(f"GET {TM}?includeObject=Metadata", accept=TABLE, has={"rows.0.object.kind": META}),

@@ -12,6 +12,7 @@ from tests.fidelity.cases import (
     creates,
     deletes,
     discovery,
+    everykind,
     handling,
     metadata,
     patches,
@@ -35,4 +36,5 @@ ALL: Sequence[Case] = [
     *deletes.CASES,
     *core.CASES,
     *access.CASES,
+    *everykind.CASES,
 ]
