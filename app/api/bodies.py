@@ -124,6 +124,12 @@ def pruned(kind: Kind[Any, Any], document: Document) -> list[str]:
     return [*inside, *sorted(path for path in unknown if not path.startswith("metadata."))]
 
 
+def known_alone(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
+    """Of what is said of fields that came twice, what is not of unknown ones or of what is in them."""
+    paths = tuple(f'duplicate field "{path}{end}' for path in unknown for end in '".[')
+    return [text for text in duplicates if not text.startswith(paths)]
+
+
 def complaints(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
     """What strict validation refuses and the ordinary one warns of."""
     return [*duplicates, *(f'unknown field "{path}"' for path in unknown)]

@@ -14,6 +14,7 @@ from app.api.bodies import (
     body_type,
     complaints,
     decoded,
+    known_alone,
     patch_error,
     pruned,
     strict_apply_error,
@@ -441,7 +442,10 @@ def _strangers(target: Target, body: Decoded, options: WriteOptions) -> list[str
     document = in_any_case(body.document) if target.kind.typed else body.document
     if document.get("kind") not in ((target.kind.name, None) if target.kind.typed else (target.kind.name,)):
         return []
-    found = complaints(body.duplicates, pruned(target.kind, body.document))
+    unknown = pruned(target.kind, body.document)
+    # Of a core kind Go skips what it does not know, and does not see that it came twice.
+    repeated = known_alone(body.duplicates, unknown) if target.kind.typed else body.duplicates
+    found = complaints(repeated, unknown)
     if found and options.validation is Validation.STRICT:
         raise strict_error(target.kind.name, target.served.group_version, found)
     return found

@@ -148,7 +148,9 @@ def prepare_update(
             changed["metadata"] = _with_owners_of(before, metadata)
         return _defaulted(kind, changed, fits=applied)
     if subresource == "finalize":
-        return {**_copy(old), "metadata": metadata, "spec": new.get("spec") or {}}
+        spec = new.get("spec") or {}
+        # Its defaults would put back what this takes off.
+        return {**_defaulted(kind, {**_copy(old), "metadata": metadata, "spec": _copy(spec)}), "spec": spec}
     changed = {**new, **_identity(kind), "metadata": metadata}
     if kind.contains:
         changed.pop("spec", None)

@@ -214,7 +214,7 @@ async def test_the_pod_of_a_running_guest_holds_the_namespace(world: World) -> N
     assert "deletionTimestamp" not in pod["metadata"]
 
 
-async def test_finalize_changes_the_finalizers_of_the_content_and_nothing_else(
+async def test_finalize_changes_the_finalizers_of_the_content_and_metadata_beside_them(
     world: World, client: httpx.AsyncClient
 ) -> None:
     room = (await client.get(ROOM)).json()
@@ -228,7 +228,7 @@ async def test_finalize_changes_the_finalizers_of_the_content_and_nothing_else(
     missing = await client.put("/api/v1/namespaces/nope/finalize", json=room)
 
     assert changed.json()["spec"]["finalizers"] == ["kubernetes", "a.io/b"]
-    assert "a" not in changed.json()["metadata"]["labels"]
+    assert changed.json()["metadata"]["labels"] == {"a": "b", "kubernetes.io/metadata.name": room["metadata"]["name"]}
     assert replaced.json()["spec"]["finalizers"] == ["kubernetes", "a.io/b"]
     assert (bad.status_code, stale.status_code, missing.status_code) == (422, 409, 404)
 

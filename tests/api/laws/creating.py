@@ -185,6 +185,8 @@ ROWS = [
     Row(BINDINGS, body=bound(roleRef={"kind": "Role", "name": "a"}, subjects=[{}]), **binding("subjects[0].name: Required value", 'subjects[0].kind: Unsupported value: "": supported values: "ServiceAccount", "User", "Group"')),
     # Owners
     Row(ACCOUNTS, body={"metadata": {"name": "a", "ownerReferences": [{"apiVersion": "a/b/c", "kind": "Pod", "name": "x", "uid": "u"}]}}, **refused(422, "Invalid", 'ServiceAccount "a" is invalid: metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": version must not be empty')),
+    # What is unknown to Go may come twice
+    Row(ACCOUNTS, 201, body='{"metadata":{"name":"a","name":"a"},"nosuch":{"a":1,"a":2},"nosuch":3}', warns=['duplicate field "metadata.name"', 'unknown field "nosuch"']),
     # Who is refused is warned all the same
     Row(f"POST {MACHINES}", body={**machine("vm0"), "nosuch": 1}, **exists(VM, "vm0"), warns=['unknown field "nosuch"']),
     Row(ACCOUNTS, code=422, body={"metadata": {"name": "A"}, "nosuch": 1}, warns=['unknown field "nosuch"']),
