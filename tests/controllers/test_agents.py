@@ -146,6 +146,11 @@ class Left:
         link.host = host
         return cls(store, cloud, uid, NodeGuests("node0", Tools(store), held, link))
 
+    async def tidy(self) -> None:
+        """As the agent of node0 does now and then with all that is there."""
+        host = await FakeHypervisors(self.cloud).connect(self.cloud["node0"].uri)
+        await self.agent.tidy(host, self.cloud["node0"].guests[self.uid].domain)
+
     async def is_there_after_looking(self) -> bool:
         await self.agent.reconcile(KEY)
         return self.uid in self.cloud["node0"].guests
@@ -187,6 +192,32 @@ async def test_a_copy_that_was_left_paused_stays_unless_the_guest_runs_elsewhere
     left = await Left.behind(store, vm={"phase": phase, "nodeName": "node1"})
 
     assert await left.is_there_after_looking()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "made anew"])
+async def test_a_copy_that_was_left_paused_goes_with_its_virtual_machine(store: Store, again: bool) -> None:
+    """The guest died where it had gone, and its VirtualMachine was deleted: nobody asks for the copy any more."""
+    left = await Left.behind(store, vm={"phase": "Failed", "nodeName": "node1"})
+    async with store.transaction() as tx:
+        tx.delete(KEY)
+    if again:
+        await World(store).vm("testvm")
+
+    await left.tidy()
+
+    assert left.uid not in left.cloud["node0"].guests
+
+
+async def test_a_copy_that_was_left_paused_stays_where_its_migration_is_not_over_and_its_virtual_machine_is_gone(
+    store: Store,
+) -> None:
+    left = await Left.behind(store, exit_code=-1)
+    async with store.transaction() as tx:
+        tx.delete(KEY)
+
+    await left.tidy()
+
+    assert left.uid in left.cloud["node0"].guests
 
 
 @pytest.mark.parametrize(

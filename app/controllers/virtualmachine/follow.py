@@ -196,7 +196,8 @@ class NodeGuests:
 
     async def _moved_away(self, domain: Domain) -> bool:
         """The migration whose mark the copy bears took the guest from here, and the guest runs where it went, or is on its
-        way from there to a third host: such a move may be held until nobody else knows the guest."""
+        way from there to a third host: such a move may be held until nobody else knows the guest. Or its VirtualMachine is
+        gone: whoever deleted it will not go back to the copy."""
         assert domain.mark is not None, "BUG: a domain of ours without a mark"
         if self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
             return False
@@ -206,7 +207,9 @@ class NodeGuests:
         try:
             vm = (await self.tools.store.objects.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
         except NotFound:
-            return False
+            return True
+        if domain_uuid(vm) != domain.uuid:
+            return True
         if node_of(vm) in ("", self.node):
             return False
         return phase_of(vm) is Phase.RUNNING or (
