@@ -397,10 +397,6 @@ def _reason(document: Document) -> str | None:
     return None
 
 
-def _priority(document: Document) -> str:
-    return str(_dig(document, "spec", "priority") or Priority.USER_TRIGGERED.value)
-
-
 _IMMUTABLE = (
     "selector",
     "nodeSelector",
@@ -488,7 +484,6 @@ MIGRATION: Kind[MigrationSpec, MigrationStatus] = Kind(
         ),
         Column("Duration", _duration, priority=1, description="From the start to the outcome."),
         Column("Reason", _reason, priority=1, description="Why it failed, or why it waits."),
-        Column("Priority", _priority, priority=1, description="Who is served first when not all can run at once."),
     ),
     selectable=(
         "spec.selector.name",

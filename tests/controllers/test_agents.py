@@ -12,6 +12,7 @@ import pytest
 from app.controllers.birth import Birth
 from app.controllers.guest import definition
 from app.controllers.lease import LeaseKeeper
+from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.follow import Link, NodeGuests
 from app.hypervisor.base import Mark, Reason, State
@@ -194,10 +195,13 @@ async def test_a_copy_that_was_left_paused_stays_unless_the_guest_runs_elsewhere
     assert await left.is_there_after_looking()
 
 
+@pytest.mark.parametrize("code", [ExitCode.MOVED, ExitCode.GUEST_STOPPED], ids=["it moved", "it died"])
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "made anew"])
-async def test_a_copy_that_was_left_paused_goes_with_its_virtual_machine(store: Store, again: bool) -> None:
+async def test_a_copy_that_was_left_paused_goes_with_its_virtual_machine(
+    store: Store, code: ExitCode, again: bool
+) -> None:
     """The guest died where it had gone, and its VirtualMachine was deleted: nobody asks for the copy any more."""
-    left = await Left.behind(store, vm={"phase": "Failed", "nodeName": "node1"})
+    left = await Left.behind(store, exit_code=code, vm={"phase": "Failed", "nodeName": "node1"})
     async with store.transaction() as tx:
         tx.delete(KEY)
     if again:
@@ -206,6 +210,20 @@ async def test_a_copy_that_was_left_paused_goes_with_its_virtual_machine(store: 
     await left.tidy()
 
     assert left.uid not in left.cloud["node0"].guests
+
+
+async def test_a_copy_of_an_adopted_guest_that_died_elsewhere_stays(store: Store) -> None:
+    """Deleting its VirtualMachine only released it."""
+    left = await Left.behind(store, exit_code=ExitCode.GUEST_STOPPED)
+    guest = left.cloud["node0"].guests[left.uid]
+    assert guest.domain.mark is not None
+    guest.domain = replace(guest.domain, mark=replace(guest.domain.mark, adopted=True))
+    async with store.transaction() as tx:
+        tx.delete(KEY)
+
+    await left.tidy()
+
+    assert left.uid in left.cloud["node0"].guests
 
 
 async def test_a_copy_that_was_left_paused_stays_where_its_migration_is_not_over_and_its_virtual_machine_is_gone(

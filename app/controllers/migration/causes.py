@@ -32,7 +32,9 @@ class Cause:
 CAUSES: Mapping[Reason, Cause] = {
     Reason.VM_NOT_FOUND: Cause(CONFIGURATION, "check spec.selector.name"),
     Reason.VM_NOT_RUNNING: Cause(GUEST, "create the Migration again when the VirtualMachine is Running"),
-    Reason.VM_NOT_MIGRATABLE: Cause(GUEST, "remove what the VirtualMachine's condition LiveMigratable names"),
+    Reason.VM_NOT_MIGRATABLE: Cause(
+        GUEST, "remove what the VirtualMachine's condition LiveMigratable or Duplicate names"
+    ),
     Reason.MIGRATION_IN_PROGRESS: Cause(CONFIGURATION, "wait for that one, or delete it"),
     Reason.NODE_SELECTOR_CONFLICT: Cause(
         CONFIGURATION, "change the VirtualMachine's nodeSelector, or create a Migration without that key"

@@ -337,6 +337,9 @@ def _waiting(number: int, migration: Document) -> Waiting:
     return Waiting(number, Priority(migration["spec"].get("priority") or Priority.USER_TRIGGERED), created)
 
 
+_KEEPS = {(VMConditionType.LIVE_MIGRATABLE, "False"), (VMConditionType.DUPLICATE, "True")}
+
+
 def _vm_seen(guest: Guest | None) -> VMSeen | None:
     if guest is None:
         return None
@@ -345,11 +348,11 @@ def _vm_seen(guest: Guest | None) -> VMSeen | None:
 
 
 def bound_by(vm: Document) -> str | None:
-    """What keeps the guest on its host, by its condition LiveMigratable; None if nothing is known to."""
-    conditions = (vm.get("status") or {}).get("conditions") or ()
-    none: Document = {}
-    told = next((c for c in conditions if c.get("type") == VMConditionType.LIVE_MIGRATABLE), none)
-    return f"{told.get('message')} ({told.get('reason')})" if told.get("status") == "False" else None
+    """What keeps the guest where it is: its condition LiveMigratable, or Duplicate; None if nothing is known to."""
+    for condition in (vm.get("status") or {}).get("conditions") or ():
+        if (condition.get("type"), condition.get("status")) in _KEEPS:
+            return f"{condition.get('message')} ({condition.get('reason')})"
+    return None
 
 
 def _wished(migration: Document, status: MigrationStatus, runs: Sequence[Run]) -> MigrationConfiguration | None:

@@ -196,25 +196,28 @@ class NodeGuests:
 
     async def _moved_away(self, domain: Domain) -> bool:
         """The migration whose mark the copy bears took the guest from here, and the guest runs where it went, or is on its
-        way from there to a third host: such a move may be held until nobody else knows the guest. Or its VirtualMachine is
-        gone: whoever deleted it will not go back to the copy."""
+        way from there to a third host: such a move may be held until nobody else knows the guest. Or that migration is over,
+        however it ended, and the VirtualMachine is gone: whoever deleted it will not go back to the copy."""
         assert domain.mark is not None, "BUG: a domain of ours without a mark"
         if self.tools.birth.now().timestamp() < self.inheritance.quiet_until:
-            return False
-        if not await self._was_taken(domain, domain.mark):
             return False
         namespace, _, name = domain.mark.vm.partition("/")
         try:
             vm = (await self.tools.store.objects.get(Key(VIRTUAL_MACHINE.resource, namespace, name))).document
         except NotFound:
-            return True
+            return await self._is_over(domain, domain.mark)
         if domain_uuid(vm) != domain.uuid:
-            return True
-        if node_of(vm) in ("", self.node):
+            return await self._is_over(domain, domain.mark)
+        if not await self._was_taken(domain, domain.mark) or node_of(vm) in ("", self.node):
             return False
         return phase_of(vm) is Phase.RUNNING or (
             phase_of(vm) is Phase.MIGRATING and await self._is_between_others(domain.uuid)
         )
+
+    async def _is_over(self, domain: Domain, mark: Mark) -> bool:
+        """The migration whose mark the domain bears is known here, was this guest's, and has ended."""
+        runs = await self.tools.store.runs.of(UUID(mark.migration)) if mark.migration else ()
+        return bool(runs) and all(run.exit_code is not None and run.domain == domain.uuid for run in runs)
 
     async def _never_came(self, domain: Domain) -> bool:
         """The migration that let the copy arrive stopped has ended, and said that the guest stayed on its source."""

@@ -139,14 +139,30 @@ async def test_it_tells_what_would_fail_and_what_would_wait(client: httpx.AsyncC
         "message": "libvirt keeps 1 snapshot(s)",
     }
     bound["status"]["conditions"] = [told]
-    await create(store, other, pod_document(other, "node1"), bound, pod_document(bound, "node1"))
+    twice = vm_document("twice", "node1")
+    message = "twice runs on node1 and on node2 at once: destroy one of the two by hand"
+    twice["status"]["conditions"] = [{**told, "status": "True", "reason": "Migratable", "message": ""}]
+    twice["status"]["conditions"] += [
+        {"type": "Duplicate", "status": "True", "reason": "RunsTwice", "message": message}
+    ]
+    await create(
+        store,
+        other,
+        pod_document(other, "node1"),
+        bound,
+        pod_document(bound, "node1"),
+        twice,
+        pod_document(twice, "node1"),
+    )
 
-    nobody, kept = await tried(client, "nobody"), await tried(client, "bound")
+    nobody, kept, double = [await tried(client, name) for name in ("nobody", "bound", "twice")]
     nowhere = await tried(client, nodeSelector={"disktype": "ssd"})
 
     assert (nobody["phase"], nobody["conditions"][0]["reason"]) == ("Failed", "VMNotFound")
     assert (kept["phase"], kept["conditions"][0]["reason"]) == ("Failed", "VMNotMigratable")
     assert "libvirt keeps 1 snapshot(s) (Snapshots)" in kept["conditions"][0]["message"]
+    assert (double["phase"], double["conditions"][0]["reason"]) == ("Failed", "VMNotMigratable")
+    assert "runs on node1 and on node2 at once" in double["conditions"][0]["message"]
     assert (nowhere["phase"], scheduled(nowhere)["reason"]) == ("Scheduling", "Unschedulable")
     assert "forecast" not in nowhere
 
