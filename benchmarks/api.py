@@ -26,7 +26,7 @@ from benchmarks.wrk import Counted, WrkError, creates, reads, wrk
 
 LISTED = 500
 OBJECTS = 10_000
-HEAD_BYTES, CHUNKED = 1000, 0.01
+HEAD_BYTES, CHUNKED = 1000, 0.05
 """What the head of an answer may take, at most; and as a part of the body what the marks of its chunks take."""
 
 
