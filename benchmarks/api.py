@@ -26,8 +26,8 @@ from benchmarks.wrk import Counted, WrkError, creates, reads, wrk
 
 LISTED = 500
 OBJECTS = 10_000
-HEAD_BYTES = 1000
-"""What the head of an answer may take, at most."""
+HEAD_BYTES, CHUNKED = 1000, 0.05
+"""What the head of an answer may take, at most; and as a part of the body what the marks of its chunks take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ def small_and_large(place: Bench, rows: int) -> Iterator[tuple[Subject, Subject,
 def _ensure_size(subject: Subject, result: Counted, length: int) -> None:
     """Every answer was as long as the one that was looked at."""
     each = result.bytes / result.requests
-    if not length <= each <= length + HEAD_BYTES:
+    if not length <= each <= length * (1 + CHUNKED) + HEAD_BYTES:
         raise WrongAnswer(f"{subject.title}: answers of {each:.0f} bytes instead of {length}")
 
 

@@ -12,7 +12,8 @@ from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.node import NodeAgent
 from app.controllers.sharing import share
 from app.controllers.tools import Tools
-from app.controllers.virtualmachine.follow import Inheritance, node_of
+from app.controllers.virtualmachine.follow import Inheritance
+from app.controllers.virtualmachine.schedule import node_of
 from app.kinds import NODE, VIRTUAL_MACHINE
 from app.store.base import LeaseLost, Scope, StoreError
 

@@ -221,7 +221,7 @@ class NodeAgent:
                 if is_left_over(domain, self._tools.birth.now().timestamp()):
                     await session.connection.undefine(domain.uuid)
                 else:
-                    await self._guests.tidy(session.connection, domain)
+                    await self._guests.leftovers.tidy(session.connection, domain)
             except (Refused, Busy) as error:
                 log.warning("leftover stays", node=self._name, domain=str(domain.uuid), error=error.text)
         active = {domain.uuid for domain in domains if domain.state in ACTIVE}

@@ -48,6 +48,7 @@ async def main() -> int:
     except Violation:
         status = 1
     except asyncio.CancelledError:
+        say("interrupted: what was struck since the last judgement does not count")
         status = 130
     except LabError as error:
         print(f"chaos: {error}", file=sys.stderr)

@@ -150,7 +150,7 @@ class Left:
     async def tidy(self) -> None:
         """As the agent of node0 does now and then with all that is there."""
         host = await FakeHypervisors(self.cloud).connect(self.cloud["node0"].uri)
-        await self.agent.tidy(host, self.cloud["node0"].guests[self.uid].domain)
+        await self.agent.leftovers.tidy(host, self.cloud["node0"].guests[self.uid].domain)
 
     async def is_there_after_looking(self) -> bool:
         await self.agent.reconcile(KEY)

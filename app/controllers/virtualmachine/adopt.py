@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from app.controllers.birth import Birth
 from app.controllers.documents import is_adopted
+from app.controllers.virtualmachine.leftovers import is_left_waiting
 from app.controllers.virtualmachine.report import on_node
 from app.controllers.virtualmachine.schedule import phase_of
 from app.hypervisor.base import Domain, Job, Reason, State
@@ -222,12 +223,6 @@ def _known(seen: Stranger, vm: Document) -> Ignore | Later | Compare | Unseen:
 def _is_unfinished(domain: Domain) -> bool:
     """A copy that arrives, or that a migration left behind."""
     return domain.state is State.PAUSED and (domain.reason in _UNFINISHED or is_left_waiting(domain))
-
-
-def is_left_waiting(domain: Domain) -> bool:
-    """It has arrived stopped, and nobody has started it."""
-    waits = domain.mark is not None and domain.mark.stopped
-    return waits and domain.state is State.PAUSED and domain.reason is Reason.USER and domain.job is Job.NONE
 
 
 def _drop(spec: Document, loc: tuple[int | str, ...], *, missing: bool) -> None:

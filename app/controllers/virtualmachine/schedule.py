@@ -31,6 +31,11 @@ def phase_of(vm: Document) -> Phase:
     return Phase((vm.get("status") or {}).get("phase", ""))
 
 
+def node_of(vm: Document) -> str:
+    """Where the store says that the guest is; empty where it is nowhere yet."""
+    return str((vm.get("status") or {}).get("nodeName") or "")
+
+
 @dataclass(slots=True)
 class Scheduler:
     """Takes new VirtualMachines to Scheduled, and begins the deletion of those that must go."""

@@ -43,8 +43,7 @@ from app.controllers.placement.fleet import Load as Taken
 from app.controllers.placement.nodes import NodeView, node_view
 from app.controllers.placement.reservations import loads, reservation
 from app.controllers.pods import is_leaving
-from app.controllers.virtualmachine.adopt import is_left_waiting
-from app.controllers.virtualmachine.follow import is_left_paused
+from app.controllers.virtualmachine.leftovers import is_left_paused, is_left_waiting
 from app.hypervisor.base import Domain, HypervisorError, Mark, State
 from app.hypervisor.base import Job as HostJob
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
