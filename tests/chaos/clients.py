@@ -34,6 +34,8 @@ class Clients:
     made: int = 0
     cancelled: int = 0
     drains: int = 0
+    stopped: set[str] = field(default_factory=set)
+    """Names of the Migrations whose guest arrives stopped, and is started when its source's copy is gone."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -61,6 +63,9 @@ class Clients:
             spec: Document = {"selector": {"name": guest.name}}
             if not guest.hot:
                 spec["options"] = {"bandwidthPerMigration": random.choice(("6Mi", "10Mi", "20Mi"))}
+                if random.random() < 0.35:
+                    spec["options"]["arrivePaused"] = True
+                    self.stopped.add(name)
             if random.random() < 0.15:
                 spec["backoffLimit"] = 1
             if random.random() < 0.05:

@@ -84,6 +84,8 @@ class Told:
     cuts: int = 0
     drains: int = 0
     cancelled: int = 0
+    stopped: int = 0
+    """Faults that struck a migration whose guest was to arrive stopped."""
     lost: int = 0
     """Guests whose own QEMU was killed."""
     rests: list[float] = field(default_factory=list)
@@ -314,6 +316,7 @@ class Story:
         told.silent_s = max([told.silent_s, *(guest.silent_s for guest in stood.guests.values())])
         told.cuts = sum(watcher.cuts for watcher in self._watchers)
         told.drains, told.cancelled = clients.drains, clients.cancelled
+        told.stopped = sum(one.migration in clients.stopped for one in told.struck)
         told.takeovers, told.restarts = takeovers(stood, striker.struck)
 
     def _keep(self, stood: Site) -> None:
