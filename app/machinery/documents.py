@@ -98,7 +98,7 @@ def parse_yaml(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
         _ensure_shallow(body)
         node = loader.get_node() if loader.check_node() else None
         if node is None:
-            raise bad_request("the body of the request is empty")
+            return {}, []
         _ensure_bounded(node)
         value = loader.construct_document(node)
         encoded = orjson.dumps(value)
@@ -280,7 +280,7 @@ def _repeated(node: yaml.Node) -> Iterator[str]:
 def _undecodable_yaml(error: yaml.YAMLError, wanted: Wanted) -> ApiError:
     line = _go_line(error)
     where = f"line {line}: " if line else ""
-    problem = getattr(error, "problem", None) or str(error)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     return bad_request(f"{wanted.yaml_prefix}yaml: {where}{problem}")
 
 

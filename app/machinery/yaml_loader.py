@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from app.machinery.go_json import quoted
 from app.machinery.objects import Document
 
 _STANDARD = "tag:yaml.org,2002:"
@@ -118,12 +119,10 @@ def _binary(loader: Loader, node: yaml.ScalarNode) -> str:
 
 
 def key_of(node: yaml.ScalarNode) -> str:
-    """JSON's keys are texts: `1: x` is `"1": "x"`, and `yes: x` is `"true": "x"`. Raises Unwritable."""
+    """JSON's keys are texts: `1: x` is `"1": "x"`, and `yes: x` is `"true": "x"`."""
     if not is_resolved(node):
         return str(node.value)
     value = resolved(node.value)
-    if value is None:
-        raise Unwritable("unsupported map key of type: %!s(<nil>), key: <nil>")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -134,9 +133,13 @@ def is_resolved(node: yaml.ScalarNode) -> bool:
 
 def _map(loader: Loader, node: yaml.MappingNode) -> Document:
     loader.flatten_mapping(node)
-    for key, _ in node.value:
+    for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise yaml.constructor.ConstructorError(None, None, "a key must be a scalar", key.start_mark)
+        if is_resolved(key) and resolved(key.value) is None:
+            held = loader.construct_object(value, deep=True)
+            shown = quoted(held) if isinstance(held, str) else str(held)
+            raise Unwritable(f"unsupported map key of type: %!s(<nil>), key: <nil>, value: {shown}")
     return {key_of(key): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
