@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -29,9 +29,11 @@ from app.api.auth.x509 import Authorities, AuthoritiesError, ClientCertificates
 from app.api.files import FileError, KeptFile
 from app.certificates import make_signing_key
 from app.oidc.base import ALGORITHMS
-from app.oidc.issuer import Issuer
 from app.settings import Settings
 from app.store.base import Store
+
+if TYPE_CHECKING:
+    from app.oidc.issuer import Issuer
 
 log = structlog.get_logger()
 
@@ -148,6 +150,8 @@ def _issuer_of(settings: Settings) -> Issuer | None:
     url = settings.oidc_issuer_url
     if url is None:
         return None
+    from app.oidc.issuer import Issuer
+
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username is not None:
         raise AccessError(f"DROVER_OIDC_ISSUER_URL must be an https address without user, query and fragment: {url}")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
@@ -19,7 +19,6 @@ from app.api.auth.gate import Gate
 from app.api.auth.masters import MastersMay
 from app.api.auth.x509 import Authorities, AuthoritiesError, ClientCertificates
 from app.cluster import trust as theirs
-from app.cluster.client import ClusterClient
 from app.cluster.config import ClusterConfigError, from_kubeconfig, in_cluster
 from app.cluster.metrics import ClusterMetrics
 from app.cluster.reviews import Reviews
@@ -31,6 +30,9 @@ from app.controllers.lease import LeaseKeeper
 from app.machinery.kind import KUBEVIRT, Kind
 from app.settings import Settings
 from app.store.base import Store
+
+if TYPE_CHECKING:
+    from app.cluster.client import ClusterClient
 
 _STANDALONE = (
     "client_ca",
@@ -89,6 +91,8 @@ def aggregation_of(
     settings: Settings, trust: Trust, renewed: Callable[[], None], registry: CollectorRegistry
 ) -> Aggregation:
     """`trust` is the listener's: filled, and `renewed` called, whenever the cluster says something new. Raises AccessError."""
+    from app.cluster.client import ClusterClient
+
     try:
         config = from_kubeconfig(settings.kubeconfig) if settings.kubeconfig else in_cluster(os.environ)
         cluster = ClusterClient(config)

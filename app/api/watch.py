@@ -186,13 +186,13 @@ class _Stream:
         """Whether all of it was written at once: for most changes, each of a thousand watches is spared a turn of its own."""
         if self._headers_due:
             return False  # told by the first line, once: by one that is surely sent
-        pieces = list(_pieces(self._lines(events, since)))
-        if not pieces:
+        lines = list(self._lines(events, since))
+        if not lines:
             return True
-        [(piece, count), *more] = pieces
-        if more or not self._push(piece):
+        piece = lines[0] if len(lines) == 1 else b"".join(lines)
+        if len(piece) > PIECE_BYTES or not self._push(piece):
             return False
-        self._told(self._view.served, count)
+        self._told(self._view.served, len(lines))
         return True
 
     def _lines(self, events: list[Event], since: Revision) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from app.controllers.evacuation import Move, Wait, is_drained, judge
 from app.controllers.lease import Held
 from app.controllers.loop import Source
 from app.controllers.migration.observe import is_waiting, status_of
-from app.controllers.nodestatus import with_observed, without_condition
+from app.controllers.nodestatus import is_news, with_observed, without_condition
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.pods import is_leaving
 from app.controllers.tools import Tools
@@ -122,7 +122,7 @@ class Drains:
         return with_observed(node, ConditionType.DRAINED, "False", Reason.GUESTS_LEFT, message, now)
 
     async def _write(self, node: Document, told: Document) -> None:
-        if told == node:
+        if not is_news(node, told):
             return
         async with self.tools.store.transaction() as tx:
             self._fence(tx)

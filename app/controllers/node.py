@@ -19,6 +19,7 @@ from app.controllers.nodestatus import (
     described,
     earlier_twin,
     host_uuid,
+    is_news,
     is_out_of_service,
     turned_ready,
     with_certificates,
@@ -307,9 +308,9 @@ class NodeAgent:
             self._follows.enqueue(key)
 
     async def _write(self, told: Document) -> None:
-        """Only what changed; nobody writes who has lost the lease."""
+        """Only what changed, and heartbeats every few minutes; nobody writes who has lost the lease."""
         stored = await self._tools.store.objects.get(self._key)
-        if told == stored.document:
+        if not is_news(stored.document, told):
             return
         async with self._tools.store.transaction() as tx:
             tx.fence_lease(self._held.name, self._held.token)

@@ -30,6 +30,8 @@ NAMED = 5
 LISTED = 100
 """How many unreachable peers are listed for placement; the hosts' own word, asked before they are used, covers the others."""
 EXPIRES_SOON = timedelta(days=30)
+REPORTED_AGAIN = timedelta(minutes=5)
+"""How old a heartbeat becomes before it is told alone: a kubelet's own period. 5,000 hosts cost 17 writes a second so."""
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _TOLD_BY_HOST = (names.CPU_MODEL_PREFIX, names.MACHINE_TYPE_PREFIX)
 
@@ -56,13 +58,46 @@ def with_ready(node: Document, status: str, reason: Reason, message: str, now: s
 def with_observed(
     node: Document, type_: ConditionType, status: str, reason: Reason, message: str, now: str
 ) -> Document:
-    """With that condition; its transition time moves when its status does."""
+    """With that condition; its transition time moves when its status does. What is unknown nobody has seen: the heartbeat
+    stays the last one, as under Kubernetes' own node controller."""
     changed = copy.deepcopy(node)
     conditions = NodeStatus.read(changed.get("status") or {}).conditions
-    new = NodeCondition(type=type_, status=status, reason=reason, message=message)
+    seen = now if status != "Unknown" else _last_seen(node, conditions, type_)
+    new = NodeCondition(type=type_, status=status, reason=reason, message=message, last_heartbeat_time=seen)
     told = with_condition(conditions, new, now)
     changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
     return changed
+
+
+def _last_seen(node: Document, conditions: Sequence[NodeCondition], type_: ConditionType) -> str | None:
+    """Of a Node that was never seen, when it was made."""
+    beats = [condition.last_heartbeat_time for condition in conditions if condition.type is type_]
+    return next((beat for beat in beats if beat), None) or node["metadata"].get("creationTimestamp")
+
+
+def is_news(before: Document, after: Document) -> bool:
+    """Whether an observation has to be written: something but heartbeats changed, or the told one of a condition is old."""
+    if _without_heartbeats(before) != _without_heartbeats(after):
+        return True
+    told, seen = _heartbeats(before), _heartbeats(after)
+    return any(_is_old(told.get(type_), beat) for type_, beat in seen.items())
+
+
+def _is_old(told: str | None, seen: str | None) -> bool:
+    if not told or not seen:
+        return told != seen
+    return datetime.fromisoformat(seen) - datetime.fromisoformat(told) >= REPORTED_AGAIN
+
+
+def _heartbeats(node: Document) -> dict[str, str | None]:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return {condition["type"]: condition.get("lastHeartbeatTime") for condition in conditions}
+
+
+def _without_heartbeats(node: Document) -> Document:
+    status = node.get("status") or {}
+    bare = [{**condition, "lastHeartbeatTime": None} for condition in status.get("conditions") or ()]
+    return {**node, "status": {**status, "conditions": bare}}
 
 
 def without_condition(node: Document, type_: ConditionType) -> Document:
@@ -85,17 +120,9 @@ def _ready(node: Document) -> NodeCondition | None:
 
 def with_foreign_guests(node: Document, guests: Sequence[str], now: str) -> Document:
     """With the condition ForeignGuests while there are any; it goes with the last of them."""
-    changed = copy.deepcopy(node)
-    conditions = NodeStatus.read(changed.get("status") or {}).conditions
-    if not guests and all(condition.type is not ConditionType.FOREIGN_GUESTS for condition in conditions):
-        return changed
-    others = [condition for condition in conditions if condition.type is not ConditionType.FOREIGN_GUESTS]
-    new = NodeCondition(
-        type=ConditionType.FOREIGN_GUESTS, status="True", reason=Reason.NOT_ADOPTED, message=_some(guests)
-    )
-    told = with_condition(conditions, new, now) if guests else others
-    changed.setdefault("status", {})["conditions"] = [condition.dump() for condition in told]
-    return changed
+    if not guests:
+        return without_condition(node, ConditionType.FOREIGN_GUESTS)
+    return with_observed(node, ConditionType.FOREIGN_GUESTS, "True", Reason.NOT_ADOPTED, _some(guests), now)
 
 
 def with_peers(node: Document, unreachable: Mapping[str, str], asked: int, now: str) -> Document:

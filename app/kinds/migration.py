@@ -203,7 +203,7 @@ class MigrationSpec(Shape):
     """system-critical, user-triggered or system-maintenance: who is served first when not all can run at once. Unset
     counts as user-triggered."""
     options: MigrationOptions | None = None
-    """How the guest is moved."""
+    """How the guest is moved. What is not set here, the MigrationPolicy that fits best says, and then the settings."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=_INT32)] | None = None
     """How long it may be Running, all attempts and the waits between them together; then it is stopped, and Failed with
     DeadlineExceeded. Unset: no limit. Cannot be changed."""

@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field
 
 from app.kinds import names, quantity
-from app.kinds.shape import ATOMIC, DescribedCondition, Int32, MaybeTime, Shape, Time, map_by
-from app.machinery.errors import FieldError, duplicate, invalid, required, unsupported
+from app.kinds.node_values import amount_problems, name_networks, network_problems
+from app.kinds.shape import ATOMIC, SET, DescribedCondition, Int32, MaybeTime, Shape, Time, map_by
+from app.machinery.errors import FieldError, duplicate, forbidden, invalid, required, unsupported
 from app.machinery.kind import AGE, CORE, KUBEVIRT, Column, Kind
 from app.machinery.names import dns_label, label_value, qualified_name
 from app.machinery.objects import Document
@@ -108,6 +109,10 @@ class NodeSpec(Shape):
 
     provider_id: str = Field(default="", alias="providerID")
     """The host's libvirt URI: qemu+tls://host/system, qemu+ssh://…, qemu+unix:///session?socket=…"""
+    pod_cidr: str = Field(default="", alias="podCIDR")
+    """The first of podCIDRs. Kept for programs that say it: a libvirt host has no network of pods."""
+    pod_cidrs: Annotated[list[str], SET] = Field(default_factory=list, alias="podCIDRs")
+    """A network of IPv4, of IPv6, or one of each. Kept, and not used; once said it cannot be changed."""
     unschedulable: bool | None = None
     """True keeps further guests away: `kubectl cordon`."""
     taints: Annotated[list[Taint], ATOMIC] = Field(default_factory=list)
@@ -217,6 +222,8 @@ class NodeStatus(Shape):
     """What the host has: cpu, memory, and memory in huge pages such as hugepages-2Mi."""
     allocatable: dict[str, str] = Field(default_factory=dict)
     """What of it guests may have: cpu times the allocation ratio, and memory apart from its huge pages."""
+    phase: str = ""
+    """Deprecated by Kubernetes, and never filled: see conditions."""
     conditions: Annotated[list[NodeCondition], map_by("type")] = Field(default_factory=list)
     """What was observed, with reasons."""
     addresses: Annotated[list[NodeAddress], map_by("type")] = Field(default_factory=list)
@@ -303,6 +310,8 @@ def _taint_problems(taints: list[Document]) -> Iterator[FieldError]:
 
 def _check(document: Document) -> Iterator[FieldError]:
     yield from _taint_problems((document.get("spec") or {}).get("taints") or [])
+    yield from amount_problems(document.get("status") or {})
+    yield from network_problems((document.get("spec") or {}).get("podCIDRs") or [])
     spec, metadata = document.get("spec") or {}, document.get("metadata") or {}
     provider = spec.get("providerID")
     if not provider:
@@ -367,6 +376,9 @@ def _check_create(document: Document) -> Iterator[FieldError]:
 
 def _check_update(old: Document, new: Document) -> Iterator[FieldError]:
     """What an earlier version took stays until it is changed. Of taints it is told twice, as kube-apiserver does."""
+    before, after = ((document.get("spec") or {}).get("podCIDRs") or [] for document in (old, new))
+    if before and before != after:
+        yield forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
     yield from _taint_problems((new.get("spec") or {}).get("taints") or [])
     yield from _check(new)
     if (old.get("spec") or {}).get("providerID") != (new.get("spec") or {}).get("providerID"):
@@ -379,8 +391,12 @@ def _default(document: Document) -> None:
         metadata["labels"] = {}
     if metadata.get("name"):
         metadata["labels"].setdefault(names.HOSTNAME, metadata["name"])
-    if (document.get("spec") or {}).get("unschedulable") is False:
-        del document["spec"]["unschedulable"]
+    spec, status = document.get("spec") or {}, document.get("status") or {}
+    if spec.get("unschedulable") is False:
+        del spec["unschedulable"]
+    name_networks(spec)
+    if status.get("capacity") and status.get("allocatable") is None:
+        status["allocatable"] = dict(status["capacity"])
 
 
 def is_draining(document: Document) -> bool:

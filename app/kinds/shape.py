@@ -47,6 +47,9 @@ LabelMap = dict[str, str]
 ATOMIC = Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})
 """The list is replaced as a whole, by apply and by strategic merge patches."""
 
+SET = Field(json_schema_extra={"x-kubernetes-list-type": "set", "x-kubernetes-patch-strategy": "merge"})
+"""The list is merged item by item, each of which stands in it once."""
+
 MAP_ATOMIC = Field(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 """The map is replaced as a whole by apply."""
 

@@ -228,6 +228,8 @@ class VMDisk(Shape):
     """It can be copied to another host while the guest runs."""
     read_only: bool | None = None
     """The guest only reads it, such as a CD: it is brought to the target before the guest moves."""
+    size: int | None = None
+    """Bytes that would be copied, rounded up by less than an eighth; of an image that is layered on others, at most."""
 
 
 class VMMadeDisk(Shape):

@@ -16,6 +16,7 @@ from app.machinery.documents import OBJECT
 from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
 from app.machinery.go_convert import TIME, cannot_restore
 from app.machinery.go_json import cannot_unmarshal
+from app.machinery.go_quantity import NotAQuantity, canonical
 from app.machinery.go_time import time_error
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document, ObjectMeta, in_utc
@@ -238,6 +239,8 @@ _ZERO: Document = {"object": {}, "string": ""}
 
 _MICRO = ("eventTime", "lastObservedTime")
 """Times that are told to the microsecond."""
+_AMOUNTS = ("capacity", "allocatable", "requests", "limits")
+"""Maps of quantities."""
 
 
 def _read(value: Any, schema: Document, name: str = "") -> Any:
@@ -250,9 +253,24 @@ def _read(value: Any, schema: Document, name: str = "") -> Any:
         return [zero if item is None else _read(item, items) for item in value]
     if not isinstance(value, dict):
         return value
+    if name in _AMOUNTS:
+        return {resource: _amount(item) for resource, item in value.items()}
     known, values = schema.get("properties", {}), schema.get("additionalProperties")
     rest = values if isinstance(values, dict) else {}
     return {name: _read(item, known.get(name, rest), name) for name, item in value.items() if item is not None}
+
+
+def _amount(value: Any) -> Any:
+    """As Go writes it; what is none stays, and is complained of."""
+    try:
+        return _canonical(value)
+    except NotAQuantity:
+        return value
+
+
+def _canonical(value: Any) -> str:
+    """A number will do, and null is nothing. Raises NotAQuantity."""
+    return "0" if value is None else canonical(value if isinstance(value, str) else orjson.dumps(value).decode())
 
 
 def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document, words: Words = decoder_words) -> None:
@@ -261,6 +279,7 @@ def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document,
     if not kind.typed:
         return
     _ensure_micro(kind, group_version, document)
+    _ensure_amounts(kind, group_version, document)
     if schema.fits(document):
         return
     for error in filter(is_type_error, schema.check(document).errors):
@@ -281,6 +300,18 @@ def _ensure_micro(kind: AnyKind, group_version: GroupVersion, document: Document
             said = holder.get(name)
             if isinstance(said, str) and (why := time_error(said, micro=True)):
                 raise Undecodable(kind, group_version, why)
+
+
+def _ensure_amounts(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
+    """Of what a Node has: are they quantities?"""
+    status = document.get("status")
+    for name in _AMOUNTS:
+        amounts = status.get(name) if isinstance(status, dict) else None
+        for value in amounts.values() if isinstance(amounts, dict) else ():
+            try:
+                _canonical(value)
+            except NotAQuantity as wrong:
+                raise Undecodable(kind, group_version, str(wrong)) from wrong
 
 
 Steps = list[str | int]

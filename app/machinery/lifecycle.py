@@ -84,7 +84,7 @@ def prepare_create(
     `applied`: as of an update. Raises ApiError."""
     ensure_identity(kind, group_version, document, raw)
     document = told(kind, document)
-    if not fits or kind.body is not None:
+    if not fits or kind.typed:
         ensure_types(kind, group_version, document)
     metadata = metadata_of(kind, group_version, document, fits=fits)
     version = metadata.get("resourceVersion", "")

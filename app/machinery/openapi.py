@@ -66,8 +66,30 @@ def v3(kinds: Kinds, group_version: GroupVersion) -> Document:
         "openapi": "3.0.0",
         "info": {"title": TITLE, "version": group_version.version},
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": dict(sorted(schemas.items()))},
+        "components": {"schemas": _described_once(dict(sorted(schemas.items())))},
     }
+
+
+def _described_once(schemas: Document) -> Document:
+    """`kubectl explain` prints what a field says, and below it what its shape does: a shape says nothing that a field of it
+    says already."""
+    said = {
+        (target, field.get("description"))
+        for schema in schemas.values()
+        for field in (schema.get("properties") or {}).values()
+        for target in _targets(field)
+    }
+    return {
+        name: {key: value for key, value in schema.items() if key != "description" or (name, value) not in said}
+        for name, schema in schemas.items()
+    }
+
+
+def _targets(field: Document) -> Iterator[str]:
+    """The shapes that a field, or each of its items, is of."""
+    for of in (field, field.get("items"), field.get("additionalProperties")):
+        if isinstance(of, dict):
+            yield from (one["$ref"].removeprefix(REFERENCE) for one in (of, *of.get("allOf", ())) if "$ref" in one)
 
 
 def v2(kinds: Kinds) -> Document:

@@ -338,7 +338,13 @@ class History(Protocol):
     """What is remembered of what is over. Each method raises Unavailable."""
 
     async def read(
-        self, *, namespace: str | None = None, subject: str | None = None, name: str | None = None, limit: int = 100
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        name: str | None = None,
+        outcome: str | None = None,
+        limit: int = 100,
     ) -> Sequence[Past]:
         """The newest first."""
 

@@ -96,10 +96,13 @@ class Backlog:
     def all(self) -> list[Event]:
         return list(self._events)
 
-    def take_all(self) -> list[Event]:
-        events = list(self._events)
+    def clear(self) -> None:
         self._events.clear()
         self.size = 0
+
+    def take_all(self) -> list[Event]:
+        events = self.all()
+        self.clear()
         return events
 
 
@@ -404,7 +407,7 @@ class FeedWatch:
         if not self._queue:
             return  # whoever was woken meanwhile has taken them
         if self._is_idle and self._sink is not None and self._sink(self._queue.all()):
-            self._queue.take_all()
+            self._queue.clear()
         else:
             self._arrived.set()
 
@@ -430,7 +433,7 @@ class FeedWatch:
     def cut(self) -> None:
         """It has missed something: it must list again."""
         self._is_cut = True
-        self._queue.take_all()
+        self._queue.clear()
         self._arrived.set()
 
     def wake(self) -> None:

@@ -33,6 +33,7 @@ FROM history h
 WHERE (CAST(:namespace AS text) IS NULL OR h.namespace = :namespace)
   AND (CAST(:subject AS text) IS NULL OR h.subject = :subject)
   AND (CAST(:name AS text) IS NULL OR h.name = :name)
+  AND (CAST(:outcome AS text) IS NULL OR h.outcome = :outcome)
 ORDER BY h.ended_at DESC, h.uid LIMIT :limit
 """)
 
@@ -54,9 +55,15 @@ class PostgresHistory:
         self._lines = lines
 
     async def read(
-        self, *, namespace: str | None = None, subject: str | None = None, name: str | None = None, limit: int = 100
+        self,
+        *,
+        namespace: str | None = None,
+        subject: str | None = None,
+        name: str | None = None,
+        outcome: str | None = None,
+        limit: int = 100,
     ) -> Sequence[Past]:
-        values = {"namespace": namespace, "subject": subject, "name": name, "limit": limit}
+        values = {"namespace": namespace, "subject": subject, "name": name, "outcome": outcome, "limit": limit}
         rows = await self._lines.read(lambda execute: execute(RECORDS, values))
         return [Past(**{**row, "record": orjson.loads(row["record"])}) for row in rows]
 

@@ -22,7 +22,6 @@ from app.controllers.workers import WorkerConfig, Workers
 from app.hypervisor import domain_xml
 from app.hypervisor.base import Hypervisors
 from app.hypervisor.credentials import Credentials
-from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors, connect_factory
 from app.hypervisor.metrics import CallMetrics
 from app.kinds.migration_options import MigrationOptions, Tls
 from app.meters import Controllers
@@ -39,10 +38,20 @@ class Driver:
     of_processes: Callable[[Credentials], Factory]
 
 
-LIBVIRT = Driver(
-    lambda calls, credentials: LibvirtHypervisors(metrics=calls, credentials=credentials),
-    partial(partial, connect_factory),
-)
+# The driver is loaded where hosts are reached: libvirt's library takes 11 MB, and the API alone has no use for it.
+def _libvirt(calls: CallMetrics, credentials: Credentials) -> Hypervisors:
+    from app.hypervisor.libvirt_driver.driver import LibvirtHypervisors
+
+    return LibvirtHypervisors(metrics=calls, credentials=credentials)
+
+
+def _libvirt_of_processes(credentials: Credentials) -> Factory:
+    from app.hypervisor.libvirt_driver.driver import connect_factory
+
+    return partial(connect_factory, credentials)
+
+
+LIBVIRT = Driver(_libvirt, _libvirt_of_processes)
 
 
 def domain_policy(settings: Settings) -> domain_xml.Policy:

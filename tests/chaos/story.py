@@ -197,6 +197,7 @@ class Story:
         began = time.monotonic()
         while unsettled := await self._unsettled(stood):
             self._check(stood)
+            await self._give_up_the_half(stood)
             if time.monotonic() - began > REST_S:
                 self._fail([f"not settled {REST_S:.0f} s after the last fault: {one}" for one in unsettled])
             await asyncio.sleep(0.5)
@@ -213,6 +214,18 @@ class Story:
         await self._bury(stood)
         over = ", ".join(f"{count} {how}" for how, count in sorted(self._judge.phases.items()))
         self._say(f"      at rest after {self.told.rests[-1]:.0f} s, judged up to {self._log[-1].revision}: {over}")
+
+    async def _give_up_the_half(self, stood: Site) -> None:
+        """What a person does with a guest that was killed as it went over in post-copy: half of its memory is gone, its
+        Migration is held and says so, and only they can know that nothing is to come back."""
+        halves = {guest.name for guest in stood.guests.values() if guest.hot and guest.may_die}
+        for one in self._watchers[0].now.values():
+            conditions = (one.get("status") or {}).get("conditions") or []
+            held = any((told["type"], told["status"]) == ("Held", "True") for told in conditions)
+            resolved = "kubevirt.io/resolve" in (one["metadata"].get("annotations") or {})
+            if held and not resolved and not is_over(one) and one["spec"]["selector"]["name"] in halves:
+                path = f"{NAMESPACED}/migrations/{one['metadata']['name']}"
+                await stood.ask("PATCH", path, {"metadata": {"annotations": {"kubevirt.io/resolve": "lost"}}})
 
     async def _unsettled(self, stood: Site) -> list[str]:
         """What is not over yet, or not yet as the hosts say."""

@@ -161,9 +161,19 @@ class Striker:
         if name in self.site.hosts.busy or not found:
             return ""
         self.site.hosts.busy.add(name)
+        if fault.victim is Victim.TARGET_LIBVIRTD and fault.blow is Blow.KILL:
+            self._note_handed_over(name, sight)
         found[0].send(signal.SIGKILL if fault.blow is Blow.KILL else signal.SIGSTOP)
         self._mend(self._restart(name, found, fault.blow))
         return f"libvirtd of {name} ({found[0].pid})"
+
+    def _note_handed_over(self, name: str, sight: Sight) -> None:
+        """A libvirtd that is started again ends every guest that was coming and was not said to have come: in post-copy also
+        the one that its source handed over a moment ago. That is libvirt's doing, and can be the guest's end."""
+        guest = self.site.guests.get(self.vm_of(sight.migration))
+        latest = self.site.sights.latest[sight.migration].moment
+        if guest is not None and guest.hot and latest in (Moment.SWITCHING, Moment.POST_COPY):
+            guest.may_die = f"libvirtd of {name} was killed at {latest} of {sight.migration}"
 
     async def _restart(self, name: str, found: list[Process], blow: Blow) -> None:
         try:

@@ -75,6 +75,7 @@ async def test_a_disk_moves_with_its_guest_and_its_data_are_the_same(store: Stor
     print(f"{form}: {before} writes before, {left.writes} when it had moved, {after.writes} at the end")
     print(migration["status"]["progress"])
     assert condition(vm, "LiveMigratable")["status"] == "True"
+    assert [one["size"] > 0 for one in vm["status"]["hostRequirements"]["disks"] if one["target"] == "vdb"] == [True]
     assert migration["status"]["phase"] == "Succeeded", migration["status"]
     assert copy == disk.with_name(f"{disk.name}.{migration['metadata']['uid'][:8]}")
     assert before < left.writes < after.writes

@@ -215,6 +215,11 @@ def moved_across(
     return Ended(ended["phase"], ended["conditions"][-1]["reason"], place, healed_s)
 
 
+def conditions(site: Site, migration: str) -> set[str]:
+    status = site.drover.migration(migration).get("status") or {}
+    return {one["type"] for one in status.get("conditions") or [] if one["status"] == "True"}
+
+
 def at(vm: dict[str, dict[str, str]], node: str) -> bool:
     return (vm["status"].get("nodeName"), vm["status"].get("phase")) == (node, "Running")
 
@@ -355,6 +360,41 @@ def test_a_target_whose_libvirtd_dies_before_it_answers_leaves_one_guest_and_the
     with waiting_unheard(site, "unanswered-waiting"):
         site.lab["node1"].kill()
         site.lab["node1"].start()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_target_whose_libvirtd_dies_as_a_guest_goes_over_in_post_copy_leaves_the_truth(site: Site) -> None:
+    """A libvirtd that is started again ends whatever was coming to it and was not said to have come: also a guest that its
+    source has handed over a moment ago. Whether it was that moment, nobody can choose; what is said must be so either way."""
+    name, target = "handed-over", site.lab["node1"]
+    uid = guest(site, name, "node0", mib_per_second=40, dirty_mib=24)
+
+    def restarted() -> None:
+        target.kill()
+        target.start()
+
+    with Observer(site, uid).watching() as observer, Meter(site.lab.consoles / name) as meter:
+        assert meter.wait_for_ticks(3, 20)
+        site.drover.migrate(name, f"{name}-m", options=options(Moment.POST_COPY))
+        await_moment(site, f"{name}-m", Moment.POST_COPY, restarted)
+        eventually(
+            "it is over, or held", lambda: conditions(site, f"{name}-m") & {"Succeeded", "Failed", "Held"}, ENDED_S
+        )
+        if "Held" in conditions(site, f"{name}-m"):
+            # Half of its memory is gone, which a person must say.
+            site.drover.kubectl("annotate", "migration", f"{name}-m", "kubevirt.io/resolve=lost")
+        ended = site.drover.finished(f"{name}-m", ENDED_S)["status"]
+        place = {"Succeeded": "node1", "Failed": "node0"}[ended["phase"]]
+        if ended["conditions"][-1]["reason"] == "Lost":
+            eventually("it runs nowhere", lambda: observer.places() == [])
+            eventually("its VirtualMachine says so", lambda: site.drover.vm(name)["status"]["phase"] == "Failed", 60)
+        else:
+            eventually("it runs where the phase says", lambda: observer.places() == [place], 30)
+            eventually("its VirtualMachine says where", lambda: at(site.drover.vm(name), place), 60)
+    assert observer.twice == []
+    removed = site.drover.request("DELETE", f"{KUBEVIRT}/namespaces/default/virtualmachines/{name}")
+    assert removed.status_code == 200, removed.text
 
 
 @pytest.mark.slow

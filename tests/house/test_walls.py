@@ -60,3 +60,12 @@ def test_a_violation_breaks_its_contract(copy: Path, contract: str) -> None:
     assert answer.returncode == 1, answer.stdout
     broken = [row for row in answer.stdout.splitlines() if " BROKEN" in row]
     assert any(row.startswith(contract) for row in broken), answer.stdout
+
+
+def test_the_api_alone_loads_no_library_of_hosts_expressions_or_other_servers() -> None:
+    """Together they would take 30 MB of every process that serves."""
+    program = "import sys, app.commands; print(*{'libvirt', 'cel_expr_python', 'httpx', 'opentelemetry.sdk'} & {*sys.modules})"
+
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert (answer.returncode, answer.stdout.strip()) == (0, ""), answer.stderr

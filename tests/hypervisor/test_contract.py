@@ -911,7 +911,7 @@ async def test_a_guest_with_a_disk_that_only_its_host_reaches_is_not_moved_witho
 
 async def test_a_disk_that_is_copied_moves_with_its_guest(site: Site, source: Hypervisor, target: Hypervisor) -> None:
     guest, path = await with_local_disk(site, source), site.disk(B, "copy.img")
-    sizes = await source.disk_sizes(guest)
+    sizes, usage = await source.disk_sizes(guest), await source.disk_usage(guest)
     await target.make_disk(path, "raw", sizes["vdb"])
     there = domain_xml.for_target(await source.definition(guest), disks={"vdb": path})
 
@@ -920,5 +920,6 @@ async def test_a_disk_that_is_copied_moves_with_its_guest(site: Site, source: Hy
 
     moved = domain_facts.read(await target.definition(guest))
     assert sizes == {"vdb": 8 * MIB}
+    assert usage.keys() == sizes.keys() and 0 <= usage["vdb"] <= 8 * MIB
     assert (await target.look(guest)).state is State.RUNNING
     assert next(disk.path for disk in moved.disks if disk.target == "vdb") == path

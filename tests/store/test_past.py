@@ -28,7 +28,7 @@ async def remember(store: PostgresStore, *records: Past) -> None:
 
 
 async def test_records_are_told_newest_first_and_by_their_subject(store: PostgresStore) -> None:
-    first, second, other = past("m1"), past("m2"), past("m3", subject="other")
+    first, second, other = past("m1"), past("m2", outcome="Failed"), past("m3", subject="other")
     for record in (first, second, other):
         await remember(store, record)
 
@@ -36,6 +36,7 @@ async def test_records_are_told_newest_first_and_by_their_subject(store: Postgre
     assert [one.name for one in everything] == ["m3", "m2", "m1"]
     assert [one.name for one in await store.history.read(namespace="default", subject="vm")] == ["m2", "m1"]
     assert [one.name for one in await store.history.read(limit=1)] == ["m3"]
+    assert [one.name for one in await store.history.read(outcome="Succeeded")] == ["m3", "m1"]
     assert [one.record for one in await store.history.read(name="m1")] == [{"name": "m1"}]
     assert all(one.ended_at is not None for one in everything)
 

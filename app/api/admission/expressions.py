@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
-
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_math, ext_optional, ext_strings
 
 NAMES = ("object", "oldObject", "request", "namespaceObject", "variables")
 """What an expression can speak of."""
 LONGEST = 10_240
 """Characters of one, so that none takes long to read."""
 
-_ENVIRONMENT = cel.NewEnv(
-    variables=dict.fromkeys(NAMES, cel.Type.DYN),
-    extensions=[ext_optional.ExtOptional(), ext_strings.ExtStrings(), ext_math.ExtMath()],
-)
-_TYPES = {bool: (cel.Type.BOOL, cel.Type.DYN), str: (cel.Type.STRING, cel.Type.DYN)}
+
+class _Language:
+    """The library, once it is needed: it takes 16 MB, and most processes have no expression."""
+
+    def __init__(self) -> None:
+        from cel_expr_python import cel
+        from cel_expr_python.ext import ext_math, ext_optional, ext_strings
+
+        self.types = {bool: (cel.Type.BOOL, cel.Type.DYN), str: (cel.Type.STRING, cel.Type.DYN)}
+        self.error = cel.Type.ERROR
+        self.environment = cel.NewEnv(
+            variables=dict.fromkeys(NAMES, cel.Type.DYN),
+            extensions=[ext_optional.ExtOptional(), ext_strings.ExtStrings(), ext_math.ExtMath()],
+        )
+
+
+_language = cache(_Language)
 
 
 class ExpressionError(Exception):
@@ -36,12 +46,13 @@ class Expression:
         self.text = text.strip()
         if len(text) > LONGEST:
             raise ExpressionError(f"longer than {LONGEST} characters")
+        language = _language()
         try:
-            self._compiled = _ENVIRONMENT.compile(text)
+            self._compiled = language.environment.compile(text)
         except RuntimeError as error:
             raise ExpressionError(_line(error)) from error
         found = self._compiled.return_type()
-        if answers is not None and found not in _TYPES[answers]:
+        if answers is not None and found not in language.types[answers]:
             raise ExpressionError(f"must answer {answers.__name__}, and answers {found.name().lower()}")
 
     def speaks_of(self, name: str) -> bool:
@@ -54,7 +65,7 @@ class Expression:
             answer = self._compiled.eval(data=values)
         except RuntimeError as error:
             raise ExpressionError(_line(error)) from error
-        if answer.type() == cel.Type.ERROR:
+        if answer.type() == _language().error:
             raise ExpressionError(_line(answer.value()))
         return answer.plain_value()
 

@@ -16,7 +16,9 @@ MOST = 100
 class Strict(BaseModel):
     """Without fields that nobody knows."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, defer_build=True
+    )
 
 
 class Meta(Strict):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from app.hypervisor.precopy import Load, advanced, begun
-from app.kinds.migration import MigrationForecast, MigrationStatus, Phase
+from app.kinds.migration import MigrationForecast
+from app.machinery.objects import Document
 
 RECENT = 5
 """So many of the latest moves count: links and loads change."""
@@ -29,9 +30,20 @@ class Measured:
     """When it ended: later ones count more."""
     rate: int
     """How fast memory was sent; 0 where a limit of the Migration's own slowed it."""
-    dirty_rate: int
+    dirty_rate: int | None = None
+    """None where that was not noted."""
     downtime_ms: int = 0
     """How long the guest was stopped; 0 where that was not learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A disk that travels too."""
+
+    target: str
+    """As the guest sees it: vda."""
+    size: int | None = None
+    """Bytes; None where its host has not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +59,27 @@ class Move:
     """Bytes per second."""
     max_downtime_ms: int = 300
     seconds_per_gib: int = SECONDS_PER_GIB
-    """How long it may take."""
-    copied: tuple[str, ...] = ()
-    """Disks that travel too. How large they are the hosts know."""
+    """How long it may take: the disks' time counts, their size does not."""
+    copied: tuple[Copied, ...] = ()
+    """Before the memory."""
 
 
-def measured(statuses: Iterable[MigrationStatus]) -> Iterator[Measured]:
-    """What the finished ones among them showed."""
-    for status in statuses:
-        state, progress = status.migration_state, status.progress
-        if status.phase is not Phase.SUCCEEDED or state is None or progress is None or not progress.elapsed_ms:
+def measured(records: Iterable[Document]) -> Iterator[Measured]:
+    """What the history's records of successful moves showed."""
+    for record in records:
+        elapsed_ms = record.get("elapsedMs")
+        if not elapsed_ms:
             continue
-        options = state.migration_configuration
-        capped = options is not None and options.bandwidth_per_migration is not None
+        options = record.get("configuration")
+        may_be_capped = options is None or "bandwidthPerMigration" in options
         yield Measured(
-            source=state.source_node or "",
-            target=state.target_node or "",
-            guest=status.instance or "",
-            at=state.end_timestamp or "",
-            rate=0 if capped else progress.data_processed_bytes * 1000 // progress.elapsed_ms,
-            dirty_rate=progress.dirty_bytes_per_second,
-            downtime_ms=state.downtime_ms or 0,
+            source=record.get("source", ""),
+            target=record.get("target", ""),
+            guest=record.get("vmUID", ""),
+            at=record.get("ended", ""),
+            rate=0 if may_be_capped else record.get("bytesProcessed", 0) * 1000 // elapsed_ms,
+            dirty_rate=record.get("dirtyBytesPerSecond"),
+            downtime_ms=record.get("downtimeMs", 0),
         )
 
 
@@ -75,16 +87,21 @@ def forecast(move: Move, history: Iterable[Measured]) -> MigrationForecast:
     """What is not known is left out, and the basis says so."""
     latest = sorted(history, key=lambda one: one.at, reverse=True)
     rate, whence = _rate(move, [one for one in latest if one.rate])
-    dirty = next((one.dirty_rate for one in latest if one.guest == move.guest), None)
-    also = f"; its disks {', '.join(move.copied)} are copied too, which is not counted" if move.copied else ""
+    wrote = (one.dirty_rate for one in latest if one.guest == move.guest)
+    dirty = next((told for told in wrote if told is not None), None)
+    disks = sum(disk.size or 0 for disk in move.copied)
     sending = min(rate or move.cap, move.cap) if move.cap else rate
     if sending is None:
         unknown = "no move was measured yet: how long it takes is known after the first"
-        return MigrationForecast(bytes=move.memory, basis=f"{unknown}{also}")
+        return MigrationForecast(bytes=move.memory + disks, basis=f"{unknown}{_with_disks(move)}")
     allowed_s = move.seconds_per_gib * max(LEAST_GIB, move.memory / _GIB)
     load = Load(move.memory, float(dirty or 0), move.memory)
-    copied = advanced(begun(load), load, float(sending), move.max_downtime_ms / 1000, allowed_s)
-    total = round(copied.sent + (copied.remaining if copied.ready else 0))
+    copied = advanced(
+        begun(load), load, float(sending), move.max_downtime_ms / 1000, max(0.0, allowed_s - disks / sending)
+    )
+    sent = copied.sent + (copied.remaining if copied.ready else 0)
+    total = round(sent + min(disks, sending * allowed_s))
+    late = "" if copied.ready else f"; it would not be over after {allowed_s:.0f} s (completionTimeoutPerGiB)"
     known = "the guest's last move" if dirty is not None else "nothing yet, so the guest is taken to write nothing"
     return MigrationForecast(
         bytes=total,
@@ -96,8 +113,16 @@ def forecast(move: Move, history: Iterable[Measured]) -> MigrationForecast:
         if copied.ready and rate
         else None,
         converges=copied.ready,
-        basis=f"bandwidth of {whence}; dirty rate from {known}{also}",
+        basis=f"bandwidth of {whence}; dirty rate from {known}{_with_disks(move)}{late}",
     )
+
+
+def _with_disks(move: Move) -> str:
+    known = [disk for disk in move.copied if disk.size is not None]
+    unknown = [disk.target for disk in move.copied if disk.size is None]
+    size = sum(disk.size or 0 for disk in known) >> 20
+    told = f"; its disks {', '.join(disk.target for disk in known)} are copied too, {size} MiB" if known else ""
+    return told + (f"; its disks {', '.join(unknown)} are copied too, which is not counted" if unknown else "")
 
 
 def _usual_downtime(latest: Sequence[Measured]) -> int:

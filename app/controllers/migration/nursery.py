@@ -8,9 +8,10 @@ import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
 import signal
-import socket
 import threading
+from contextlib import ExitStack
 from functools import partial
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 from app.controllers.migration import messages, process
@@ -24,16 +25,17 @@ _BOOKKEEPING = threading.Lock()
 
 
 class Child:
-    """A running process of a migration, and both ends of what is said."""
+    """A running process of a migration, and our ends of what is said. Each way has a pipe of its own: of a socket for both, the
+    end of one side takes away what it had said last, where it has not heard what was said to it last."""
 
     def __init__(
         self,
         running: ForkServerProcess,
         pidfd: int | None,
         reports: asyncio.StreamReader,
-        orders: asyncio.StreamWriter,
+        orders: asyncio.WriteTransport,
         output: asyncio.StreamReader,
-        output_transport: asyncio.BaseTransport,
+        readings: tuple[asyncio.BaseTransport, ...],
     ) -> None:
         self.pid = running.pid or 0
         self._running = running
@@ -41,7 +43,7 @@ class Child:
         self._reports = reports
         self._orders = orders
         self._output = output
-        self._output_transport = output_transport
+        self._readings = readings
 
     def send(self, order: Wire) -> None:
         """Does nothing when it has ended."""
@@ -59,7 +61,7 @@ class Child:
         return line.decode(errors="replace").rstrip("\n") if line else None
 
     def hang_up(self) -> None:
-        """Closes its channel: it ends by itself, and the libvirt job goes on. Twice is harmless."""
+        """Closes its orders: it ends by itself, and the libvirt job goes on. Twice is harmless."""
         self._orders.close()
 
     def kill(self) -> None:
@@ -92,7 +94,8 @@ class Child:
     def close(self) -> None:
         """Frees the descriptors of a process that has ended."""
         self._orders.close()
-        self._output_transport.close()
+        for reading in self._readings:
+            reading.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
@@ -113,27 +116,36 @@ class Nursery:
 
     async def start(self, job: Job, bounds: Bounds) -> Child:
         """Raises OSError when the machine has no room for another process."""
-        ours, theirs = socket.socketpair()
-        output, printed = self._context.Pipe(duplex=False)
-        try:
+        with ExitStack() as pipes:
+            heard, ordering = _pipe(pipes)
+            reports, reporting = _pipe(pipes)
+            output, printed = _pipe(pipes)
             running = self._context.Process(
-                target=process.main, args=(theirs, printed, job, bounds, self._factory), daemon=True
+                target=process.main, args=(heard, reporting, printed, job, bounds, self._factory), daemon=True
             )
             await asyncio.to_thread(_started, running)
-        except BaseException:
-            ours.close()
-            output.close()
-            raise
-        finally:
-            theirs.close()
-            printed.close()
-        reports, orders = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT)
-        lines = asyncio.StreamReader(limit=_LINE_LIMIT)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(os.dup(output.fileno()), "rb")
-        )
-        output.close()
-        return Child(running, _pidfd(running), reports, orders, lines, transport)
+            said, first = await _reader(reports)
+            lines, second = await _reader(output)
+            orders, _ = await asyncio.get_running_loop().connect_write_pipe(
+                asyncio.BaseProtocol, os.fdopen(os.dup(ordering.fileno()), "wb", 0)
+            )
+        return Child(running, _pidfd(running), said, orders, lines, (first, second))
+
+
+def _pipe(stack: ExitStack) -> tuple[Connection, Connection]:
+    """The end to read from, and the end to write to."""
+    reading, writing = multiprocessing.Pipe(duplex=False)
+    stack.callback(reading.close)
+    stack.callback(writing.close)
+    return reading, writing
+
+
+async def _reader(end: Connection) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    reader = asyncio.StreamReader(limit=_LINE_LIMIT)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(end.fileno()), "rb")
+    )
+    return reader, transport
 
 
 def _module_of(factory: process.Factory) -> str:

@@ -12,13 +12,15 @@ from app.controllers.migration.commit import to_be_brought, two_nodes
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.decide import decide
 from app.controllers.migration.effects import Decision, StartRun
-from app.controllers.migration.forecast import SECONDS_PER_GIB, Move, forecast, measured
-from app.controllers.migration.observe import Ground, Scene, observe, status_of
+from app.controllers.migration.forecast import RECENT, SECONDS_PER_GIB, Copied, Measured, Move, forecast, measured
+from app.controllers.migration.observe import Ground, Scene, observe, vm_name
 from app.hypervisor.domain_xml import BadXml
-from app.kinds import MIGRATION
-from app.kinds.migration import MigrationForecast, MigrationState
+from app.kinds.migration import MigrationForecast, MigrationState, Phase
 from app.machinery.objects import Document
-from app.store.base import Scope, Store
+from app.store.base import Store
+
+REMEMBERED = 1000
+"""So many of the latest moves are looked through for some on the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,6 @@ class Preview:
     async def answer(self, migration: Document) -> Document:
         """The Migration with the status that it would have at first. Nothing is written."""
         async with self.store.transaction() as tx:
-            listed = [stored.document for stored in (await tx.list(Scope(MIGRATION.resource))).items]
             scene = await observe(tx, migration, Ground(self.birth.now(), self.config, self.census))
             decision = decide(scene.seen)
             status = decision.status.dump()
@@ -41,8 +42,18 @@ class Preview:
                 assert scene.guest is not None, "BUG: a move without a guest"
                 nodes = await two_nodes(tx, scene.guest.node, target)
                 status["migrationState"] |= _options(scene, *nodes)
-                status["forecast"] = _forecast(scene, target, _copied(scene, *nodes), listed).dump()
+                status["forecast"] = _forecast(
+                    scene, target, _copied(scene, *nodes), await self._history(migration)
+                ).dump()
         return {**migration, "status": status}
+
+    async def _history(self, migration: Document) -> list[Measured]:
+        """What is remembered of moves: the latest, and the guest's own."""
+        read, moved = self.store.history.read, Phase.SUCCEEDED.value
+        namespace, vm = migration["metadata"]["namespace"], vm_name(migration)
+        own = await read(namespace=namespace, subject=vm, outcome=moved, limit=RECENT)
+        others = await read(outcome=moved, limit=REMEMBERED)
+        return list(measured({past.uid: past.record for past in (*own, *others)}.values()))
 
 
 def _target(decision: Decision) -> str | None:
@@ -63,14 +74,14 @@ def _options(scene: Scene, source: Document, target: Document) -> Document:
     }
 
 
-def _copied(scene: Scene, source: Document, target: Document) -> tuple[str, ...]:
-    """The disks that the target would be given, as the guest sees them."""
+def _copied(scene: Scene, source: Document, target: Document) -> tuple[Copied, ...]:
+    """The disks that the target would be given."""
     assert scene.guest is not None and scene.options is not None, "BUG: a move without a guest"
     brought = to_be_brought(scene.guest.vm, source, target) if scene.options.copies else ()
-    return tuple(disk.target for disk in brought)
+    return tuple(Copied(disk.target, disk.size) for disk in brought)
 
 
-def _forecast(scene: Scene, target: str, copied: tuple[str, ...], history: list[Document]) -> MigrationForecast:
+def _forecast(scene: Scene, target: str, copied: tuple[Copied, ...], history: list[Measured]) -> MigrationForecast:
     assert scene.guest is not None and scene.options is not None, "BUG: a move without a guest"
     told = scene.options.configuration
     granted = tuning.granted(told)
@@ -84,7 +95,7 @@ def _forecast(scene: Scene, target: str, copied: tuple[str, ...], history: list[
         seconds_per_gib=told.completion_timeout_per_gib or SECONDS_PER_GIB,
         copied=copied,
     )
-    return forecast(move, measured(status_of(one) for one in history))
+    return forecast(move, history)
 
 
 def _memory(scene: Scene) -> int:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import traceback
@@ -36,7 +35,9 @@ NAME = b"drover-migrate"
 """What `ps` and `top` call the process: the kernel keeps 15 letters."""
 
 
-def main(channel: socket.socket, output: Connection, job: Job, bounds: Bounds, factory: Factory) -> None:
+def main(
+    heard: Connection, reports: Connection, output: Connection, job: Job, bounds: Bounds, factory: Factory
+) -> None:
     """Ends with one of exit_codes.ExitCode, or as an unknown outcome. Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the worker decides, not the terminal
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -45,18 +46,18 @@ def main(channel: socket.socket, output: Connection, job: Job, bounds: Bounds, f
     os.dup2(output.fileno(), sys.stderr.fileno())
     output.close()
     with tracing("drover", version("drover")):
-        asyncio.run(_live(channel, job, bounds, factory))
+        asyncio.run(_live(heard, reports, job, bounds, factory))
 
 
-async def _live(channel: socket.socket, job: Job, bounds: Bounds, factory: Factory) -> None:
+async def _live(heard: Connection, reports: Connection, job: Job, bounds: Bounds, factory: Factory) -> None:
     orders = Orders(bounds)
     listener = threading.Thread(
-        target=_listen, args=(channel, bounds.deadline_s, orders, asyncio.get_running_loop()), daemon=True
+        target=_listen, args=(heard, bounds.deadline_s, orders, asyncio.get_running_loop()), daemon=True
     )
     listener.start()
 
     def tell(report: Wire) -> None:
-        channel.sendall(messages.line(report))
+        _write(reports, messages.line(report))
 
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -83,12 +84,12 @@ async def _beat(tell: Callable[[Wire], None]) -> None:
         await asyncio.sleep(HEARTBEAT_S)
 
 
-def _listen(channel: socket.socket, deadline_s: float, orders: Orders, loop: asyncio.AbstractEventLoop) -> None:
+def _listen(channel: Connection, deadline_s: float, orders: Orders, loop: asyncio.AbstractEventLoop) -> None:
     """Hears the worker; ends the process at once when the worker is gone or the lease has lapsed."""
     heard = b""
     while True:
         ready, _, _ = select.select([channel], [], [], max(0.0, deadline_s - boottime()))
-        chunk = channel.recv(65536) if ready else b""
+        chunk = os.read(channel.fileno(), 65536) if ready else b""
         if not chunk:
             _exit(UNKNOWN)
         *lines, heard = (heard + chunk).split(b"\n")
@@ -97,6 +98,12 @@ def _listen(channel: socket.socket, deadline_s: float, orders: Orders, loop: asy
             if isinstance(order, Renewed):
                 deadline_s = max(deadline_s, order.deadline_s)
             loop.call_soon_threadsafe(orders.take, order)
+
+
+def _write(pipe: Connection, data: bytes) -> None:
+    """Raises BrokenPipeError when the worker is gone."""
+    while data:
+        data = data[os.write(pipe.fileno(), data) :]
 
 
 def _say(text: str) -> None:

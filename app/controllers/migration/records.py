@@ -43,6 +43,7 @@ def record(migration: Document, status: MigrationStatus, runs: Sequence[Run]) ->
             "ended": state.end_timestamp,
             "mode": state.mode.value if state.mode else None,
             "downtimeMs": state.downtime_ms,
+            "configuration": state.migration_configuration.dump() if state.migration_configuration else None,
             "encrypted": state.encrypted,
             "failureClass": state.failure_class.value if state.failure_class else None,
             "failureReason": state.failure_reason,
@@ -53,6 +54,7 @@ def record(migration: Document, status: MigrationStatus, runs: Sequence[Run]) ->
         told |= {
             "bytesProcessed": progress.data_processed_bytes,
             "bytesTotal": progress.data_total_bytes,
+            "dirtyBytesPerSecond": progress.dirty_bytes_per_second,
             "iterations": progress.iteration,
             "elapsedMs": progress.elapsed_ms,
         }

@@ -40,6 +40,10 @@ UNSEEN = 137
 """The status of a process whose end nobody saw, because its worker ended too; Kubernetes says the same."""
 
 
+class NotStarted(Exception):
+    """The machine has no room for another process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tenure:
     """How long a run is held, and what may be done with it."""
@@ -138,7 +142,7 @@ class Supervision:
         except* LeaseLost:
             self._metrics.ended.add(("LEASE_LOST",))
             self._log.warning("run lost")
-        except* OSError as errors:
+        except* NotStarted as errors:
             # No room for a process here: the lease lapses, and a worker that has room takes over.
             self._log.error("migration process not started", error=str(errors.exceptions[0]))
 
@@ -167,7 +171,10 @@ class Supervision:
         self._others = others = await self._others_of(plan)
         job = Job(plan, fresh=fresh, cancelled=self._run.cancelled, others=others)
         bounds = Bounds(self._deadline_s, self._quiet_until_s, self._tenure.margin_s)
-        child = self._child = await self._nursery.start(job, bounds)
+        try:
+            child = self._child = await self._nursery.start(job, bounds)
+        except OSError as error:
+            raise NotStarted(str(error)) from error
         child.send(Renewed(deadline_s=self._deadline_s))
         try:
             async with asyncio.TaskGroup() as tasks:

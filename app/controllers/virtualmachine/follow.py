@@ -48,6 +48,7 @@ from app.controllers.virtualmachine.report import (
     without_condition,
 )
 from app.controllers.virtualmachine.schedule import node_of, phase_of
+from app.controllers.virtualmachine.sizes import sized
 from app.controllers.virtualmachine.whereabouts import Elsewhere, Search, nowhere
 from app.hypervisor.base import (
     Busy,
@@ -421,6 +422,7 @@ class NodeGuests:
         asks of a host, and its consoles. Looked at again each time, for a snapshot or a hot-plugged device changes it."""
         try:
             live = guest.live(await host.inspect(uuid), await self._shared_paths())
+            requirements = await sized(live.requirements, uuid, host)
         except (Refused, DomainGone, Busy, BadXml) as error:
             log.info("guest not inspected", node=self.node, domain=str(uuid), error=str(error))
             return vm
@@ -430,7 +432,7 @@ class NodeGuests:
             vm = with_vm_condition(vm, ConditionType.SYNCHRONIZED, "True", reason, f"{how} on {self.node}", now)
         movable, reason = ("False", live.bound[0].reason) if live.bound else ("True", Reason.MIGRATABLE)
         vm = with_vm_condition(vm, ConditionType.LIVE_MIGRATABLE, movable, reason, live.because, now)
-        vm["status"] |= {"hostRequirements": live.requirements.dump(), "graphics": [c.dump() for c in live.graphics]}
+        vm["status"] |= {"hostRequirements": requirements.dump(), "graphics": [c.dump() for c in live.graphics]}
         return {**vm, "status": {key: value for key, value in vm["status"].items() if value not in ({}, [])}}
 
     async def _shared_paths(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from typing import Any
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, machine, migration, node
 from tests.api.laws.row import TABLE, YAML, Row, bad, no_vm, refused, vm_is
 
+NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+
 NO_NAME = "metadata.name: Required value: name or generateName is required"
 EVENTS = "/api/v1/namespaces/default/events"
 LEAVING = f"{KV}/namespaces/leaving/virtualmachines"
@@ -167,6 +169,19 @@ ROWS = [
     Row("POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", 201, body={"metadata": {"name": "a"}}, has={"rules": None, "metadata.managedFields": KeyError}),
     Row(f"POST {NODES}", 201, body={**node("x"), "status": {"addresses": [{"type": "Hostname", "address": "x"}], "conditions": [{"type": "Ready", "status": "True"}]}}, has={"status.addresses": [{"type": "Hostname", "address": "x"}], "status.conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": None, "lastTransitionTime": None}], "status.daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "status.nodeInfo.machineID": ""}),
     Row(ACCOUNTS, 201, body={"metadata": {"name": "a", "generation": 7}}, has={"metadata.generation": 7}),
+    # Quantities are written in one way, and what can be allocated is what there is, unless it is said
+    Row(f"POST {NODES}", 201, body={**node("x"), "status": {"capacity": {"cpu": "2000m", "memory": "1024Ki", "pods": 110}}}, has={"status.capacity": {"cpu": "2", "memory": "1Mi", "pods": "110"}, "status.allocatable": {"cpu": "2", "memory": "1Mi", "pods": "110"}}),
+    Row(f"POST {NODES}", body={**node("x"), "status": {"capacity": {"cpu": "4X"}}}, **bad(f'Node in version "v1" cannot be handled as a Node: {NO_QUANTITY}')),
+    Row(f"POST {NODES}", body={**node("x"), "status": {"capacity": {"cpu": True}}}, **bad(f'Node in version "v1" cannot be handled as a Node: {NO_QUANTITY}')),
+    Row(f"POST {NODES}", body={**node("x"), "status": {"capacity": {"cpu": "-1", "pods": "0.5", "a.b/c": "0.1", "memory": "1.5"}}}, **refused(422, "Invalid", 'Node "x" is invalid: [status.capacity.cpu: Invalid value: "-1": must be greater than or equal to 0, status.capacity.pods: Invalid value: "500m": must be an integer, status.capacity.a.b/c: Invalid value: "100m": must be an integer, …')),
+    # A Node's networks of pods
+    Row(f"POST {NODES}", 201, body={**node("x"), "spec": {**node("x")["spec"], "podCIDR": "10.0.0.0/24"}}, has={"spec.podCIDR": "10.0.0.0/24", "spec.podCIDRs": ["10.0.0.0/24"], "metadata.managedFields.0.fieldsV1.f:spec": {"f:podCIDR": {}, "f:podCIDRs": {".": {}, 'v:"10.0.0.0/24"': {}}, "f:providerID": {}}}),
+    Row(f"POST {NODES}", 201, body={**node("x"), "spec": {**node("x")["spec"], "podCIDRs": ["10.0.0.0/24", "fd00::/64"]}}, has={"spec.podCIDR": "10.0.0.0/24"}),
+    Row(f"POST {NODES}", 201, body={**node("x"), "spec": {**node("x")["spec"], "podCIDR": "10.0.0.0/24", "podCIDRs": ["10.1.0.0/24"]}}, has={"spec.podCIDRs": ["10.0.0.0/24"]}),
+    Row(f"POST {NODES}", 201, body={**node("x"), "spec": {**node("x")["spec"], "podCIDR": ""}}, has={"spec.podCIDR": KeyError}),
+    Row(f"POST {NODES}", body={**node("x"), "spec": {**node("x")["spec"], "podCIDR": "x"}}, **refused(422, "Invalid", 'Node "x" is invalid: spec.podCIDRs[0]: Invalid value: "x": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)')),
+    Row(f"POST {NODES}", body={**node("x"), "spec": {**node("x")["spec"], "podCIDR": "10.0.0.1/24"}}, **refused(422, "Invalid", 'Node "x" is invalid: spec.podCIDRs[0]: Invalid value: "10.0.0.1/24": must not have bits set beyond the prefix length')),
+    Row(f"POST {NODES}", body={**node("x"), "spec": {**node("x")["spec"], "podCIDRs": ["10.0.0.0/24", "10.1.0.0/24"]}}, **refused(422, "Invalid", 'Node "x" is invalid: spec.podCIDRs: Invalid value: ["10.0.0.0/24","10.1.0.0/24"]: may specify no more than one CIDR for each IP family')),
     # Times to the microsecond, and numbers of 32 bits
     Row(f"POST {EVENTS}", body={**AN_EVENT, "eventTime": "2026-01-01T00:00:00Z"}, **bad('Event in version "v1" cannot be handled as a Event: parsing time "2026-01-01T00:00:00Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "Z" as ".000000"')),
     Row(f"POST {EVENTS}", body={**AN_EVENT, "series": {"lastObservedTime": "2026-01-01T00:00:00.1234567Z"}}, **bad('Event in version "v1" cannot be handled as a Event: parsing time "2026-01-01T00:00:00.1234567Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "7Z" as "Z07:00"')),

@@ -135,6 +135,9 @@ ROWS = [
     # Strategic
     Row(f"PATCH {TM}", body={}, type=STRATEGIC, **refused(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml")),
     strategic({"spec": {"unschedulable": True}}, has={"spec.unschedulable": True, "metadata.generation": KeyError}),
+    strategic({"spec": {"podCIDR": None}}, after=[strategic({"spec": {"podCIDR": "10.0.0.0/24"}})], has={"spec.podCIDR": "10.0.0.0/24"}),
+    strategic({"spec": {"podCIDR": "10.1.0.0/24"}}, after=[strategic({"spec": {"podCIDR": "10.0.0.0/24"}})], **refused(422, "Invalid", 'Node "node0" is invalid: spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid')),
+    strategic({"status": {"phase": "Running", "capacity": {"cpu": "1500m", "memory": "2097152Ki"}}}, path=f"{N0}/status", has={"status.phase": "Running", "status.capacity.cpu": "1500m", "status.capacity.memory": "2Gi"}),
     strategic({"metadata": {"labels": {"a": "b"}}}, path="/api/v1/namespaces/default", has={"metadata.labels.a": "b"}),
     strategic({"spec": {"taints": [taint("b")]}}, after=[strategic({"spec": {"taints": [taint("a")]}})], has={"spec.taints": [taint("b")]}),
     strategic({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, path=f"{N0}/status", after=[strategic({"status": {"conditions": [{**READY, "reason": "x"}]}}, path=f"{N0}/status")], has={"status.conditions": [{"type": "Ready", "status": "False", "reason": "x", "lastHeartbeatTime": None, "lastTransitionTime": None}]}),

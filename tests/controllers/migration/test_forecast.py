@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from app.controllers.migration.forecast import Measured, Move, forecast, measured
+from app.controllers.migration.forecast import Copied, Measured, Move, forecast, measured
+from app.controllers.migration.records import record
 from app.kinds.migration import MigrationProgress, MigrationState, MigrationStatus, Phase
 from app.kinds.migration_options import MigrationConfiguration
+from app.machinery.objects import Document
+from tests.controllers.migration.world import migration_document
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -90,21 +93,51 @@ def test_no_switch_over_is_quicker_than_the_usual() -> None:
     assert forecast(move(), history).downtime_ms == 70
 
 
-def status(phase: Phase = Phase.SUCCEEDED, *, elapsed_ms: int = 2000, bandwidth: str | None = None) -> MigrationStatus:
-    return MigrationStatus(
-        phase=phase,
+def test_disks_that_are_copied_count_before_the_memory() -> None:
+    told = forecast(move(copied=(Copied("vda", GIB), Copied("vdb"))), [past(rate=64 * MIB)])
+
+    assert (told.bytes, told.seconds, told.converges) == (2 * GIB, 32, True)
+    assert told.basis.endswith(
+        "; its disks vda are copied too, 1024 MiB; its disks vdb are copied too, which is not counted"
+    )
+    assert forecast(move(copied=(Copied("vda", GIB),)), []).bytes == 2 * GIB
+
+
+def test_disks_may_take_all_of_the_time_that_a_move_has() -> None:
+    told = forecast(move(copied=(Copied("vda", 100 * GIB),)), [past(rate=64 * MIB)])
+
+    assert (told.bytes, told.seconds, told.converges) == (300 * 64 * MIB, 300, False)
+    assert told.basis.endswith("; it would not be over after 300 s (completionTimeoutPerGiB)")
+
+
+def remembered(*, elapsed_ms: int = 2000, bandwidth: str | None = None) -> Document:
+    """What the history keeps of a move."""
+    status = MigrationStatus(
+        phase=Phase.SUCCEEDED,
         instance="g",
         migration_state=MigrationState(
             source_node="a",
             target_node="b",
             end_timestamp="2026-01-01T00:00:00Z",
+            downtime_ms=70,
             migration_configuration=MigrationConfiguration(bandwidth_per_migration=bandwidth),
         ),
         progress=MigrationProgress(data_processed_bytes=200 * MIB, elapsed_ms=elapsed_ms, dirty_bytes_per_second=5),
     )
+    return record(migration_document("m0"), status, ()).record
 
 
-def test_what_a_finished_migration_showed() -> None:
-    assert [past(dirty=5, at=0)] == list(measured([status()]))
-    assert [one.rate for one in measured([status(bandwidth="64Mi")])] == [0]
-    assert list(measured([status(Phase.FAILED), status(Phase.RUNNING), status(elapsed_ms=0), MigrationStatus()])) == []
+def test_what_a_remembered_move_showed() -> None:
+    assert [replace(past(dirty=5), downtime_ms=70)] == list(measured([remembered()]))
+    assert [one.rate for one in measured([remembered(bandwidth="64Mi")])] == [0]
+    assert list(measured([remembered(elapsed_ms=0), {"outcome": "Succeeded"}])) == []
+
+
+def test_what_a_record_does_not_say_is_not_guessed() -> None:
+    old = remembered()
+    del old["configuration"], old["dirtyBytesPerSecond"]
+
+    (told,) = measured([old])
+
+    assert (told.rate, told.dirty_rate, told.downtime_ms) == (0, None, 70)
+    assert forecast(move(), [told]).dirty_bytes_per_second is None

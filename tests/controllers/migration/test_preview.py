@@ -10,8 +10,11 @@ import pytest
 from app.api.application import create_api
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.preview import Preview
+from app.controllers.migration.records import record
 from app.controllers.migration.slots import Limits
 from app.kinds import ALL, MIGRATION, MIGRATION_POLICY, NAMESPACE, VIRTUAL_MACHINE
+from app.kinds.migration import MigrationProgress, MigrationState, MigrationStatus, Phase
+from app.kinds.migration_options import MigrationConfiguration
 from app.machinery.kind import CORE
 from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
@@ -104,20 +107,32 @@ async def test_without_an_earlier_move_the_limit_tells_how_long_it_takes_at_leas
 
 async def test_disks_that_are_copied_are_named(client: httpx.AsyncClient, store: PostgresStore) -> None:
     disk = {"target": "vda", "type": "file", "path": "/srv/local/a.img", "format": "raw", "copyable": True}
+    disks = [disk | {"size": 768 * 2**20}, disk | {"target": "vdb", "path": "/srv/local/b.img"}]
     key = Key(VIRTUAL_MACHINE.resource, "default", "testvm")
-    await edit(store.objects, key, lambda vm: {**vm, "status": vm["status"] | {"hostRequirements": {"disks": [disk]}}})
+    await edit(store.objects, key, lambda vm: {**vm, "status": vm["status"] | {"hostRequirements": {"disks": disks}}})
 
-    assert "its disks vda are copied too" in (await tried(client))["forecast"]["basis"]
+    forecast = (await tried(client))["forecast"]
+
+    assert forecast["bytes"] == 1024 * 2**20
+    assert "its disks vda are copied too, 768 MiB; its disks vdb are copied too" in forecast["basis"]
+    assert (await tried(client, options={"copyStorage": "Never"}))["phase"] == "Scheduling"
 
 
-async def test_it_forecasts_from_earlier_moves(client: httpx.AsyncClient, store: PostgresStore) -> None:
-    earlier = migration_document("m0")
-    earlier["status"] = {
-        "phase": "Succeeded",
-        "migrationState": {"sourceNode": "node0", "targetNode": "node1", "endTimestamp": "2026-01-01T00:00:00Z"},
-        "progress": {"dataProcessedBytes": 640 * 2**20, "elapsedMs": 10000},
-    }
-    await create(store, earlier)
+async def test_it_forecasts_from_earlier_moves_also_of_migrations_that_are_gone(
+    client: httpx.AsyncClient, store: PostgresStore
+) -> None:
+    earlier = MigrationStatus(
+        phase=Phase.SUCCEEDED,
+        migration_state=MigrationState(
+            source_node="node0",
+            target_node="node1",
+            end_timestamp="2026-01-01T00:00:00Z",
+            migration_configuration=MigrationConfiguration(),
+        ),
+        progress=MigrationProgress(data_processed_bytes=640 * 2**20, elapsed_ms=10000),
+    )
+    async with store.transaction() as tx:
+        tx.remember(record(migration_document("m0"), earlier, ()))
 
     forecast = (await tried(client, options={"bandwidthPerMigration": "32Mi"}))["forecast"]
 

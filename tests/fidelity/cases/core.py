@@ -10,6 +10,7 @@ from tests.fidelity.case import Ask, Case
 from tests.fidelity.cases.words import (
     ACCOUNTS,
     EVENTS,
+    MERGE,
     NODE,
     NODES,
     ROLES,
@@ -30,6 +31,9 @@ BINDINGS = f"{RBAC}/namespaces/$ns/rolebindings"
 SPECS: tuple[Document, ...] = (
     {}, {"unschedulable": True}, {"unschedulable": False}, {"taints": []}, {"taints": [{}]}, {"taints": [{"key": "a"}]}, {"taints": [{"key": "a", "effect": "Foo"}]}, {"taints": [{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule", "value": "x"}]}, {"taints": [{"key": "a b", "effect": "NoSchedule"}]}, {"taints": [{"key": "a", "effect": "NoExecute", "value": "x", "timeAdded": "2026-01-01T00:00:00Z"}]}, {"taints": [{"key": "", "effect": "NoSchedule"}]},
     {"taints": [{"key": "a", "effect": "NoSchedule", "timeAdded": "x"}]}, {"taints": [{"key": "a", "effect": "NoSchedule", "value": "a b"}]}, {"providerID": ""}, {"providerID": "x"}, {"providerID": 5}, {"nosuch": 1},
+)  # fmt: skip
+AMOUNTS: tuple[Any, ...] = (
+    {"cpu": "2000m", "memory": "1024Ki"}, {"cpu": 2, "memory": 1.5}, {"cpu": "x"}, {"cpu": ""}, {"cpu": True}, {"cpu": "-1"}, {"pods": "0.5"}, {"a.b/c": "100m"}, {"cpu": "1n"}, {"cpu": "4MM"}, "x",
 )  # fmt: skip
 EVENT: Document = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "$ns"}}
 EVENT_BODIES: tuple[Document, ...] = (
@@ -63,6 +67,7 @@ CASES = [
     *(Case(f"node: {spec}", [post(NODES, node(**spec)), get(NODE)]) for spec in SPECS),
     *(Case(f"node: change to {spec}", [post(NODES, node(providerID="first")), patch(NODE, {"spec": spec}, STRATEGIC), put(NODE, node(**spec))]) for spec in SPECS),
     Case("node: status in a create", [post(NODES, {**node(), "status": {"phase": "Running", "addresses": [{"type": "Hostname", "address": "x"}]}}), patch(NODE, {"status": {"addresses": []}}, STRATEGIC)]),
+    *(Case(f"node: amounts {amounts}", [post(NODES, node()), patch(f"{NODE}/status", {"status": {"capacity": amounts}}, kind), get(NODE)]) for amounts in AMOUNTS for kind in (STRATEGIC, MERGE)),
     Case("node: namespace", [post(NODES, node(metadata={"namespace": "x"})), get("/api/v1/namespaces/$ns/nodes"), post("/api/v1/namespaces/$ns/nodes", node())]),
     *(Case(f"event: {str(body)[:150]}", [post(EVENTS, {**EVENT, **body}), get(f"{EVENTS}/e")]) for body in EVENT_BODIES),
     *(Case(f"event: strictly {str(body)[:150]}", [post(f"{EVENTS}?fieldValidation=Strict", {**EVENT, **body})]) for body in EVENT_BODIES),
