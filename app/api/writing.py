@@ -36,6 +36,7 @@ from app.machinery.errors import ApiError, FieldError, bad_request, invalid_obje
 from app.machinery.lifecycle import (
     ensure_decodable,
     ensure_named,
+    ensure_readable,
     is_finished_deleting,
     prepare_create,
     prepare_update,
@@ -446,6 +447,9 @@ def _strangers(target: Target, body: Decoded, options: WriteOptions) -> list[str
     # Of a core kind Go skips what it does not know, and does not see that it came twice.
     repeated = known_alone(body.duplicates, unknown) if target.kind.typed else body.duplicates
     found = complaints(repeated, unknown)
+    if found:
+        # What cannot be read is told first, and warned of is nothing then.
+        ensure_readable(target.kind, target.served.group_version, body.document)
     if found and options.validation is Validation.STRICT:
         raise strict_error(target.kind.name, target.served.group_version, found)
     return found

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import structlog
 
+from app.controllers.defaults import made_at_start
 from app.controllers.loop import Loop, Source
 from app.controllers.outcome import SETTLED, Outcome
 from app.kinds.default_roles import AUTO_UPDATE, default_bindings, default_roles
 from app.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
 from app.machinery.kind import Kind
-from app.machinery.lifecycle import prepare_create
 from app.machinery.objects import Document
 from app.machinery.rbac import Rule, uncovered
 from app.machinery.selectors import matches_label_selector
@@ -45,14 +43,9 @@ async def _ensure(
         # Whoever of several processes comes first makes it; one that changes or goes meanwhile is left to its user.
         with suppress(AlreadyExists, Conflict, NotFound):
             if there is None:
-                await store.objects.create(key, _new(kind, document))
+                await store.objects.create(key, made_at_start(kind, document))
             elif (there["metadata"].get("annotations") or {}).get(AUTO_UPDATE) != "false":
                 await store.objects.replace(key, completed(there, document))
-
-
-def _new(kind: Kind[Any, Any], document: Document) -> Document:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return prepare_create(kind, kind.group_version, document, namespace="", now=now, uid=str(uuid4()), suffix="")
 
 
 def _with_rules(found: Document, wanted: Document) -> Document:

@@ -16,6 +16,7 @@ import yaml
 from app.machinery.errors import ApiError, bad_request
 from app.machinery.go_json import cannot_unmarshal, quoted, syntax_error
 from app.machinery.objects import Document
+from app.machinery.yaml_loader import Loader, Unwritable, is_resolved, key_of
 
 DEEPEST = 128
 """How deep a document may be nested: far beyond any kind's schema, and safe for every recursive walk."""
@@ -92,17 +93,19 @@ def load_json(body: bytes) -> Any:
 def parse_yaml(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
     """The first YAML document, and what a strict reader says of keys that it has twice. JSON is YAML too. Raises ApiError
     400."""
-    loader = _Loader(body)
+    loader = Loader(body)
     try:
         _ensure_shallow(body)
         node = loader.get_node() if loader.check_node() else None
         if node is None:
-            raise bad_request("the body of the request is empty")
+            return {}, []
         _ensure_bounded(node)
         value = loader.construct_document(node)
         encoded = orjson.dumps(value)
     except yaml.YAMLError as error:
         raise _undecodable_yaml(error, wanted) from None
+    except Unwritable as error:
+        raise bad_request(f"{wanted.yaml_prefix}{error}") from None
     except (ValueError, TypeError) as error:
         raise bad_request(f"error converting YAML to JSON: {error}") from None
     finally:
@@ -209,43 +212,10 @@ def _child(path: str, name: str) -> str:
 # YAML
 
 
-class _Loader(yaml.CSafeLoader):
-    """The safe loader with YAML 1.2's plain scalars: timestamps, yes and no are strings."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML reads it here
-
-
-for _tag, _plain, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+", list("-+0123456789")),
-    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", list("-+.0123456789")),
-    ("merge", r"<<", ["<"]),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_plain})$"), _first)
-
-
-def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    return float(loader.construct_scalar(node))
-
-
-def _construct_string_key_map(loader: yaml.SafeLoader, node: yaml.MappingNode) -> Document:
-    """JSON's keys are strings: `1: x` is `"1": "x"`."""
-    loader.flatten_mapping(node)
-    for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a scalar", key.start_mark)
-    return {str(key.value): loader.construct_object(value, deep=True) for key, value in node.value}
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_string_key_map)
-
-
 def _ensure_shallow(body: bytes) -> None:
     """Refuse deep nesting before anything recurses: libyaml's composer would overflow the C stack. Raises ApiError."""
     depth = 0
-    for count, event in enumerate(yaml.parse(body, Loader=_Loader)):
+    for count, event in enumerate(yaml.parse(body, Loader=Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -284,7 +254,7 @@ def _nodes_below(node: yaml.Node) -> list[yaml.Node]:
 
 def yaml_duplicates(body: bytes) -> list[str]:
     """What a strict reader says of keys that are there twice in a body that parse_yaml takes: in order of their values."""
-    loader = _Loader(body)
+    loader = Loader(body)
     try:
         node = loader.get_node() if loader.check_node() else None
         return [] if node is None else list(_repeated(node))
@@ -297,9 +267,10 @@ def _repeated(node: yaml.Node) -> Iterator[str]:
         seen: set[str] = set()
         for key, value in node.value:
             yield from _repeated(value)
-            name = str(key.value)
+            name = key_of(key)
             if name in seen:
-                yield f"line {value.start_mark.line + 1}: key {quoted(name)} already set in map"
+                shown = name if is_resolved(key) else quoted(name)
+                yield f"line {value.start_mark.line + 1}: key {shown} already set in map"
             seen.add(name)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
@@ -309,7 +280,7 @@ def _repeated(node: yaml.Node) -> Iterator[str]:
 def _undecodable_yaml(error: yaml.YAMLError, wanted: Wanted) -> ApiError:
     line = _go_line(error)
     where = f"line {line}: " if line else ""
-    problem = getattr(error, "problem", None) or str(error)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     return bad_request(f"{wanted.yaml_prefix}yaml: {where}{problem}")
 
 

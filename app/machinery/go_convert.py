@@ -17,7 +17,7 @@ def cannot_restore(value: Any, go_type: str) -> str:
         return cannot_unmarshal(value, "string")
     if go_type.startswith("[]"):
         return f"cannot restore slice from {held}"
-    if go_type.startswith("map["):
+    if go_type.startswith("map[") or go_type == "v1.ResourceList":
         return f"cannot restore map from {held}"
     if go_type.startswith("v1."):
         return f"cannot restore struct from: {held}"

@@ -27,6 +27,7 @@ __all__ = [
     "check_preconditions",
     "ensure_decodable",
     "ensure_named",
+    "ensure_readable",
     "is_finished_deleting",
     "prepare_create",
     "prepare_delete",
@@ -62,8 +63,15 @@ def ensure_decodable(
 ) -> None:
     """Is it of the kind, with fields of the right types, in the request's namespace? Raises ApiError."""
     ensure_identity(kind, group_version, document, raw, patched=patched, subresource=subresource)
+    _ensure_namespace(kind, ensure_readable(kind, group_version, document, words), namespace)
+
+
+def ensure_readable(
+    kind: AnyKind, group_version: GroupVersion, document: Document, words: Words = decoder_words
+) -> Document:
+    """Are its fields of the right types? Its metadata, as metadata_of. Raises Undecodable."""
     ensure_types(kind, group_version, told(kind, document), words)
-    _ensure_namespace(kind, metadata_of(kind, group_version, document, words=words), namespace)
+    return metadata_of(kind, group_version, document, words=words)
 
 
 def prepare_create(

@@ -163,8 +163,11 @@ def _decoded_or_none(entries: Any) -> dict[Manager, Owned]:
 
 
 def created(kind: AnyKind, document: Document, writer: Writer) -> list[Document]:
-    """The entries of a new object: its creator owns all of it, but for finalizers that the server puts on each."""
+    """The entries of a new object: its creator owns all of it, but for finalizers that the server puts on each, and for
+    the one that keeps each namespace until it is empty."""
     said = ownable(document)
+    if kind.contains and len((said.get("spec") or {}).get("finalizers") or ()) == 1:
+        said["spec"] = {name: value for name, value in said["spec"].items() if name != "finalizers"}
     finalizers = [finalizer for finalizer in said["metadata"].pop("finalizers", ()) if finalizer not in kind.finalizers]
     if finalizers:
         said["metadata"]["finalizers"] = finalizers

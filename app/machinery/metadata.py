@@ -30,6 +30,8 @@ def _common_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldEr
         yield required("metadata.namespace")
     if not kind.namespaced and namespace:
         yield forbidden("metadata.namespace", "not allowed on this type")
+    if (generation := metadata.get("generation") or 0) < 0:
+        yield invalid("metadata.generation", generation, "must be greater than or equal to 0")
     yield from _described_errors(metadata)
     yield from _finalizer_errors(metadata.get("finalizers") or [])
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from app.access import ServiceAccounts
 from app.api.auth.roles import Roles
+from app.controllers.defaults import made_at_start
 from app.controllers.guards import DEFAULT_NAMESPACE
 from app.controllers.roles import ensure_default_roles
 from app.kinds import NAMESPACE
-from app.machinery.lifecycle import prepare_create
 from app.settings import Settings
 from app.store.address import place_of
 from app.store.base import AlreadyExists, Key, Unavailable
@@ -77,14 +75,6 @@ async def prepare(store: PostgresStore, roles: Roles, accounts: ServiceAccounts)
 
 async def _ensure_default_namespace(store: PostgresStore) -> None:
     """It exists from the start; whoever of several processes comes first makes it."""
-    document = prepare_create(
-        NAMESPACE,
-        NAMESPACE.group_version,
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DEFAULT_NAMESPACE}},
-        namespace="",
-        now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        uid=str(uuid4()),
-        suffix="",
-    )
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DEFAULT_NAMESPACE}}
     with suppress(AlreadyExists):
-        await store.objects.create(Key(NAMESPACE.resource, "", DEFAULT_NAMESPACE), document)
+        await store.objects.create(Key(NAMESPACE.resource, "", DEFAULT_NAMESPACE), made_at_start(NAMESPACE, document))

@@ -78,12 +78,13 @@ def _own_finalizers(document: Document) -> Document:
     said = {**document}
     if isinstance(said.get("finalizers"), list):
         said["finalizers"] = [name for name in said["finalizers"] if name not in _OWN]
-    if isinstance(said.get("f:finalizers"), dict):
+    if said.get("f:finalizers"):
         owned = said["f:finalizers"]
-        said["f:finalizers"] = {
-            name: value for name, value in owned.items() if name[3:-1] not in {*_OWN, "", "kubernetes"}
-        }
-    return _without_empty(said, "finalizers", "f:finalizers", "f:metadata", "f:spec")
+        left = {name: value for name, value in owned.items() if name[3:-1] not in {*_OWN, ""}}
+        said = {name: value for name, value in said.items() if name != "f:finalizers"} | (
+            {"f:finalizers": left} if left else {}
+        )
+    return _without_empty(said, "finalizers", "f:metadata", "f:spec")
 
 
 def _without_empty(document: Document, *names: str) -> Document:

@@ -70,17 +70,17 @@ def test_a_duplicate_behind_odd_spaces_is_found() -> None:
     assert parse_json(b'{"a" :1, "a"\n:2}')[1] == ["a"]
 
 
-def test_yaml_is_read_as_people_mean_it() -> None:
+def test_yaml_is_read_as_kube_apiserver_reads_it() -> None:
     body = b"""
 t: 2017-03-15T11:25:47Z
 yes: yes
 port: 0777
-n: 1
+m: 1
 f: 1.5
 e: 1e3
 nothing:
 tilde: ~
-on: true
+off: true
 1: x
 a: &a {q: 1}
 b: *a
@@ -92,14 +92,14 @@ c: {<<: *a, z: 1}
     assert duplicates == []
     assert document == {
         "t": "2017-03-15T11:25:47Z",
-        "yes": "yes",
-        "port": "0777",
-        "n": 1,
+        "true": True,
+        "port": 0o777,
+        "m": 1,
         "f": 1.5,
-        "e": 1000.0,
+        "e": 1000,
         "nothing": None,
         "tilde": None,
-        "on": True,
+        "false": True,
         "1": "x",
         "a": {"q": 1},
         "b": {"q": 1},
@@ -110,6 +110,49 @@ c: {<<: *a, z: 1}
 
 def test_yaml_duplicates_are_named() -> None:
     assert parse_yaml(b"a:\n  b: 1\n  b: 2\n")[1] == ['line 3: key "b" already set in map']
+    assert parse_yaml(b"{yes: 1, on: 2, 1: x, 0x1: y}")[1] == [
+        "line 1: key true already set in map",
+        "line 1: key 1 already set in map",
+    ]
+
+
+SCALARS = {
+    "yes": True, "Yes": True, "YES": True, "yEs": "yEs", "y": True, "N": False, "on": True, "Off": False, "TRUE": True,
+    "tRUE": "tRUE", "~": None, "": None, "null": None, "012": 10, "0o7": 7, "0b11": 3, "-0x5": -5, "+5": 5, "08": 8,
+    "1_000": 1000, "9_9_": 99, "1e2": 100, "1.0": 1, "1.5": 1.5, ".5": 0.5, "+.5": 0.5, "1e999": "1e999", "1:30": "1:30",
+    "2001-01-01": "2001-01-01", "0x": "0x", "+": "+", ".": ".", "1.2.3": "1.2.3", "18446744073709551615": 2**64 - 1,
+    "18446744073709551616": 2.0**64, "!!str yes": "yes", "!!int '5'": 5, "!!float 5": 5, "!foo 5": "5", "!!binary aGk=": "hi",
+    "!!timestamp 2001-01-01": "2001-01-01", "<<": "<<", "'yes'": "yes", "!!set {a, b}": {"a": None, "b": None},
+    "!!python/object/apply:os.getcwd []": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "value"), SCALARS.items())
+def test_a_scalar_is_what_go_takes_it_for(written: str, value: object) -> None:
+    [read] = parse_yaml(f"a: {written}".encode())[0].values()
+
+    assert read == value
+    assert type(read) is type(value)
+
+
+REFUSED = {
+    ".inf": "json: unsupported value: +Inf",
+    "-.Inf": "json: unsupported value: -Inf",
+    ".NaN": "json: unsupported value: NaN",
+    "!!int x": "yaml: cannot decode !!str `x` as a !!int",
+    "!!null x": "yaml: cannot decode !!str `x` as a !!null",
+    "!!timestamp x": "yaml: cannot decode !!str `x` as a !!timestamp",
+    "!!binary '*'": "yaml: !!binary value contains invalid base64 data",
+    "{~: x}": 'unsupported map key of type: %!s(<nil>), key: <nil>, value: "x"',
+}
+
+
+@pytest.mark.parametrize(("written", "why"), REFUSED.items())
+def test_what_go_does_not_take_is_refused_in_its_words(written: str, why: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_yaml(f"a: {written}".encode())
+
+    assert (refused.value.code, refused.value.message) == (400, why)
 
 
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
@@ -122,16 +165,13 @@ HOSTILE = {
     "deep flow lists": b"a: " + b"[" * 100_000,
     "deep block lists": b"- " * 100_000,
     "deep JSON": b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
-    "a Python object": b"a: !!python/object/apply:os.getcwd []",
-    "binary": b"a: !!binary aGk=",
     "a key that is a list": b"? [a]\n: b",
-    "nothing": b"",
     "a list": b"- a",
     "a text": b"a",
     "tabs": b"a:\n\t- b",
     "half a document": b"{bad: [",
     "not UTF-8": b"\xff\xfe\x00",
-    "a number that JSON has not": b"a: 99999999999999999999999",
+    "a number that JSON has not": b"a: .inf",
 }
 
 

@@ -61,6 +61,10 @@ CAUSES: Mapping[Reason, Cause] = {
 
 _UNSEEN_HELP = "see in the logs of both hosts' libvirt why, and create another Migration"
 """libvirt tells why a copy failed only to who waited for its end."""
+_TLS_HELP = (
+    "the copy was to be encrypted: where they are about TLS, see that one authority signed both hosts' certificates, and that the"
+    " target's bears the name that its Node's annotation kubevirt.io/migration-tls says"
+)
 _BUSY = Cause(GUEST, "try again when that job is over")
 
 # libvirt's virErrorNumber, where the number tells more than that the copy failed.
@@ -81,13 +85,16 @@ def cause_of(reason: Reason) -> Cause:
     return CAUSES[reason]
 
 
-def cause_of_run(code: ExitCode, result: Mapping[str, Any]) -> Cause:
+def cause_of_run(code: ExitCode, result: Mapping[str, Any], *, encrypted: bool = False) -> Cause:
     """Of a run that ended with that exit code, by what its process learned."""
     known = _BUSY if code is ExitCode.BUSY else CAUSES[MEANINGS[code].reason]
     number, text = result.get("libvirtCode"), result.get("libvirtText")
     blame = _LIBVIRT.get(number, known.blame) if code is ExitCode.FAILED and number is not None else known.blame
     unseen = code is ExitCode.FAILED and not text
-    return Cause(blame, _UNSEEN_HELP if unseen else MEANINGS[code].help or known.help, number, text)
+    help_ = _UNSEEN_HELP if unseen else MEANINGS[code].help or known.help
+    if encrypted and text and code is ExitCode.FAILED:
+        help_ = f"{help_} ({_TLS_HELP})"
+    return Cause(blame, help_, number, text)
 
 
 def may_try_again(code: ExitCode, cause: Cause) -> bool:

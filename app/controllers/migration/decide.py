@@ -61,6 +61,9 @@ _WAY_OUT = (
     "nothing is done until that host answers, is declared to be off (taint node.kubernetes.io/out-of-service:NoExecute), or"
     " kubectl annotate says where the guest is (kubevirt.io/resolve=source, target or lost)"
 )
+_WAY_OUT_OF_POST_COPY = (
+    "where one of the two is off for good, say so (taint node.kubernetes.io/out-of-service:NoExecute)"
+)
 
 
 def decide(seen: Seen) -> Decision:
@@ -199,7 +202,10 @@ def _held_again(seen: Seen) -> tuple[Effect, ...]:
         return ()
     if seen.held_told is not None and seen.now - seen.held_told < seen.patience.held_told:
         return ()
-    return (Tell(HELD, f"{held.message}: {_WAY_OUT}", True),)
+    state = seen.status.migration_state
+    halved = state is not None and state.mode is Mode.POST_COPY
+    told = f"{held.message}; {_WAY_OUT_OF_POST_COPY}" if halved else f"{held.message}: {_WAY_OUT}"
+    return (Tell(HELD, told, True),)
 
 
 def _next_look(seen: Seen, run: RunSeen) -> Outcome:
@@ -343,7 +349,8 @@ def _finished(seen: Seen, run: RunSeen, status_code: int) -> Decision:
         meaning.where, run.source, run.target, said, target_free=run.result.get("targetFree") is not False
     )
     if meaning.where is not Where.TARGET:
-        cause = cause_of_run(code, run.result)
+        state = seen.status.migration_state
+        cause = cause_of_run(code, run.result, encrypted=bool(state and state.encrypted))
         stopped = _wish(seen) is not None or _is_overdue(seen)
         if run.attempt <= seen.terms.further_attempts and may_try_again(code, cause) and not stopped:
             return _tries_again(seen, run, meaning, cause, conclude)

@@ -29,7 +29,7 @@ class Measured:
     at: str
     """When it ended: later ones count more."""
     rate: int
-    """How fast memory was sent; 0 where a limit of the Migration's own slowed it."""
+    """How fast it was gone through, empty pages too; 0 where a limit of the Migration's own slowed it."""
     dirty_rate: int | None = None
     """None where that was not noted."""
     downtime_ms: int = 0
@@ -77,7 +77,10 @@ def measured(records: Iterable[Document]) -> Iterator[Measured]:
             target=record.get("target", ""),
             guest=record.get("vmUID", ""),
             at=record.get("ended", ""),
-            rate=0 if may_be_capped else record.get("bytesProcessed", 0) * 1000 // elapsed_ms,
+            # Empty pages cost next to nothing: of a guest that has many, what was sent says little of the way.
+            rate=0
+            if may_be_capped
+            else max(record.get("bytesProcessed", 0), record.get("bytesTotal", 0)) * 1000 // elapsed_ms,
             dirty_rate=record.get("dirtyBytesPerSecond"),
             downtime_ms=record.get("downtimeMs", 0),
         )

@@ -37,7 +37,7 @@ async def act(move: Move, meant: Ruling) -> None:
     end = move.target if action in (Action.DESTROY_TARGET, Action.RESUME_TARGET) else move.source
     move.say(f"{ruling.why}: {action} ({end.node})")
     if ruling.told:
-        move.resolved = ruling.why
+        move.resolved, move.given_up = ruling.why, ruling.verdict is Verdict.LOST
     move.orders.require()
     try:
         await _send(move, end, action)

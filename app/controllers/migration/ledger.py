@@ -171,9 +171,9 @@ class Ledger:
 
     def _news(self, heard: _Unwritten) -> Iterator[Tell]:
         if heard.started is not None:
-            yield Tell(
-                "Started", f"the guest is being copied from {self._plan.source.node} to {self._plan.target.node}"
-            )
+            way = f"from {self._plan.source.node} to {self._plan.target.node}"
+            encrypted = ", encrypted" if self._plan.tls else ""
+            yield Tell("Started", f"the guest is being copied {way}{encrypted}")
         for one in heard.noticed:
             yield Tell(one.reason, one.message, one.warning)
 

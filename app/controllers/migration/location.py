@@ -97,7 +97,10 @@ from app.controllers.migration.fenced import fenced
 from app.controllers.migration.word import by_word
 from app.hypervisor.base import Domain, Reason, State
 
-_BROKEN = "post-copy broke: it must be recovered, and the source never resumed"
+_BROKEN = (
+    "post-copy broke: a part of the guest's memory is on the source alone, which is never resumed; Drover recovers it as soon as"
+    " both hosts answer and reach one another: see what keeps them apart"
+)
 _HALVED = (
     "post-copy broke, and the target has no half of the guest any more: what was there is lost, the source is never resumed"
     " (kubevirt.io/resolve=lost ends it)"

@@ -86,6 +86,8 @@ class Move:
         """Why nobody can say where the guest is."""
         self.resolved = ""
         """What was done because the operator said so."""
+        self.given_up = False
+        """A half of the guest was ended because the operator said that it is lost."""
         self.refused = ""
         """What speaks against the operator's word about that."""
 

@@ -48,6 +48,9 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
         move.changed.clear()
         source, target = await move.look()
         ruling = await judged(move, source, target)
+        if ruling.verdict is Verdict.ENDED_ON_TARGET and move.given_up:
+            # It looks like a guest that had moved, but the rest of its memory was ended on the source.
+            ruling = replace(ruling, verdict=Verdict.LOST, why=move.resolved, told=True)
         if ruling.verdict is not last:
             since_s, last = loop.time(), ruling.verdict
         if ruling.action not in (Action.NONE, Action.WAIT, Action.RECOVER):

@@ -211,6 +211,29 @@ async def test_roles_are_put_together_by_their_labels(drover: Drover) -> None:
     assert any("migrations" in found["resources"] and "create" in found["verbs"] for found in admin["rules"])
 
 
+async def test_who_applies_what_is_there_from_the_start_finds_its_owner(drover: Drover) -> None:
+    rules: Document = {"rules": [{"verbs": ["get"], "apiGroups": ["example.com"], "resources": ["things"]}]}
+    config = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", **rules}
+
+    refused = await drover.root.patch(
+        f"{RBAC}/clusterroles/kubevirt.io:migrate?fieldManager=jane",
+        json=config,
+        headers={"Content-Type": "application/apply-patch+yaml"},
+    )
+    owners = [
+        [entry["manager"] for entry in (await drover.root.get(path)).json()["metadata"]["managedFields"]]
+        for path in (
+            f"{RBAC}/clusterroles/admin",
+            f"{RBAC}/clusterrolebindings/cluster-admin",
+            "/api/v1/namespaces/default",
+        )
+    ]
+
+    assert refused.status_code == 409
+    assert 'conflict with "drover"' in refused.json()["message"]
+    assert owners == [["drover"]] * 3
+
+
 async def test_only_the_administrator_puts_roles_together(drover: Drover) -> None:
     root, jane = drover.root, drover.by_token("jane")
     powers = [

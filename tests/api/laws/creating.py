@@ -169,6 +169,18 @@ ROWS = [
     Row("POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", 201, body={"metadata": {"name": "a"}}, has={"rules": None, "metadata.managedFields": KeyError}),
     Row(f"POST {NODES}", 201, body={**node("x"), "status": {"addresses": [{"type": "Hostname", "address": "x"}], "conditions": [{"type": "Ready", "status": "True"}]}}, has={"status.addresses": [{"type": "Hostname", "address": "x"}], "status.conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": None, "lastTransitionTime": None}], "status.daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "status.nodeInfo.machineID": ""}),
     Row(ACCOUNTS, 201, body={"metadata": {"name": "a", "generation": 7}}, has={"metadata.generation": 7}),
+    Row("POST /api/v1/namespaces", 201, body={"metadata": {"name": "a"}}, has={"spec.finalizers": ["kubernetes"], "metadata.managedFields.0.fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}}}),
+    # YAML has more words for true and more ways to write a number than JSON
+    Row(ACCOUNTS, 201, body="{metadata: {name: a, generation: 0x1F}, automountServiceAccountToken: yes}", type=YAML, has={"automountServiceAccountToken": True, "metadata.generation": 31}),
+    Row(ACCOUNTS, 201, body="{metadata: {name: a, annotations: {on: 1e999, 1.50: 2001-01-01}}}", type=YAML, has={"metadata.annotations": {"true": "1e999", "1.5": "2001-01-01"}}),
+    Row(ACCOUNTS, body="{metadata: {name: a, annotations: {a: no}}}", type=YAML, **bad('ServiceAccount in version "v1" cannot be handled as a ServiceAccount: json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.annotations of type string')),
+    Row(ACCOUNTS, body="{metadata: {name: a, generation: .inf}}", type=YAML, **bad("the object provided is unrecognized (must be of type ServiceAccount): json: unsupported value: +Inf ({metadata: {name: a, generatio ...)")),
+    Row(f"{ACCOUNTS}?fieldValidation=Strict", body="{metadata: {name: a, annotations: {yes: x, on: x}}}", type=YAML, **bad('ServiceAccount in version "v1" cannot be handled as a ServiceAccount: strict decoding error: yaml: unmarshal errors:\n  line 1: key true already set in map')),
+    # What cannot be read is told before what is not known, and nothing is warned of beside it
+    Row(ACCOUNTS, body='{"metadata": {"name": "a"}, "nosuch": 1, "secrets": 5}', **bad('ServiceAccount in version "v1" cannot be handled as a ServiceAccount: json: cannot unmarshal number into Go struct field ServiceAccount.secrets of type []v1.ObjectReference'), warns=[]),
+    Row(f"{ACCOUNTS}?fieldValidation=Strict", body='{"metadata": {"name": "a"}, "nosuch": 1, "secrets": 5}', **bad('ServiceAccount in version "v1" cannot be handled as a ServiceAccount: json: cannot unmarshal number into Go struct field ServiceAccount.secrets of type []v1.ObjectReference')),
+    Row(ACCOUNTS, body={"metadata": {"name": "a", "generation": -5}}, **refused(422, "Invalid", 'ServiceAccount "a" is invalid: metadata.generation: Invalid value: -5: must be greater than or equal to 0')),
+    Row(ACCOUNTS, body="# nothing", type=YAML, **refused(422, "Invalid", 'ServiceAccount "" is invalid: metadata.name: Required value: name or generateName is required')),
     # Quantities are written in one way, and what can be allocated is what there is, unless it is said
     Row(f"POST {NODES}", 201, body={**node("x"), "status": {"capacity": {"cpu": "2000m", "memory": "1024Ki", "pods": 110}}}, has={"status.capacity": {"cpu": "2", "memory": "1Mi", "pods": "110"}, "status.allocatable": {"cpu": "2", "memory": "1Mi", "pods": "110"}}),
     Row(f"POST {NODES}", body={**node("x"), "status": {"capacity": {"cpu": "4X"}}}, **bad(f'Node in version "v1" cannot be handled as a Node: {NO_QUANTITY}')),

@@ -56,6 +56,16 @@ def test_a_failure_that_nobody_saw_sends_nobody_to_libvirts_words() -> None:
     assert "libvirt's words" in seen.help
 
 
+def test_of_an_encrypted_copy_that_failed_its_certificates_are_named() -> None:
+    words = {"libvirtCode": 1, "libvirtText": "Cannot read from TLS channel"}
+
+    plain, encrypted = [cause_of_run(ExitCode.FAILED, words, encrypted=tls) for tls in (False, True)]
+
+    assert "kubevirt.io/migration-tls" in encrypted.help
+    assert "kubevirt.io/migration-tls" not in plain.help
+    assert "TLS" not in cause_of_run(ExitCode.NOT_CONVERGING, {}, encrypted=True).help
+
+
 def test_a_guest_that_is_busy_is_tried_again_on_any_node() -> None:
     cause = cause_of_run(ExitCode.BUSY, {})
 

@@ -17,7 +17,7 @@ from app.controllers.migration.effects import CancelRun, Conclude, Tell, Withdra
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.seen import Room, Seen, Terms
 from app.controllers.outcome import Again
-from app.kinds.migration import ConditionType, MigrationCondition, Phase, Reason
+from app.kinds.migration import ConditionType, MigrationCondition, MigrationState, Mode, Phase, Reason
 from tests.controllers.migration.test_decide import FITS, NONE_FITS, NOW, STARTED, acts, finished, reason, seen
 
 PATIENCE = Patience()
@@ -141,3 +141,15 @@ def test_one_that_is_held_says_so_every_five_minutes() -> None:
     assert [effect.reason for effect in first.effects if isinstance(effect, Tell)] == ["Held"]
     assert [len(step.effects) for step in (soon, later)] == [0, 1]
     assert first.again == Again(300.0)
+
+
+@pytest.mark.parametrize(("mode", "resolves"), [(Mode.PRE_COPY, True), (Mode.POST_COPY, False)])
+def test_a_broken_post_copy_asks_nobody_where_the_guest_is(mode: Mode, resolves: bool) -> None:
+    held = MigrationCondition(type=ConditionType.HELD, status="True", reason="HostUnreachable", message="it broke")
+    begun = seen(Phase.RUNNING, run=STARTED)
+    changed = {"conditions": [held], "migration_state": MigrationState(mode=mode)}
+
+    told = decide(replace(begun, status=begun.status.model_copy(update=changed))).effects
+
+    assert [resolves] == ["resolve=source" in effect.message for effect in told if isinstance(effect, Tell)]
+    assert ["out-of-service" in effect.message for effect in told if isinstance(effect, Tell)] == [True]

@@ -110,7 +110,7 @@ def test_disks_may_take_all_of_the_time_that_a_move_has() -> None:
     assert told.basis.endswith("; it would not be over after 300 s (completionTimeoutPerGiB)")
 
 
-def remembered(*, elapsed_ms: int = 2000, bandwidth: str | None = None) -> Document:
+def remembered(*, elapsed_ms: int = 2000, bandwidth: str | None = None, total: int = 0) -> Document:
     """What the history keeps of a move."""
     status = MigrationStatus(
         phase=Phase.SUCCEEDED,
@@ -122,7 +122,9 @@ def remembered(*, elapsed_ms: int = 2000, bandwidth: str | None = None) -> Docum
             downtime_ms=70,
             migration_configuration=MigrationConfiguration(bandwidth_per_migration=bandwidth),
         ),
-        progress=MigrationProgress(data_processed_bytes=200 * MIB, elapsed_ms=elapsed_ms, dirty_bytes_per_second=5),
+        progress=MigrationProgress(
+            data_processed_bytes=200 * MIB, data_total_bytes=total, elapsed_ms=elapsed_ms, dirty_bytes_per_second=5
+        ),
     )
     return record(migration_document("m0"), status, ()).record
 
@@ -130,6 +132,7 @@ def remembered(*, elapsed_ms: int = 2000, bandwidth: str | None = None) -> Docum
 def test_what_a_remembered_move_showed() -> None:
     assert [replace(past(dirty=5), downtime_ms=70)] == list(measured([remembered()]))
     assert [one.rate for one in measured([remembered(bandwidth="64Mi")])] == [0]
+    assert [one.rate for one in measured([remembered(total=400 * MIB)])] == [200 * MIB]  # most of it was empty
     assert list(measured([remembered(elapsed_ms=0), {"outcome": "Succeeded"}])) == []
 
 

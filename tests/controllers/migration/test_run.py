@@ -18,6 +18,7 @@ from app.controllers.migration.messages import (
     Sampled,
     Started,
     Steered,
+    Told,
 )
 from app.controllers.migration.orders import Bounds, LeaseLapsed, Orders, boottime
 from app.controllers.migration.plan import Copy
@@ -25,7 +26,9 @@ from app.controllers.migration.steps import Step
 from app.hypervisor.base import Destination, Mark, Reason, State
 from app.hypervisor.base import Job as HostJob
 from app.hypervisor.fake import MIB, FakeHypervisors
+from app.hypervisor.fake.cloud import stop
 from app.hypervisor.precopy import Load
+from app.kinds.migration import Word
 from tests.controllers.migration.process_scene import MIGRATION, Scene, kill, left_paused
 
 
@@ -158,6 +161,22 @@ async def test_who_takes_over_a_broken_post_copy_recovers_it(scene: Scene) -> No
 
     assert outcome.code is ExitCode.MOVED
     assert scene.active_on() == ["node1"]
+
+
+async def test_a_broken_post_copy_that_is_given_up_has_not_moved(scene: Scene) -> None:
+    busy(scene, post_copy=True, bandwidth=16 * MIB)
+    process = scene.process()
+    await scene.until(lambda: modes(scene) == ["PostCopy"], 20)
+    scene.cloud.unplug("node1")
+    await scene.until(lambda: scene.heard_of(Holding))
+    target = scene.cloud["node1"]
+    stop(target, target.guests[scene.guest], Reason.CRASHED, "crashed", scene.cloud.time.now())
+    scene.orders.told = Told(resolve=Word.LOST)
+
+    outcome = await process
+
+    assert (outcome.code, outcome.result["message"]) == (ExitCode.LOST, "the operator says that the guest is lost")
+    assert scene.active_on() == []
 
 
 async def test_a_cancel_in_post_copy_comes_too_late(scene: Scene) -> None:

@@ -70,6 +70,10 @@ BODIES = (
     '{"apiVersion":"kubevirt.io/v1alpha1","kind":"VirtualMachine","metadata":5}', '{"apiVersion":"kubevirt.io/v1alpha1","kind":"VirtualMachine","metadata":[]}',
     '{"apiVersion":"kubevirt.io/v1alpha1","kind":"VirtualMachine","metadata":null,"spec":null}', '{"apiVersion":"kubevirt.io/v1alpha1","kind":"VirtualMachine"}',
 )  # fmt: skip
+SCALARS = (
+    "yes", "Y", "n", "On", "oFF", "~", "012", "08", "0o7", "0b11", "-0x5", "+5", "1_000", "1e2", "1.0", "1.5", ".5", "1e999", ".inf", "-.INF", ".NaN", "1:30", "2001-01-01", "18446744073709551616", "!!str 5",
+    "!!int x", "!!float 5", "!foo 5", "!!binary aGk=", "!!binary '*'", "!!timestamp x", "{~: x}", "{yes: x, 0x1: y, 1.50: z}", "<<", "!!set {a}",
+)  # fmt: skip
 YAMLS = (
     "", "a", "a: b", "- a", "a: [", "a:\n\tb: c", "a: b\na: c", "---\na: b\n---\nc: d", "kind: VirtualMachine\napiVersion: kubevirt.io/v1alpha1", "&a [*a]", "!!python/object:os.system x",
     "{}", "{\"kind\": \"x\"}", "? a", "%YAML 9.9\n---\na: b", "a: !!binary x", "1: 2", "null: 1", "a: 0x10", "\x00",
@@ -93,6 +97,7 @@ CASES = [
     *(Case(f"bodies: update typed {body[:90]!r}", [post(ACCOUNTS, account()), put(f"{ACCOUNTS}/a", body)]) for body in BODIES),
     *(Case(f"bodies: delete {body[:90]!r}", [MADE, Ask(f"DELETE {VM}", body)]) for body in BODIES),
     *(Case(f"bodies: yaml {body[:60]!r}", [post(VMS, body, type=YAML)]) for body in YAMLS),
+    *(Case(f"bodies: yaml scalar {scalar!r}", [post(ACCOUNTS, f"{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: a, {field}: {scalar}}}}}", type=YAML) for field in ("generation", "name")]) for scalar in SCALARS),
     *(Case(f"bodies: yaml typed {body[:60]!r}", [post(ACCOUNTS, body, type=YAML)]) for body in YAMLS),
     Case("bodies: too large", [post(VMS, " " * 3145729), post(VMS, "x" * 3145728), patch(VM, " " * 3145729)]),
     together("pretty: agents", [get(path, headers={"User-Agent": agent}) for path in (VM, VMS, "/api", f"{VM}x") for agent in ("curl/8", "Wget/1", "Mozilla/5.0 x", "Mozilla/4", "kubectl/v1", "Go-http-client/1.1")], (MADE,)),
