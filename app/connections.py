@@ -18,10 +18,10 @@ from functools import partial
 from typing import Any
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.auth.base import NOBODY, Peer
-from app.api.requests import PEER
+from app.api.requests import PEER, PUSH
 
 log = structlog.get_logger()
 
@@ -86,6 +86,14 @@ class Joining(asyncio.Transport):
         return self._transport.is_closing()
 
 
+def _pushed(cycle: RequestResponseCycle, data: bytes) -> bool:
+    """One more chunk of an answer that has begun and is not over, if its client reads what it is sent."""
+    if not cycle.chunked_encoding or cycle.response_complete or cycle.disconnected or cycle.flow.write_paused:
+        return False
+    cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    return True
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, cut off when its peer has used up our patience."""
 
@@ -142,6 +150,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and not isinstance(self.cycle.transport, Joining):
             self.cycle.transport = joining = Joining(self.transport)
             self.cycle.on_response = partial(self._answered, joining)
+            self.cycle.scope[PUSH] = partial(_pushed, self.cycle)  # type: ignore[literal-required]
 
     def _answered(self, answer: Joining) -> None:
         answer.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl
@@ -38,7 +38,15 @@ class ClientGone(Exception):
 PEER = "drover.peer"
 """Where the scope of a request says from which connection it came."""
 
+PUSH = "drover.push"
+"""Where the scope says how part of an answer that is under way can be written at once, without a turn of its own: a function
+of bytes that is False where it must wait, or is not that far. Servers of others have none."""
+
 UNJUDGED = Attributes("")
+
+
+def _cannot(_: bytes) -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -67,6 +75,12 @@ class Request:
     def of(cls, scope: Scope, receive: Receive) -> Request:
         headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         return cls(scope["method"], scope["path"], parse_query(scope["query_string"]), headers, receive, scope)
+
+    @property
+    def push(self) -> Callable[[bytes], bool]:
+        """Writes at once, if it can be: see PUSH."""
+        found: Callable[[bytes], bool] = self.scope.get(PUSH, _cannot)
+        return found
 
     @property
     def audit_id(self) -> bytes:

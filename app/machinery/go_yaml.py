@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-_OLD_BOOLEANS = frozenset(
-    form
-    for word in ("y", "n", "yes", "no", "on", "off", "true", "false")
-    for form in (word, word.capitalize(), word.upper())
-)
-"""What YAML 1.1 takes for a boolean."""
+from app.machinery.yaml_loader import TIME, resolved
+
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
+"""Numbers of YAML 1.1, to which Go's reader is blind; it puts them in quotes for others."""
+_PLAIN = ("=", "<<")
+"""What YAML 1.1 has a meaning for and Go's reader has not."""
 
 
 class _Dumper(yaml.CSafeDumper):
@@ -21,6 +21,12 @@ class _Dumper(yaml.CSafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """What would be read without quotes."""
+        if value in _PLAIN:
+            return "tag:yaml.org,2002:str"
+        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # not declared
 
 
 def written(document: Any) -> bytes:
@@ -41,9 +47,8 @@ def _style(text: str) -> str | None:
     """None: as plain as the text allows."""
     if "\n" in text:
         return "|"
-    resolved = yaml.CSafeDumper.yaml_implicit_resolvers.get(text[:1], ())
-    means_more = text in _OLD_BOOLEANS or any(pattern.match(text) for _, pattern in resolved)
-    return '"' if means_more or not text else None
+    means_more = not isinstance(resolved(text), str) or TIME.fullmatch(text) or _SEXAGESIMAL.fullmatch(text)
+    return '"' if means_more else None
 
 
 def _ordered(value: Any) -> Any:

@@ -28,7 +28,7 @@ _WORDS: dict[str, bool | float | None] = {
 }
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|[1-9][0-9]*|0)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_TIME = re.compile(
+TIME = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ][0-9]{1,2}(:[0-9]{1,2}){2}(\.[0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})?)?"
 )
 _LONGEST = 400
@@ -104,7 +104,7 @@ def _text(loader: Loader, node: yaml.ScalarNode) -> str:
 
 
 def _time(loader: Loader, node: yaml.ScalarNode) -> str:
-    if _TIME.fullmatch(node.value) is None:
+    if TIME.fullmatch(node.value) is None:
         problem = f"cannot decode !!{_SORTS[type(resolved(node.value))]} `{node.value}` as a !!timestamp"
         raise yaml.constructor.ConstructorError(None, None, problem)
     return str(node.value)

@@ -135,6 +135,10 @@ class Changes:
     upto: Mark
 
 
+Sink = Callable[[list["Event"]], bool]
+"""Takes events at once, or says that it does not: then none of them."""
+
+
 class Watch(Protocol):
     """An open watch: `async for event in watch`; leaving the `async with` ends it."""
 
@@ -146,6 +150,10 @@ class Watch(Protocol):
 
     def ready(self) -> list[Event]:
         """What has arrived and not been taken, without waiting: lets a stream be flushed once for many events."""
+
+    def hand_to(self, sink: Sink) -> None:
+        """From now on what arrives while somebody waits in `next` goes to `sink`, and nobody is woken for it. What that
+        does not take waits for `next`, as ever."""
 
     @property
     def revision(self) -> Revision:

@@ -12,7 +12,7 @@ import structlog
 
 from app.store.address import Connection
 from app.store.attempts import UNREACHABLE
-from app.store.base import Event, Gone, Revision, Scope, Stored, TooNew, Unavailable
+from app.store.base import Event, Gone, Revision, Scope, Sink, Stored, TooNew, Unavailable
 from app.store.bump import bump
 from app.store.changes import Change
 from app.store.lines import Lines
@@ -22,6 +22,9 @@ from app.store.writing import CHANNEL
 log = structlog.get_logger()
 
 EVERYTHING = Scope(None)
+
+AT_ONCE = 50
+"""So many watches are handed their events before others have their turn: a thousand take some ten milliseconds."""
 
 
 class Recent:
@@ -90,10 +93,16 @@ class Backlog:
         self.size -= _size(event)
         return event
 
-    def take_all(self) -> list[Event]:
-        events = list(self._events)
+    def all(self) -> list[Event]:
+        return list(self._events)
+
+    def clear(self) -> None:
         self._events.clear()
         self.size = 0
+
+    def take_all(self) -> list[Event]:
+        events = self.all()
+        self.clear()
         return events
 
 
@@ -132,6 +141,8 @@ class Feed:
         self._recent = Recent(0, recent, recent_bytes)
         self._woken = asyncio.Event()
         self._watches: defaultdict[str | None, set[FeedWatch]] = defaultdict(set)
+        self._due: deque[FeedWatch] = deque()
+        """Who is to be handed what has just arrived."""
         self.position: Revision = 0
         """Every change up to here has been handed to the watches."""
         self._heard: Revision = 0
@@ -266,6 +277,20 @@ class Feed:
             for watch in self._watches.get(resource, ()):
                 watch.take(event)
 
+    def owe(self, watch: FeedWatch) -> None:
+        """Has that watch hand its events on soon: together with what else is committed by then."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._hand_on)
+        self._due.append(watch)
+
+    def _hand_on(self) -> None:
+        try:
+            for _ in range(min(AT_ONCE, len(self._due))):
+                self._due.popleft().hand_on()
+        finally:
+            if self._due:
+                asyncio.get_running_loop().call_soon(self._hand_on)
+
     async def _turn_back(self, found: Revision) -> None:
         """The database has lost what was acknowledged: a failover to a standby that was behind, or a restored backup.
         Revisions that clients know must not be given a second time."""
@@ -320,6 +345,10 @@ class FeedWatch:
         self._arrived = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
+        self._sink: Sink | None = None
+        self._is_idle = False
+        """Somebody waits in `next`, and was not woken."""
+        self._is_owed = False
 
     async def begin(self) -> None:
         self._feed.ensure_fed()
@@ -347,7 +376,7 @@ class FeedWatch:
         """Wakes the watch then. A timer that rings earlier is left alone: for most events it is the last one's."""
         if self._timer is not None and self._rings_at <= due:
             return
-        self.leave()
+        self._silence()
         self._timer, self._rings_at = loop.call_at(due, self._ring), due
 
     def _ring(self) -> None:
@@ -356,6 +385,10 @@ class FeedWatch:
 
     def leave(self) -> None:
         """Nobody waits any more."""
+        self._sink = None
+        self._silence()
+
+    def _silence(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -364,6 +397,19 @@ class FeedWatch:
         if self._is_cut:
             return []
         return self._queue.take_all()
+
+    def hand_to(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def hand_on(self) -> None:
+        """Called by the feed, which it was owed by."""
+        self._is_owed = False
+        if not self._queue:
+            return  # whoever was woken meanwhile has taken them
+        if self._is_idle and self._sink is not None and self._sink(self._queue.all()):
+            self._queue.clear()
+        else:
+            self._arrived.set()
 
     @property
     def revision(self) -> Revision:
@@ -378,13 +424,16 @@ class FeedWatch:
         self._queue.append(event)
         if not self._feed.holds(self._queue):
             self.cut()
-            return
-        self._arrived.set()
+        elif not self._is_idle or self._sink is None:
+            self._arrived.set()
+        elif not self._is_owed:
+            self._is_owed = True
+            self._feed.owe(self)
 
     def cut(self) -> None:
         """It has missed something: it must list again."""
         self._is_cut = True
-        self._queue.take_all()
+        self._queue.clear()
         self._arrived.set()
 
     def wake(self) -> None:
@@ -404,11 +453,18 @@ class FeedWatch:
             return self._queue.take()
         self._feed.ensure_fed()
         if self._is_live:
-            await self._arrived.wait()
-            self._arrived.clear()
+            await self._woken()
         elif not self._join():
             await self._advance()
         return self._queue.take() if self._queue and not self._is_cut else None
+
+    async def _woken(self) -> None:
+        self._is_idle = not self._arrived.is_set()
+        try:
+            await self._arrived.wait()
+        finally:
+            self._is_idle = False
+        self._arrived.clear()
 
     def _join(self) -> bool:
         between = self._feed.join(self, self._scope, self._cursor)

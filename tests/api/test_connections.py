@@ -196,6 +196,32 @@ async def test_a_client_that_never_reads_its_watch_is_cut_off_and_nobody_else_is
     assert grown < 100 << 20
 
 
+async def test_who_reads_late_and_who_reads_at_once_are_told_the_same(postgres_url: str) -> None:
+    """Ten megabytes, more than a connection takes of them: some are written at once, some wait until they are read."""
+    async with running("serve", postgres_url, "6") as server:
+        url = httpx.URL(await line(server))
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            await make_namespace_over(client)
+            start = (await client.post(NODES, json=node("node0"))).json()["metadata"]["resourceVersion"]
+            async with (
+                watching(client, NODES, resourceVersion=start) as late,
+                watching(client, NODES, resourceVersion=start, labelSelector="!none") as selecting,
+            ):
+                for number in range(5):
+                    await large_change(client, number)
+                await told_while_written(client, start, 40)
+                seen = [[(await one.next())["object"]["metadata"] for _ in range(45)] for one in (late, selecting)]
+                await large_change(client, 2000)
+                last = [(await one.next())["object"]["metadata"] for one in (late, selecting)]
+
+    for metadata in seen:
+        names = [one["annotations"]["large"][:6] for one in metadata]
+        assert names == [f"{number:06}" for number in (*range(5), *range(1000, 1040))]
+        versions = [int(one["resourceVersion"]) for one in metadata]
+        assert versions == sorted(set(versions))
+    assert [one["annotations"]["large"][:6] for one in last] == ["002000", "002000"]
+
+
 async def make_namespace_over(client: httpx.AsyncClient) -> None:
     document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
     assert (await client.post("/api/v1/namespaces", json=document)).status_code == 201

@@ -184,7 +184,7 @@ async def _stayed(move: Move, ruling: Ruling, source: Domain | None, target: Dom
             ExitCode.NODE_LOST if off else ExitCode.LOST, said, evidence=evidence, targetFree=ruling.target_free
         )
     if ruling.verdict is Verdict.ENDED_ON_SOURCE or (source is not None and source.state is State.CRASHED):
-        if move.resolved and source is not None and source.reason is Reason.DESTROYED:
+        if move.given_up and source is not None and source.reason is Reason.DESTROYED:
             # It was given up: its copy was ended by this very migration.
             return move.ended(ExitCode.LOST, move.resolved, evidence=evidence, targetFree=ruling.target_free)
         return move.ended(ExitCode.GUEST_STOPPED, evidence=evidence, targetFree=ruling.target_free)
