@@ -34,6 +34,7 @@ def summary(told: Told) -> dict[str, Any]:
         "drains": told.drains,
         "cancelled": told.cancelled,
         "guests_killed": told.lost,
+        "resolved_by_a_person": dict(told.resolved),
         "arriving_stopped": told.stopped,
         "victims": dict(Counter(one.victim.value for one in struck)),
         "moments": dict(Counter(one.moment.value for one in struck)),

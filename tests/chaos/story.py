@@ -30,12 +30,15 @@ WATCHED = {
     NODE.resource: "/api/v1/nodes",
     EVENT.resource: "/api/v1/events",
 }
+RESOLVE = "kubevirt.io/resolve"
 LOOK_S = 0.1
 REST_S = 150.0
 """Within this after the last fault every migration is over and every guest where it is said to be: 8 s for a lease to lapse, 40 s
 until nobody else's calls are obeyed, libvirt's 30 s to notice a dead peer, and the rest for what then is to be done."""
 ROUND_S = 300.0
 """A round is judged after that time, however few faults it had."""
+PERSON_S = 60.0
+"""So long after the last fault a person looks at what is held, and says where the guest is."""
 CLEAN_S = 150.0
 """The same for what is left over: definitions, and reservations on hosts that did not answer."""
 
@@ -86,6 +89,8 @@ class Told:
     cancelled: int = 0
     stopped: int = 0
     """Faults that struck a migration whose guest was to arrive stopped."""
+    resolved: Counter[str] = field(default_factory=Counter)
+    """What a person said of Migrations that were held."""
     lost: int = 0
     """Guests whose own QEMU was killed."""
     rests: list[float] = field(default_factory=list)
@@ -197,7 +202,8 @@ class Story:
         began = time.monotonic()
         while unsettled := await self._unsettled(stood):
             self._check(stood)
-            await self._give_up_the_half(stood)
+            if time.monotonic() - began > PERSON_S:
+                await self._resolve(stood, clients)
             if time.monotonic() - began > REST_S:
                 self._fail([f"not settled {REST_S:.0f} s after the last fault: {one}" for one in unsettled])
             await asyncio.sleep(0.5)
@@ -215,17 +221,28 @@ class Story:
         over = ", ".join(f"{count} {how}" for how, count in sorted(self._judge.phases.items()))
         self._say(f"      at rest after {self.told.rests[-1]:.0f} s, judged up to {self._log[-1].revision}: {over}")
 
-    async def _give_up_the_half(self, stood: Site) -> None:
-        """What a person does with a guest that was killed as it went over in post-copy: half of its memory is gone, its
-        Migration is held and says so, and only they can know that nothing is to come back."""
-        halves = {guest.name for guest in stood.guests.values() if guest.hot and guest.may_die}
+    async def _resolve(self, stood: Site, clients: Clients) -> None:
+        """What a person does with a Migration that is held until somebody says where the guest is, after a look at the hosts'
+        own processes. A guest that was killed as it went over in post-copy has lost half of its memory. One that arrived
+        stopped waits where it is, after two deaths: of whoever moved it, and of the only libvirtd that knew how its copy on the
+        source had ended."""
+        holders = stood.hosts.holders()
         for one in self._watchers[0].now.values():
-            conditions = (one.get("status") or {}).get("conditions") or []
-            held = any((told["type"], told["status"]) == ("Held", "True") for told in conditions)
-            resolved = "kubevirt.io/resolve" in (one["metadata"].get("annotations") or {})
-            if held and not resolved and not is_over(one) and one["spec"]["selector"]["name"] in halves:
-                path = f"{NAMESPACED}/migrations/{one['metadata']['name']}"
-                await stood.ask("PATCH", path, {"metadata": {"annotations": {"kubevirt.io/resolve": "lost"}}})
+            status, annotations = one.get("status") or {}, one["metadata"].get("annotations") or {}
+            guest = stood.guests.get(one["spec"]["selector"]["name"])
+            held = any((told["type"], told["status"]) == ("Held", "True") for told in status.get("conditions") or [])
+            if guest is None or not held or is_over(one) or RESOLVE in annotations:
+                continue
+            name, target = one["metadata"]["name"], status["migrationState"]["targetNode"]
+            if guest.hot and guest.may_die:
+                said = "lost"
+            elif name in clients.stopped and [found.node for found in holders.get(guest.uuid, [])] == [target]:
+                said = "target"
+            else:
+                continue
+            await stood.ask("PATCH", f"{NAMESPACED}/migrations/{name}", {"metadata": {"annotations": {RESOLVE: said}}})
+            self.told.resolved[said] += 1
+            self._say(f"      a person says of {name}, which is held: {said}")
 
     async def _unsettled(self, stood: Site) -> list[str]:
         """What is not over yet, or not yet as the hosts say."""
