@@ -99,6 +99,18 @@ LIVES: dict[str, tuple[Seen, Decision | tuple[Phase, Why, bool]]] = {
         seen(Phase.RUNNING, off(Reason.MIGRATED)),
         says(Phase.UNKNOWN, Why.GUEST_VANISHED),
     ),
+    "lost by its migration it is": (
+        seen(Phase.RUNNING, off(Reason.MIGRATED), lost="Migration m lost the guest"),
+        says(Phase.FAILED, Why.GUEST_VANISHED),
+    ),
+    "given up, nobody has ended it past Drover": (
+        seen(Phase.RUNNING, off(Reason.DESTROYED), lost="Migration m lost the guest"),
+        says(Phase.FAILED, Why.GUEST_VANISHED),
+    ),
+    "but found on another host it is not": (
+        seen(Phase.RUNNING, off(Reason.MIGRATED), lost="Migration m lost the guest", elsewhere=("node1",)),
+        says(Phase.UNKNOWN, Why.GUEST_MOVED),
+    ),
     "found on another host it is not called dead": (
         seen(Phase.RUNNING, ABSENT, elsewhere=("node1",)),
         says(Phase.UNKNOWN, Why.GUEST_MOVED),

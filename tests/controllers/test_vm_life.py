@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import UUID
+from dataclasses import replace
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -14,7 +15,7 @@ from app.hypervisor.base import Mark, Reason, State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE
 from app.machinery.objects import Document
-from app.store.base import Key, Store, edit
+from app.store.base import Key, Past, Store, edit
 from tests.controllers.world import SMALL, World, condition, eventually, is_ready, leading, running
 from tests.store.builders import run
 
@@ -470,6 +471,29 @@ async def test_a_vm_in_the_hands_of_a_migration_is_left_alone(world: World, clou
 
 def _migrating(vm: Document) -> Document:
     return {**vm, "status": {**vm["status"], "phase": "Migrating"}}
+
+
+@pytest.mark.parametrize(("reason", "phase"), [("Lost", "Failed"), ("HostUnreachable", "Unknown")])
+async def test_a_guest_whose_migration_found_it_nowhere_is_lost(
+    world: World, cloud: FakeCloud, reason: str, phase: str
+) -> None:
+    """libvirt says of what is left on the source only that the guest was sent away."""
+    await register(world, cloud, "node0")
+    migration = uuid4()
+    async with running(world.store, FakeHypervisors(cloud)):
+        made = await world.vm("testvm")
+        await world.phase("testvm", "Running")
+        guest = cloud["node0"].guests[uuid_of(made)]
+        guest.domain = replace(guest.domain, mark=replace(guest.domain.mark, migration=str(migration)))  # type: ignore[type-var]
+        async with world.store.transaction() as tx:
+            told = {"reason": reason, "message": "neither host has the guest"}
+            tx.remember(Past(migration, "default", "m0", "testvm", "Failed", told))
+        cloud.die("node0", uuid_of(made), Reason.MIGRATED)
+        vm = await world.phase("testvm", phase)
+
+    ready = next(one for one in vm["status"]["conditions"] if one["type"] == "Ready")
+    assert ready["reason"] == "GuestVanished"
+    assert ("Migration m0 lost the guest: neither host has the guest" in ready["message"]) is (reason == "Lost")
 
 
 async def test_hosts_are_shared_by_processes_and_move_when_one_ends(world: World, cloud: FakeCloud) -> None:

@@ -64,6 +64,8 @@ class Seen:
     """Other nodes whose hosts run the guest; asked only when it is not here."""
     silent: tuple[str, ...] = ()
     """Other nodes whose hosts do not answer, and may have the guest; asked only when it is not here."""
+    lost: str = ""
+    """What the Migration that left the remains here said, where it found the guest on no host; empty where it did not."""
     quiet_until: float = 0.0
     """Before then the guest is neither started, ended nor forgotten: a former agent's call may still be on its way."""
 
@@ -205,6 +207,8 @@ def may_be_elsewhere(domain: Domain) -> bool:
 
 
 def _off(seen: Seen, domain: Domain) -> Report:
+    if seen.lost:
+        return _gone(seen) or Report(Phase.FAILED, Reason.GUEST_VANISHED, seen.lost)
     if domain.reason is Why.MIGRATED:
         message = "the guest was moved away past Drover: nobody knows where it is"
         return _gone(seen) or Report(Phase.UNKNOWN, Reason.GUEST_VANISHED, message)

@@ -49,7 +49,7 @@ from app.controllers.virtualmachine.report import (
 )
 from app.controllers.virtualmachine.schedule import node_of, phase_of
 from app.controllers.virtualmachine.sizes import sized
-from app.controllers.virtualmachine.whereabouts import Elsewhere, Search, nowhere
+from app.controllers.virtualmachine.whereabouts import Elsewhere, Search, lost_by, nowhere
 from app.hypervisor.base import (
     Busy,
     Domain,
@@ -230,12 +230,14 @@ class NodeGuests:
         follows = adopted or phase in (Phase.RUNNING, Phase.UNKNOWN)
         if isinstance(seen, Domain) and may_be_elsewhere(seen) and follows and not (leaving or observed.running):
             elsewhere = await self.search(observed.uuid, self.node)
+        lost = await lost_by(self.tools.store.history, vm, seen) if follows and isinstance(seen, Domain) else ""
         return Seen(
             phase=phase,
             host=seen,
             adopted=adopted,
             elsewhere=elsewhere.active,
             silent=elsewhere.silent,
+            lost=lost,
             store=self.tools.store_id,
             now=self.tools.birth.now().timestamp(),
             moving=observed.running or migrating,

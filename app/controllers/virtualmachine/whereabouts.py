@@ -11,11 +11,13 @@ from app.controllers.hosts import Hosts
 from app.controllers.placement.nodes import is_ready
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.adopt import ACTIVE
-from app.hypervisor.base import Domain, HypervisorError
+from app.hypervisor.base import Domain, HypervisorError, State
+from app.hypervisor.base import Reason as Left
 from app.kinds import NODE
+from app.kinds.migration import Reason as Why
 from app.kinds.node import Reason
 from app.machinery.objects import Document
-from app.store.base import Key, NotFound, Scope
+from app.store.base import History, Key, NotFound, Scope
 
 AT_ONCE = 16
 ANSWER_S = 5.0
@@ -37,6 +39,18 @@ Search = Callable[[UUID, str], Awaitable[Elsewhere]]
 async def nowhere(_domain: UUID, _apart_from: str) -> Elsewhere:
     """The search of one who has no other hosts."""
     return Elsewhere()
+
+
+async def lost_by(history: History, vm: Document, domain: Domain) -> str:
+    """What the guest's last Migration said, where it found the guest on no host, and what is off here is what it left; else
+    empty. libvirt knows of the remains only that the guest was sent away, or ended. Raises Unavailable."""
+    if domain.state is not State.SHUTOFF or domain.mark is None or domain.reason not in (Left.MIGRATED, Left.DESTROYED):
+        return ""
+    metadata = vm["metadata"]
+    for last in await history.read(namespace=metadata["namespace"], subject=metadata["name"], limit=1):
+        if str(last.uid) == domain.mark.migration and last.record.get("reason") in (Why.LOST, Why.NODE_LOST):
+            return f"Migration {last.name} lost the guest: {last.record.get('message')}"
+    return ""
 
 
 class Whereabouts:
