@@ -220,6 +220,11 @@ def every_field(kubevirt: Caller, core: Caller) -> None:
             if name_ in status:
                 status[name_] = status[name_][:1]
                 assert key in status[name_][0]
+        for amounts in {
+            "capacity",
+            "allocatable",
+        } & status.keys():  # as in Kubernetes, the schema does not say what they are
+            status[amounts] = {"cpu": "3500m", "memory": "2Gi"}
         full = kubevirt.make(schema, {**kubevirt.raw(path), "status": status})
         code, stored = kubevirt.call(
             f"replaceKubevirtIoV1alpha1{operation}Status", name=name, body=full, field_validation="Strict", **place
