@@ -142,7 +142,7 @@ class Story:
             clients = Clients(stood, self._watchers[0], self._watchers[2], self._watchers[4])
             for watcher in self._watchers:
                 watcher.now.update(self._judge.of(watcher.resource))
-            striker = Striker(stood, tasks, lambda migration: vm_of(self._watchers[0], migration))
+            striker = Striker(stood, tasks, lambda migration: vm_of(self._watchers[0], migration), clients.stopped)
             working = tasks.create_task(clients.run())
             faults, began = Deck(schedule(self._plan.seed, blows=self._plan.blows)), time.monotonic()
             while (left := self._plan.faults - len(striker.struck)) > 0 and not self._is_late(began):

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +43,8 @@ class Striker:
     tasks: asyncio.TaskGroup
     vm_of: Callable[[str], str]
     """The name of the VirtualMachine that a Migration of that name moves; empty where it is not known."""
+    stopped: Set[str] = frozenset()
+    """Names of Migrations whose guest arrives stopped."""
     struck: list[Struck] = field(default_factory=list)
     not_reached: Counter[str] = field(default_factory=Counter)
     _mending: set[asyncio.Task[None]] = field(default_factory=set)
@@ -160,6 +162,8 @@ class Striker:
         found = self.site.hosts.libvirtd(name)
         if name in self.site.hosts.busy or not found:
             return ""
+        if fault.victim is Victim.TARGET_LIBVIRTD and fault.blow is Blow.KILL and self._may_double(sight):
+            return ""
         self.site.hosts.busy.add(name)
         if fault.victim is Victim.TARGET_LIBVIRTD and fault.blow is Blow.KILL:
             self._note_handed_over(name, sight)
@@ -167,12 +171,19 @@ class Striker:
         self._mend(self._restart(name, found, fault.blow))
         return f"libvirtd of {name} ({found[0].pid})"
 
+    def _may_double(self, sight: Sight) -> bool:
+        """The target's libvirtd has started the guest, or is about to, and has not answered: its death makes the source's libvirt
+        resume its own copy. Drover is not asked, and can only say so; guests that arrive stopped are what it offers against
+        that, so here it is they who are struck."""
+        latest = self.site.sights.latest[sight.migration].moment
+        return latest in (Moment.SWITCHING, Moment.ARRIVED) and sight.migration not in self.stopped
+
     def _note_handed_over(self, name: str, sight: Sight) -> None:
         """A libvirtd that is started again ends every guest that was coming and was not said to have come: in post-copy also
         the one that its source handed over a moment ago. That is libvirt's doing, and can be the guest's end."""
         guest = self.site.guests.get(self.vm_of(sight.migration))
         latest = self.site.sights.latest[sight.migration].moment
-        if guest is not None and guest.hot and latest in (Moment.SWITCHING, Moment.POST_COPY):
+        if guest is not None and guest.hot and latest is Moment.POST_COPY:
             guest.may_die = f"libvirtd of {name} was killed at {latest} of {sight.migration}"
 
     async def _restart(self, name: str, found: list[Process], blow: Blow) -> None:
