@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from uuid import uuid4
 
 import pytest
 import uvloop
@@ -14,9 +13,9 @@ from app.controllers.migration.job import Job
 from app.controllers.migration.messages import Ended, Renewed, Report
 from app.controllers.migration.nursery import Child, Nursery
 from app.controllers.migration.orders import Bounds, boottime
-from app.controllers.migration.plan import Place, Plan
 from app.hypervisor.base import Hypervisors
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from tests.controllers.migration.plans import some_plan
 
 
 def factory() -> Hypervisors:
@@ -59,7 +58,7 @@ def test_what_a_process_said_last_is_heard_whatever_it_did_not_hear(loop: object
     async def run() -> Told:
         nursery = Nursery(factory)
         await nursery.warm()
-        job = Job(plan(), fresh=False, cancelled=True, others=())
+        job = Job(some_plan(), fresh=False, cancelled=True, others=())
         return await lived(await nursery.start(job, Bounds(boottime() + 60)), talked_to=talked_to)
 
     with asyncio.Runner(loop_factory=loop) as runner:  # type: ignore[arg-type]
@@ -67,17 +66,3 @@ def test_what_a_process_said_last_is_heard_whatever_it_did_not_hear(loop: object
 
     assert told.status == ExitCode.LOST
     assert isinstance(told.reports[-1], Ended), told.reports
-
-
-def plan() -> Plan:
-    return Plan(
-        vm="default/testvm",
-        domain=uuid4(),
-        source=Place(node="node0", uri="fake://node0"),
-        target=Place(node="node1", uri="fake://node1"),
-        peer_uri="fake://node1",
-        migration_uid=str(uuid4()),
-        migration_pod="virt-migration-aaaaa",
-        migration_pod_uid=uuid4(),
-        target_pod="virt-launcher-testvm-bbbbb",
-    )

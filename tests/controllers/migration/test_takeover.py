@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 
-from app.controllers.migration.plan import Place, Plan
 from app.controllers.migration.supervise import Tenure
 from app.controllers.workers import WorkerConfig, Workers
 from app.store.base import Run, RunState
 from app.store.postgres import PostgresStore
+from tests.controllers.migration.plans import some_plan
 from tests.controllers.migration.silent_hosts import silent_factory
 from tests.store.builders import run
 
@@ -43,19 +42,8 @@ async def test_the_wait_for_who_died_outlives_who_took_over_and_stopped(
 
 
 async def begin(store: PostgresStore) -> None:
-    plan = Plan(
-        vm="default/testvm",
-        domain=uuid4(),
-        source=Place(node="node0", uri="fake://node0"),
-        target=Place(node="node1", uri="fake://node1"),
-        peer_uri="fake://node1",
-        migration_uid=str(uuid4()),
-        migration_pod="virt-migration-aaaaa",
-        migration_pod_uid=uuid4(),
-        target_pod="virt-launcher-testvm-bbbbb",
-    )
     async with store.transaction() as tx:
-        tx.start_run(run(plan=plan.dump()))
+        tx.start_run(run(plan=some_plan().dump()))
 
 
 async def until_held_by(store: PostgresStore, holder: str) -> None:
