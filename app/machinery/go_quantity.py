@@ -16,6 +16,8 @@ _EXPONENT = re.compile(r"[eE]([-+]?[0-9]{1,3})")
 _DIGITS = 18
 """So many fit into an int64: what is written with no more of them, and in thousands, stays as it is written."""
 _MOST = 2**63 - 1
+LONGEST = 1000
+"""Characters. Go takes more; nothing has so much, and the time to read it grows with the square."""
 
 
 class NotAQuantity(ValueError):
@@ -26,7 +28,7 @@ def canonical(text: str) -> str:
     """Raises NotAQuantity."""
     text = text.strip()
     found = _FORM.fullmatch(text)
-    if found is None or not text:
+    if found is None or not text or len(text) > LONGEST:
         raise NotAQuantity(WRONG)
     sign, whole, part, suffix = found[1], found[2] or "0", found[3] or "", found[4]
     digits, exponent = whole + part, _exponent(suffix)

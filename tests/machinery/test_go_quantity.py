@@ -29,7 +29,7 @@ def test_what_is_not_is_written_in_one_way(text: str, written: str) -> None:
     assert canonical(written) == written
 
 
-@pytest.mark.parametrize("text", ["", "x", "4X", "1 Gi", "true", "1.2.3", "1e2e3"])
+@pytest.mark.parametrize("text", ["", "x", "4X", "1 Gi", "true", "1.2.3", "1e2e3", "9" * 5000, f"0.{'1' * 5000}"])
 def test_what_is_no_quantity_is_refused_in_gos_words(text: str) -> None:
     with pytest.raises(NotAQuantity, match="quantit") as refused:
         canonical(text)
