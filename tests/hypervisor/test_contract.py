@@ -564,11 +564,11 @@ async def test_every_pass_is_told_of(site: Site, source: Hypervisor) -> None:
 
 async def test_a_guest_that_writes_too_fast_is_held_back_where_that_is_allowed(site: Site, source: Hypervisor) -> None:
     guest = await started(site, source, busy=True)
-    to = replace(site.destination(B, bandwidth=SLOW * 4), auto_converge=Throttling(90, 9), max_downtime_ms=1)
+    to = replace(site.destination(B, bandwidth=SLOW * 2), auto_converge=Throttling(90, 9), max_downtime_ms=1)
     async with asyncio.TaskGroup() as group:
         group.create_task(_outcome(source, guest, site, to))
 
-        seen = await eventually(lambda: source.progress(guest), lambda now: now is not None and now.throttle > 0)
+        seen = await eventually(lambda: source.progress(guest), lambda now: now is not None and now.throttle > 0, 60)
         await source.steer(guest, Abort())
 
     assert seen is not None
