@@ -24,6 +24,13 @@ PATIENCE_S = 6.0
 """How long a moment is waited for before another fault has its turn."""
 AFTER_SWITCH = (Moment.SWITCHING, Moment.ARRIVED, Moment.SETTLING, Moment.KNOWN, Moment.POST_COPY, Moment.FINISHED)
 
+DEAD_PEER_S = 24.0
+"""libvirt takes a peer for dead that has answered nothing for 25 to 30 s."""
+DOUBLED_BY_DEATH = frozenset({Moment.SWITCHING, Moment.ARRIVED})
+DOUBLED_BY_SILENCE = DOUBLED_BY_DEATH | {
+    Moment.CLAIMED, Moment.PREPARING, Moment.TAKEN_OVER, Moment.MARKED, Moment.CALLED, Moment.COPYING,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Struck:
@@ -162,7 +169,7 @@ class Striker:
         found = self.site.hosts.libvirtd(name)
         if name in self.site.hosts.busy or not found:
             return ""
-        if fault.victim is Victim.TARGET_LIBVIRTD and fault.blow is Blow.KILL and self._may_double(sight):
+        if self._may_double(name, fault.blow):
             return ""
         self.site.hosts.busy.add(name)
         if fault.victim is Victim.TARGET_LIBVIRTD and fault.blow is Blow.KILL:
@@ -171,12 +178,22 @@ class Striker:
         self._mend(self._restart(name, found, fault.blow))
         return f"libvirtd of {name} ({found[0].pid})"
 
-    def _may_double(self, sight: Sight) -> bool:
-        """The target's libvirtd has started the guest, or is about to, and has not answered: its death makes the source's libvirt
-        resume its own copy. Drover is not asked, and can only say so; guests that arrive stopped are what it offers against
-        that, so here it is they who are struck."""
-        latest = self.site.sights.latest[sight.migration].moment
-        return latest in (Moment.SWITCHING, Moment.ARRIVED) and sight.migration not in self.stopped
+    def _may_double(self, name: str, blow: Blow) -> bool:
+        """A guest runs twice where libvirtd on its target has started it and dies before it answers, or obeys the call to start
+        it after the source has taken the target for dead: then libvirt on the source resumes its own copy. Drover is not asked,
+        and can only say so; guests that arrive stopped are what it offers against that, so there it is they who are struck."""
+        if blow is Blow.KILL:
+            moments: Set[Moment] = DOUBLED_BY_DEATH
+        elif blow.seconds > DEAD_PEER_S:
+            moments = DOUBLED_BY_SILENCE
+        else:
+            return False
+        for migration, latest in self.site.sights.latest.items():
+            if migration not in self.stopped and latest.moment in moments:
+                where = self._where(latest)
+                if where is not None and where.target == name:
+                    return True
+        return False
 
     def _note_handed_over(self, name: str, sight: Sight) -> None:
         """A libvirtd that is started again ends every guest that was coming and was not said to have come: in post-copy also
