@@ -150,7 +150,7 @@ class Documents:
         if not said:
             return document.response(request, type_, vary=("Accept",), cache="no-cache, private", dated=True)
         if said != document.etag:
-            return _moved(f"{path}?hash={document.etag}", document.etag)
+            return _moved(f"{path}?hash={document.etag}", document.etag, type_)
         expires = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
         response = document.response(request, type_, vary=("Accept",), cache="public, immutable", dated=True)
         return replace(response, headers=(*response.headers, (b"expires", expires.encode())))
@@ -248,6 +248,6 @@ _NO_DOCUMENT = Response(b"", 404, "")
 _UNACCEPTABLE = Response(b"", 406, "", headers=((b"vary", b"Accept"),))
 
 
-def _moved(address: str, etag: str) -> Response:
+def _moved(address: str, etag: str, type_: str) -> Response:
     headers = ((b"etag", f'"{etag}"'.encode()), (b"location", address.encode()), (b"vary", b"Accept"))
-    return Response(b"", 301, JSON, headers)
+    return Response(b"", 301, type_, headers)

@@ -103,6 +103,7 @@ ROWS = [
     Row(f"GET {V3}", accept=f"{V3_PROTOBUF}, */*", text="\n\x053.0.0\x12…", headers={"content-type": V3_PROTOBUF, "cache-control": "no-cache, private", "etag": '"…', "vary": "Accept…"}),
     Row(f"GET {V3}", accept=V3_PROTOBUF.replace("v3.v1.0", "v3@v1.0"), headers={"content-type": V3_PROTOBUF}),
     Row(f"GET {V3}", accept="application/*", headers={"content-type": "application/json"}),
+    Row(f"GET {V3}?hash=WRONG", 301, accept=V3_PROTOBUF, text="", headers={"content-type": V3_PROTOBUF}),
     Row(f"GET {V3}?hash=WRONG", 301, headers={"location": f"{V3}?hash=…"}),
     Row(f"GET {V3}", 406, accept="text/html", text=""),
     Row("GET /openapi/v3/apis/kubevirt.io/v9", 404, text="", headers={"content-type": None}),
