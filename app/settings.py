@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     """Move guests before their memory. Off: meanwhile they depend on two hosts."""
     allow_workload_disruption: bool = False
     """Stop guests for longer than max_downtime_ms where nothing else ends the copy. Off: it is felt."""
+    arrive_paused: bool = False
+    """Guests arrive stopped and are started once their source has ended its copy, so that they never run twice, whatever is
+    lost at the switch-over. Off: each stands still for some tenths of a second longer, and needs a worker to go on."""
     worker_timeout_s: Annotated[float, Field(gt=0)] = 300
     """How long a Migration whose target is reserved waits for a worker that starts its process."""
     pair_failures: Annotated[int, Field(ge=1)] = 3

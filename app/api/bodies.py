@@ -10,8 +10,8 @@ from app.api import errors
 from app.api.negotiation import JSON, YAML
 from app.api.options import Validation, WriteOptions
 from app.api.requests import Request
-from app.machinery.decoding import Unrecognized, ensure_identity, ensure_types, metadata_of, told
-from app.machinery.documents import CONFIG, parse_json, parse_yaml, yaml_duplicates
+from app.machinery.decoding import Undecodable, Unrecognized, ensure_identity, ensure_types, metadata_of, told
+from app.machinery.documents import CONFIG, Beyond, parse_json, parse_yaml, yaml_duplicates
 from app.machinery.errors import ApiError, bad_request, invalid, invalid_object
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.objects import Document
@@ -43,6 +43,8 @@ def decoded(kind: Kind[Any, Any], type_: str, body: bytes) -> Decoded:
     """The body of a create or an update. Raises ApiError 400."""
     try:
         return parsed(type_, body)
+    except Beyond as error:
+        raise Undecodable(kind, kind.group_version, error.message) from error
     except ApiError as error:
         if error.code != 400:
             raise

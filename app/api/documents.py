@@ -16,7 +16,7 @@ from app.api import emptiness
 from app.api.negotiation import JSON, YAML, Clause, clauses, negotiate
 from app.api.requests import Request
 from app.api.responses import Response, in_form, of_document
-from app.machinery import discovery, openapi
+from app.machinery import discovery, openapi, openapi_v3_protobuf
 from app.machinery.kind import Kind
 from app.machinery.objects import Document
 from app.machinery.openapi_protobuf import to_protobuf
@@ -24,6 +24,8 @@ from app.machinery.openapi_protobuf import to_protobuf
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 PROTOBUF_ASKED = (PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
 """kubectl asks for the second, and is answered with the first."""
+PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+PROTOBUF_V3_ASKED = (PROTOBUF_V3, "application/com.github.proto-openapi.spec.v3@v1.0+protobuf")
 TEXT = "text/plain; charset=utf-8"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -85,6 +87,14 @@ class Documents:
         return {f"/openapi/v3/{key}": Prepared.of(document) for key, document in documents.items()}
 
     @cached_property
+    def _versions_protobuf(self) -> Mapping[str, Prepared]:
+        """Under the hashes of the JSON that they are made of."""
+        return {
+            path: replace(json, body=openapi_v3_protobuf.to_protobuf(orjson.loads(json.body)))
+            for path, json in self._versions.items()
+        }
+
+    @cached_property
     def _index(self) -> Prepared:
         return Prepared.of(openapi.v3_index(self._kinds))
 
@@ -129,16 +139,20 @@ class Documents:
 
     def _version(self, path: str, request: Request) -> Response:
         """Cached for ever under its hash; a wrong hash leads to the right one."""
-        document = self._versions[path]
-        if _first_of(request.accept, (JSON,)) is None:
-            return _UNACCEPTABLE
+        match _first_of(request.accept, (JSON, *PROTOBUF_V3_ASKED)):
+            case None:
+                return _UNACCEPTABLE
+            case "application/json":
+                document, type_ = self._versions[path], JSON
+            case _:
+                document, type_ = self._versions_protobuf[path], PROTOBUF_V3
         said = request.parameters.get("hash")
         if not said:
-            return document.response(request, vary=("Accept",), cache="no-cache, private", dated=True)
+            return document.response(request, type_, vary=("Accept",), cache="no-cache, private", dated=True)
         if said != document.etag:
-            return _moved(f"{path}?hash={document.etag}", document.etag)
+            return _moved(f"{path}?hash={document.etag}", document.etag, type_)
         expires = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
-        response = document.response(request, vary=("Accept",), cache="public, immutable", dated=True)
+        response = document.response(request, type_, vary=("Accept",), cache="public, immutable", dated=True)
         return replace(response, headers=(*response.headers, (b"expires", expires.encode())))
 
     def _swagger(self, request: Request) -> Response:
@@ -234,6 +248,6 @@ _NO_DOCUMENT = Response(b"", 404, "")
 _UNACCEPTABLE = Response(b"", 406, "", headers=((b"vary", b"Accept"),))
 
 
-def _moved(address: str, etag: str) -> Response:
+def _moved(address: str, etag: str, type_: str) -> Response:
     headers = ((b"etag", f'"{etag}"'.encode()), (b"location", address.encode()), (b"vary", b"Accept"))
-    return Response(b"", 301, JSON, headers)
+    return Response(b"", 301, type_, headers)

@@ -56,7 +56,7 @@ from app.machinery.patch import (
 )
 from app.machinery.printed import plain
 from app.machinery.schema import schema_of
-from app.machinery.zeroes import filled
+from app.machinery.zeroes import emptied, filled
 from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
 
 ATTEMPTS = 5
@@ -174,7 +174,7 @@ class Writing:
         raise errors.no_unique_name(target.kind, prepared["metadata"]["name"])
 
     def _fresh(
-        self, target: Target, document: Document, raw: bytes = b"", *, fits: bool = False, applied: bool = False
+        self, target: Target, document: Document, raw: bytes | None = None, *, fits: bool = False, applied: bool = False
     ) -> Document:
         """The new object as it will be stored if nothing is wrong with it; `fits` where it is known to fit the schema.
         Raises ApiError for what cannot be decoded."""
@@ -196,7 +196,7 @@ class Writing:
         """The new object with its owner. Raises 422."""
         _ensure_valid(target, fresh, validate_create(target.kind, fresh, fits=fits))
         whole = filled(target.kind.blank, fresh)
-        return with_entries(whole, created(target.kind, whole, writer))
+        return with_entries(emptied(target.kind.blank, whole), created(target.kind, whole, writer))
 
     async def _previewed(self, target: Target, view: View, prepared: Document) -> Response:
         """What a dry run answers: the object, and of some kinds what would become of it."""
@@ -334,7 +334,8 @@ class Writing:
         await self._ensure_namespace(target, document)
         fresh = self._fresh(target, document, applied=True)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
-        prepared = with_entries(filled(target.kind.blank, fresh), wanted.owners or ())
+        blank = target.kind.blank
+        prepared = with_entries(emptied(blank, filled(blank, fresh)), wanted.owners or ())
         warnings = await self._guard(target, request, None, prepared, options)
         view = View(target.served, media)
         if options.dry_run:
@@ -410,7 +411,7 @@ class Writing:
         if owners is None:
             owners = updated(kind, old, prepared, new["metadata"].get("managedFields"), writer)
         unwise = [*repeated, *metadata_warnings(kind, old, prepared)]
-        return Outcome(settled(old, with_entries(prepared, owners)), wanted.warnings, unwise)
+        return Outcome(settled(old, with_entries(emptied(kind.blank, prepared), owners)), wanted.warnings, unwise)
 
     async def _stored(self, view: View, target: Target, stored: Stored, document: Document) -> Response:
         """Replaced; or gone, when nobody has anything left to do for an object that is being deleted."""

@@ -10,7 +10,7 @@ from app.machinery.kind import Kind
 from app.machinery.lifecycle import prepare_create
 from app.machinery.managed import Writer, created, with_entries
 from app.machinery.objects import Document
-from app.machinery.zeroes import filled
+from app.machinery.zeroes import emptied, filled
 
 MANAGER = "drover"
 
@@ -21,4 +21,4 @@ def made_at_start(kind: Kind[Any, Any], document: Document) -> Document:
     version = kind.group_version
     fresh = prepare_create(kind, version, document, namespace="", now=now, uid=str(uuid4()), suffix="")
     whole = filled(kind.blank, fresh)
-    return with_entries(whole, created(kind, whole, Writer(MANAGER, str(version), now)))
+    return with_entries(emptied(kind.blank, whole), created(kind, whole, Writer(MANAGER, str(version), now)))

@@ -240,12 +240,12 @@ def _disk(disk: Element) -> Disk:
 def _interface(interface: Element) -> Interface:
     source, mac, model = interface.find("source"), interface.find("mac"), interface.find("model")
     names = source.attrib if source is not None else {}
-    type_ = interface.get("type", "")
-    # A running guest's network names the bridge too, which is the host's own business.
-    by_type = names.get("network") if type_ == "network" else None
+    # A running guest's network names the bridge or device too, which is the host's own business; where it leads to one
+    # that others made, libvirt gives the interface that one's type besides.
+    network = names.get("network", "")
     return Interface(
-        type=type_,
-        source=by_type or names.get("bridge") or names.get("dev") or "",
+        type="network" if network else interface.get("type", ""),
+        source=network or names.get("bridge") or names.get("dev") or "",
         mac=mac.get("address", "") if mac is not None else "",
         model=model.get("type", "") if model is not None else "",
     )

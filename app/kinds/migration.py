@@ -84,7 +84,8 @@ class Reason(StrEnum):
     """Migration and VirtualMachine want different values of one label. Change the VirtualMachine's nodeSelector, or
     create a Migration without that key."""
     WAITING_FOR_SLOT = "WaitingForSlot"
-    """As many migrations run as may, in the cluster, out of the source or into every node that fits. It waits its turn."""
+    """As many migrations run as may, in the cluster, out of the source or into every node that fits; the message has the
+    limit and the setting or annotation that says it. It waits its turn."""
     QUEUE_TIMEOUT = "QueueTimeout"
     """It waited for its turn for longer than the queue's limit. Create it again, or raise the limits."""
     UNSCHEDULABLE = "Unschedulable"
@@ -173,7 +174,7 @@ class AbortStatus(StrEnum):
 
 
 class Priority(StrEnum):
-    """How urgent a Migration is, in KubeVirt's words. Whoever waits for long is lifted a step now and then."""
+    """How urgent a Migration is, in KubeVirt's words. A long wait lifts (spec.priority)."""
 
     SYSTEM_CRITICAL = "system-critical"
     """A node must be emptied: evacuations. Served first."""
@@ -201,7 +202,8 @@ class MigrationSpec(Shape):
     different values fails the Migration."""
     priority: Priority | None = None
     """system-critical, user-triggered or system-maintenance: who is served first when not all can run at once. Unset
-    counts as user-triggered."""
+    counts as user-triggered. Whoever has waited for 10 minutes is served as if it were one step more urgent, after 20
+    minutes two."""
     options: MigrationOptions | None = None
     """How the guest is moved. What is not set here, the MigrationPolicy that fits best says, and then the settings."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=_INT32)] | None = None

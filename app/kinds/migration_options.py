@@ -63,8 +63,8 @@ class MigrationOptions(Shape):
     """How long the guest may be stopped for the switch-over, in milliseconds; 300 if nothing says otherwise. May be changed
     while the Migration runs."""
     completion_timeout_per_gib: Seconds | None = Field(default=None, alias="completionTimeoutPerGiB")
-    """How many seconds the copy may take for each GiB of the guest's memory, and at least for two: then what is allowed is
-    done so that it ends, or it is given up (NotConverging). 150 if nothing says otherwise."""
+    """How many seconds the copy may take for each GiB of the guest's memory and of its disks that are copied, and at least
+    for two: then what is allowed is done so that it ends, or it is given up (NotConverging). 150 if nothing says otherwise."""
     progress_timeout: Seconds | None = None
     """How many seconds the copy may go on without leaving less than ever before: then the same is done. And how many seconds
     nothing at all may be sent: then it is given up (TransferStuck). 150 if nothing says otherwise."""

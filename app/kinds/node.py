@@ -35,7 +35,8 @@ class ConditionType(StrEnum):
     READY = "Ready"
     """Whether the host answers; Unknown when nobody has asked it for a while. Only Ready nodes get guests."""
     FOREIGN_GUESTS = "ForeignGuests"
-    """True while guests run on the host that no VirtualMachine stands for; the message names up to five and says why."""
+    """True while guests run on the host that no VirtualMachine stands for, or libvirt keeps one there that has no process; the
+    message names up to five and says why."""
     PEERS_REACHABLE = "PeersReachable"
     """Whether the host's libvirt reaches those of the other Nodes that are Ready, with the certificates or keys that it has for
     that; False names up to five that it does not, with libvirt's words. No guest moves there from here."""
@@ -58,7 +59,7 @@ class Reason(StrEnum):
     DUPLICATE_HOST = "DuplicateHost"
     """Another Node is the same libvirt host: delete one of them."""
     NOT_ADOPTED = "NotAdopted"
-    """Somebody else manages those guests, or they cannot be taken on as they are; the message says why for each."""
+    """Somebody else manages those guests, or they cannot be taken on as they are; the message says of each why, or what to do."""
     GUESTS_LEFT = "GuestsLeft"
     """Guests are still there. They leave within the limits; take the annotation off to stop that."""
     ALL_REACHED = "AllReached"

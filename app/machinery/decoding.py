@@ -96,7 +96,7 @@ def ensure_identity(
     kind: AnyKind,
     group_version: GroupVersion,
     document: Document,
-    raw: bytes = b"",
+    raw: bytes | None = None,
     *,
     patched: bool = False,
     subresource: str | None = None,
@@ -108,16 +108,16 @@ def ensure_identity(
     for name in ("apiVersion", "kind"):
         if not isinstance(document.get(name) or "", str):
             why = OBJECT.prefix + cannot_unmarshal(document[name], "string", f".{name}")
-            raise Unrecognized(kind, why, raw or orjson.dumps(document))
+            raise Unrecognized(kind, why, _sent(document, raw))
     version, name = document.get("apiVersion") or "", document.get("kind") or ""
     if version.count("/") > 1:
-        raise Unrecognized(kind, f"unexpected GroupVersion string: {version}", raw or orjson.dumps(document))
+        raise Unrecognized(kind, f"unexpected GroupVersion string: {version}", _sent(document, raw))
     if kind.typed:
         _ensure_typed_identity(kind, group_version, version or str(group_version), name or kind.name)
         return
     if not name:
-        raw = raw or orjson.dumps(document)
-        raise Unrecognized(kind, f"Object 'Kind' is missing in '{raw.decode(errors='replace')}'", raw)
+        sent = _sent(document, raw)
+        raise Unrecognized(kind, f"Object 'Kind' is missing in '{sent.decode(errors='replace')}'", sent)
     if version != str(group_version) and not patched:
         raise _other_version(version, group_version)
     wrong = [
@@ -129,6 +129,11 @@ def ensure_identity(
         metadata = document.get("metadata")
         called = metadata.get("name", "") if isinstance(metadata, dict) else ""
         raise invalid_object(name, version.rpartition("/")[0], str(called), wrong)
+
+
+def _sent(document: Document, raw: bytes | None) -> bytes:
+    """What came, for messages; or what the server made of an object."""
+    return orjson.dumps(document) if raw is None else raw
 
 
 def in_any_case(document: Document) -> Document:
@@ -185,6 +190,8 @@ def metadata_of(
         field = f"{kind.name}.metadata" if kind.typed else ""
         raise Undecodable(kind, group_version, words(metadata, "v1.ObjectMeta", field))
     present = {name: value for name, value in metadata.items() if value not in (None, _NOTHING.get(name, ""))}
+    if type(present.get("generation")) is int and not present["generation"]:
+        del present["generation"]
     for name in ("labels", "annotations"):
         if isinstance(present.get(name), dict) and None in present[name].values():
             present[name] = {key: "" if value is None else value for key, value in present[name].items()}
@@ -214,7 +221,8 @@ def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata:
     if not kind.typed:
         # kube-apiserver writes a custom resource's metadata anew before it reads that: sorted.
         metadata = dict(sorted(metadata.items()))
-    for error in filter(is_type_error, metadata_schema().check(metadata).errors):
+    schema = metadata_schema()
+    for error in filter(is_type_error, [*schema.check(metadata), *(schema.fractions(metadata) if kind.typed else ())]):
         prefix = "metadata." if kind.typed else ""
         value, steps = _found(metadata, error.path)
         if isinstance(value, str) and "of type date-time" in error.message:
@@ -282,7 +290,7 @@ def ensure_types(kind: AnyKind, group_version: GroupVersion, document: Document,
     _ensure_amounts(kind, group_version, document)
     if schema.fits(document):
         return
-    for error in filter(is_type_error, schema.check(document).errors):
+    for error in filter(is_type_error, [*schema.check(document), *schema.fractions(document)]):
         value, steps = _found(document, error.path)
         if steps[:1] == ["metadata"]:
             continue

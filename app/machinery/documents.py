@@ -53,6 +53,8 @@ def parse_json(body: bytes, wanted: Wanted = OBJECT) -> _Parsed:
     """The document and the paths of fields that it has twice (the last wins). Raises ApiError 400."""
     try:
         value = load_json(body)
+    except Beyond:
+        raise
     except ApiError as error:
         raise bad_request(f"{wanted.prefix}{error.message}") from None
     document = _object(value, wanted)
@@ -77,6 +79,13 @@ def parse_json_value(body: bytes) -> tuple[Any, list[str]]:
     if _says_each_once(body, value):
         return value, []
     return value, _duplicates(json.loads(body.decode(errors="replace"), object_pairs_hook=_Doubled), "")
+
+
+class Beyond(ApiError):
+    """400: a number that is too large for any type that Go has for one."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__(400, "BadRequest", f"json: cannot unmarshal number {number} into Go value of type float64")
 
 
 def load_json(body: bytes) -> Any:
@@ -167,18 +176,16 @@ def is_too_deep(value: Any) -> bool:
 
 
 def _mended(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """The value of a text that has half characters in it: Go reads each as U+FFFD. Raises ApiError 400 for any other."""
-    why = syntax_error(body)
-    text = body.decode(errors="replace")
-    if why or ("\ufffd" not in text and _HALF.search(text) is None):
-        raise bad_request(why or str(error))
+    """The value of a text that has half characters in it: Go reads each as U+FFFD. Raises ApiError 400 for any other, Beyond
+    where it is a number that is too large."""
+    if why := syntax_error(body):
+        raise bad_request(why)
     try:
-        return _whole(json.loads(text, parse_float=_finite))
+        return _whole(json.loads(body.decode(errors="replace"), parse_float=_finite, parse_int=_integer))
     except (ValueError, RecursionError):
         raise bad_request(str(error)) from None
 
 
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -194,11 +201,16 @@ def _whole(value: Any) -> Any:
 
 
 def _finite(text: str) -> float:
-    """Raises ValueError."""
+    """Raises Beyond."""
     number = float(text)
     if isinf(number):
-        raise ValueError(text)
+        raise Beyond(text)
     return number
+
+
+def _integer(text: str) -> int | float:
+    """As orjson: one of more digits than 64 bits have is a number like any other. Raises Beyond."""
+    return int(text) if len(text) < 20 else _finite(text)
 
 
 def _items(container: Document | list[Any]) -> Iterable[Any]:

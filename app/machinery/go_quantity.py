@@ -12,7 +12,8 @@ WRONG_SUFFIX = "unable to parse quantity's suffix"
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _FORM = re.compile(r"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)")
-_EXPONENT = re.compile(r"[eE]([-+]?[0-9]{1,3})")
+_EXPONENT = re.compile(r"[eE]([-+]?0*[0-9]{1,5})")
+"""Go takes more, and works on one of ten digits for minutes."""
 _DIGITS = 18
 """So many fit into an int64: what is written with no more of them, and in thousands, stays as it is written."""
 _MOST = 2**63 - 1
@@ -37,11 +38,13 @@ def canonical(text: str) -> str:
         room = 14 - len(whole) - exponent * 3 // 10
         if not part and room >= 0 and int(digits) & 7:
             return text
-        return _signed(sign, _in_binary(min(_rounded(value), Fraction(_MOST))))
+        return _signed(sign, _in_binary(min(ceil(value * 1000), _MOST * 1000)))
     scale = exponent - len(part)
     if len(digits) <= _DIGITS and scale >= -3 and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0":
         return text
-    return _signed(sign, _in_decimal(_rounded(int(digits) * Fraction(10) ** scale), plain=suffix in _DECIMAL))
+    # Thousandths, unless it is whole anyway: no number is as long as its exponent may say.
+    amount, power = (int(digits), scale) if scale >= 0 else (_thousandths(int(digits), len(digits), scale), -3)
+    return _signed(sign, _in_decimal(amount, power, plain=suffix in _DECIMAL))
 
 
 def _exponent(suffix: str) -> int:
@@ -55,30 +58,33 @@ def _exponent(suffix: str) -> int:
     return int(found[1])
 
 
-def _rounded(value: Fraction) -> Fraction:
-    return Fraction(ceil(value * 1000), 1000)
+def _thousandths(amount: int, digits: int, scale: int) -> int:
+    """Of `amount` times ten to the power of `scale`, rounded up."""
+    return ceil(amount * Fraction(10) ** (max(scale, -digits - 3) + 3))
 
 
 def _signed(sign: str, number: str) -> str:
     return f"-{number}" if sign == "-" and number != "0" else number
 
 
-def _in_binary(value: Fraction) -> str:
-    if value < 1024 or value.denominator != 1:
-        return _in_decimal(value, plain=True)
-    amount, power = int(value), 0
+def _in_binary(thousandths: int) -> str:
+    amount, part = divmod(thousandths, 1000)
+    if amount < 1024 or part:
+        return _in_decimal(thousandths, -3, plain=True)
+    power = 0
     while amount % 1024 == 0 and power < len(_BINARY):
         amount, power = amount // 1024, power + 1
     return f"{amount}{['', *_BINARY][power]}"
 
 
-def _in_decimal(value: Fraction, *, plain: bool) -> str:
-    """With a suffix, or, where it came with an exponent, with one."""
-    amount, power = int(value * 1000), -3
-    while amount and amount % 1000 == 0 and (power < 18 or not plain):
-        amount, power = amount // 1000, power + 3
+def _in_decimal(amount: int, power: int, *, plain: bool) -> str:
+    """With a suffix, or, where it came with an exponent, with one. What is beyond E has no suffix: kube-apiserver writes
+    1000E as 1."""
     if not amount:
         return "0"
+    amount, power = amount * 10 ** (power % 3), power - power % 3
+    while amount % 1000 == 0:
+        amount, power = amount // 1000, power + 3
     if not plain:
         return f"{amount}e{power}" if power else str(amount)
-    return f"{amount}{next(suffix for suffix, of in _DECIMAL.items() if of == power)}"
+    return f"{amount}{next((suffix for suffix, of in _DECIMAL.items() if of == power), '')}"

@@ -56,7 +56,7 @@ def ensure_decodable(
     document: Document,
     *,
     namespace: str,
-    raw: bytes = b"",
+    raw: bytes | None = None,
     patched: bool = False,
     subresource: str | None = None,
     words: Words = decoder_words,
@@ -83,7 +83,7 @@ def prepare_create(
     now: str,
     uid: str,
     suffix: str,
-    raw: bytes = b"",
+    raw: bytes | None = None,
     fits: bool = False,
     applied: bool = False,
 ) -> Document:
@@ -119,7 +119,7 @@ def prepare_create(
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
     forgets_status = kind.body is None and not kind.made_with_status
     body = {name: value for name, value in document.items() if not (name == "status" and forgets_status)}
-    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits or applied)
+    return _defaulted(kind, {**body, **_identity(kind), "metadata": metadata}, fits=fits, applied=applied)
 
 
 def prepare_update(
@@ -154,7 +154,7 @@ def prepare_update(
             del changed["status"]
         if kind.typed:
             changed["metadata"] = _with_owners_of(before, metadata)
-        return _defaulted(kind, changed, fits=applied)
+        return _defaulted(kind, changed, applied=applied)
     if subresource == "finalize":
         spec = new.get("spec") or {}
         # Its defaults would put back what this takes off.
@@ -168,7 +168,7 @@ def prepare_update(
         changed.pop("status", None)
         if "status" in old:
             changed["status"] = _copy(old["status"])
-    changed = _defaulted(kind, changed, fits=applied)
+    changed = _defaulted(kind, changed, applied=applied)
     if kind.has_generation and _desired(changed) != _desired(old):
         changed["metadata"]["generation"] = before.get("generation", 0) + 1
     return changed
@@ -283,7 +283,7 @@ def _below_status(error: FieldError) -> FieldError:
 
 def _shape_errors(kind: AnyKind, document: Document) -> list[FieldError]:
     """Of everything but metadata, which no schema judges."""
-    return [error for error in schema_of(kind).check(document).errors if not error.path.startswith("metadata.")]
+    return [error for error in schema_of(kind).check(document) if not error.path.startswith("metadata.")]
 
 
 def validate_update(kind: AnyKind, old: Document, new: Document, *, subresource: str = "") -> list[FieldError]:
@@ -388,13 +388,15 @@ def _desired(document: Document) -> Document:
     return {name: value for name, value in document.items() if name not in ("metadata", "status")}
 
 
-def _defaulted(kind: AnyKind, document: Document, *, fits: bool = False) -> Document:
+def _defaulted(kind: AnyKind, document: Document, *, fits: bool = False, applied: bool = False) -> Document:
     """The kind's own defaults only see what has the right types; validation names what has not."""
     schema = schema_of(kind)
     if kind.typed:
+        said: Document = {name: [] for name, zero in kind.blank.items() if zero is None and document.get(name) == []}
         schema.drop_empty(document)
-    schema.default(document, fits=fits)
-    if kind.default is not None and not any(map(is_type_error, schema.check(document).errors)):
+        document |= said  # Who says these owns them; they are stored as null.
+    schema.default(document, fits=fits, applied=applied)
+    if kind.default is not None and not any(map(is_type_error, schema.check(document))):
         kind.default(document)
     return document
 

@@ -7,7 +7,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -26,14 +25,6 @@ _INT_OR_STRING = "x-kubernetes-int-or-string"
 _TYPE_INVALID = "FieldValueTypeInvalid"
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What is wrong with a document: every error with its path, and the paths of fields that the schema does not know."""
-
-    errors: list[FieldError] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-
-
 class Schema:
     """A structural OpenAPI schema, compiled: a well-formed document costs one pass of closures and nothing else."""
 
@@ -46,14 +37,16 @@ class Schema:
         """True when there is nothing to say about it."""
         return self._fits(document)
 
-    def check(self, document: Any) -> Checked:
-        """Every error in kube-apiserver's words, and the unknown fields."""
-        checked = Checked()
-        if not self._fits(document):
-            checked.errors.extend(_errors(self.openapi, document, ""))
-            checked.errors.extend(_repeated(self.openapi, document, ""))
-            checked.unknown.extend(_unknown(self.openapi, document, ""))
-        return checked
+    def check(self, document: Any) -> list[FieldError]:
+        """Every error, in kube-apiserver's words."""
+        if self._fits(document):
+            return []
+        return [*_errors(self.openapi, document, ""), *_repeated(self.openapi, document, "")]
+
+    def fractions(self, document: Any) -> list[FieldError]:
+        """An error for each integer that is written with a fraction or an exponent: `3.0` is one to kube-apiserver's schemas,
+        and none to Go's types."""
+        return [type_invalid(path, "integer", "number") for path in _fractions(self.openapi, document, "")]
 
     def prune(self, document: Document) -> list[str]:
         """Remove unknown fields in place; their paths."""
@@ -67,10 +60,13 @@ class Schema:
         """Remove empty lists and maps in place: what is compiled into kube-apiserver leaves them out."""
         _drop_empty(self.openapi, document)
 
-    def default(self, document: Document, *, fits: bool = False) -> None:
-        """Drop nulls (they mean unset), then fill in defaults, in place. `fits` where that is known already."""
+    def default(self, document: Document, *, fits: bool = False, applied: bool = False) -> None:
+        """Drop nulls (they mean unset, unless they were applied) and write `3.0` as `3`, then fill in defaults, in place.
+        `fits` where that is known already."""
         if not (fits or self._fits(document)):
-            _drop_nulls(self.openapi, document)
+            _wholes(self.openapi, document)
+            if not applied:
+                _drop_nulls(self.openapi, document)
         if self._default is not None:
             self._default(document)
 
@@ -308,7 +304,9 @@ def _errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
         yield type_invalid(path, expected, type_name(value))
         if expected == "integer" and type_name(value) == "number":
             yield FieldError("<nil>", "FieldValueInvalid", _NO_INTEGER.format(path=path))
-        yield from _enum_errors(schema, value, path)
+            yield from _number_errors(schema, float(value), path)
+        else:
+            yield from _enum_errors(schema, value, path)
     elif expected == "object":
         yield from _object_errors(schema, value, path)
     elif expected == "array":
@@ -470,26 +468,42 @@ def _inside(schema: Document, value: Any, path: str) -> Iterator[tuple[Document,
             yield schema["items"], item, f"{path}[{index}]"
 
 
-def _strangers(schema: Document, value: Any) -> list[str]:
-    """The names of an object that the schema does not know."""
-    known = schema.get("properties")
-    if not isinstance(value, dict) or known is None or schema.get(_FREE) or "additionalProperties" in schema:
-        return []
-    return [name for name in value if name not in known]
-
-
-def _unknown(schema: Document, value: Any, path: str) -> Iterator[str]:
-    yield from (child(path, name) for name in _strangers(schema, value))
-    for below, item, where in _inside(schema, value, path):
-        yield from _unknown(below, item, where)
-
-
 def _prune(schema: Document, value: Any, path: str, unknown: list[str]) -> None:
-    for name in _strangers(schema, value):
-        del value[name]
-        unknown.append(child(path, name))
+    """Of whatever type the value should be: where it is an object, it has the fields that the schema says, and no others."""
+    if isinstance(value, dict):
+        known, values = schema.get("properties", {}), schema.get("additionalProperties")
+        for name, item in list(value.items()):
+            below = known.get(name, values)
+            if isinstance(below, dict):
+                _prune(below, item, child(path, name), unknown)
+            elif not schema.get(_FREE):
+                del value[name]
+                unknown.append(child(path, name))
+    elif isinstance(value, list):
+        items = schema.get("items", FREE_FORM if schema.get(_FREE) else {})
+        for index, item in enumerate(value):
+            _prune(items, item, f"{path}[{index}]", unknown)
+
+
+def _fractions(schema: Document, value: Any, path: str) -> Iterator[str]:
+    if type(value) is float and schema.get("type") == "integer":
+        yield path
     for below, item, where in _inside(schema, value, path):
-        _prune(below, item, where, unknown)
+        yield from _fractions(below, item, where)
+
+
+def _wholes(schema: Document, value: Any) -> Any:
+    """The value with its numbers that have no fraction written without one."""
+    if type(value) is float:
+        return int(value) if schema.get("type") in ("integer", "number") and _is_a("integer", value) else value
+    if isinstance(value, dict):
+        known, values = schema.get("properties", {}), schema.get("additionalProperties")
+        for name, item in value.items():
+            if isinstance(below := known.get(name, values), dict):
+                value[name] = _wholes(below, item)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        value[:] = [_wholes(schema["items"], item) for item in value]
+    return value
 
 
 def _drop_nulls(schema: Document, value: Any) -> None:

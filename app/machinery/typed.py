@@ -126,9 +126,9 @@ class Leaf:
             yield f"{path}: expected {self.word}, got {self._shown(value)}"
 
     def _shown(self, value: Any) -> str:
-        if self.word in ("map", "list"):
+        if self.word in ("map", "list", "boolean"):
             return f"&{{{plain(value)}}}"
-        if self.word in ("string", "boolean"):
+        if self.word == "string":
             return f"&value.valueUnstructured{{Value:{literal(value)}}}"
         return type_word(value)
 

@@ -28,6 +28,11 @@ def _within(zero: Any, held: Any) -> Any:
     return filled(zero, held) if isinstance(zero, dict) and isinstance(held, dict) else held
 
 
+def emptied(zero: Document, document: Document) -> Document:
+    """The document as it is read back: a list that is written in any case, and has nothing in it, is null then."""
+    return {name: None if value == [] and zero.get(name, []) is None else value for name, value in document.items()}
+
+
 def blank(zero: Document) -> Document:
     """What an object has that says nothing at all."""
     return filled(zero, {})

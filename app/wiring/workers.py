@@ -131,5 +131,6 @@ def _options(settings: Settings) -> MigrationOptions:
         allow_auto_converge=settings.allow_auto_converge,
         allow_post_copy=settings.allow_post_copy,
         allow_workload_disruption=settings.allow_workload_disruption,
+        arrive_paused=settings.arrive_paused or None,
         parallel_connections=0,
     )

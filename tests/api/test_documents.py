@@ -46,7 +46,7 @@ async def test_openapi_v2_is_json_for_everybody_else(client: httpx.AsyncClient, 
     [
         ("/openapi/v2", "text/html"),
         (V3, "text/html"),
-        (V3, "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"),
+        (V3, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"),
     ],
 )
 async def test_openapi_in_no_form_that_is_served_is_406_without_a_body(

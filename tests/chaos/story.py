@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,7 @@ WATCHED = {
     EVENT.resource: "/api/v1/events",
 }
 RESOLVE = "kubevirt.io/resolve"
+STARTED_BY_NOBODY = re.compile(r"remove /run/libvirt/qemu/(\S+)\.xml")
 LOOK_S = 0.1
 REST_S = 150.0
 """Within this after the last fault every migration is over and every guest where it is said to be: 8 s for a lease to lapse, 40 s
@@ -311,11 +313,33 @@ class Story:
         """Nothing is left over: each guest is known to its host alone, and reserved nowhere else."""
         began = time.monotonic()
         while left := await self._leftovers(stood):
+            if time.monotonic() - began > PERSON_S:
+                await self._release(stood)
             if time.monotonic() - began > CLEAN_S:
                 self._fail([f"not cleaned within {CLEAN_S:.0f} s: {one}" for one in left])
             await asyncio.sleep(1)
         self._check(stood)
         self._say(f"      clean after {time.monotonic() - began:.0f} s")
+
+    async def _release(self, stood: Site) -> None:
+        """What a person does with a guest that libvirt starts for ever, once the Node tells so: what the Node says, unless a
+        process has that guest there."""
+        holders = stood.hosts.holders()
+        for node in NODES:
+            document = (await stood.surely("GET", f"/api/v1/nodes/{node}")).json()
+            conditions = document["status"].get("conditions") or []
+            told = "".join(one["message"] for one in conditions if one["type"] == "ForeignGuests")
+            for name in STARTED_BY_NOBODY.findall(told):
+                uuid = next((one.uuid for one in stood.guests.values() if name == f"default_{one.name}"), "")
+                if any(one.node == node for one in holders.get(uuid, [])):
+                    self._fail([f"{node} says that no process has {name}, and one has it"])
+                host = stood.hosts[node]
+                await asyncio.to_thread(host.kill)
+                for noted in host.directory.glob(f"**/run/**/{name}.xml"):
+                    noted.unlink()
+                await asyncio.to_thread(host.start)
+                self.told.resolved["without a process"] += 1
+                self._say(f"      a person takes {name}, which no process has, from {node}")
 
     async def _leftovers(self, stood: Site) -> list[str]:
         left = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,8 +11,9 @@ from uuid import UUID
 
 import pytest
 
+from app.controllers.virtualmachine import strangers
 from app.controllers.virtualmachine.strangers import ALARM_S
-from app.hypervisor.base import Hypervisor, Mark, Reason, State
+from app.hypervisor.base import Hypervisor, Job, Mark, Reason, State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.hypervisor.peer_probe import LEFT_OVER_S, probe_name
 from app.kinds import NODE, POD, VIRTUAL_MACHINE
@@ -166,6 +168,34 @@ async def test_the_namespace_is_the_nodes_word(world: World, cloud: FakeCloud) -
 
     assert vm["metadata"]["namespace"] == "fleet"
     assert later["status"]["nodeName"] == "node1"
+
+
+@pytest.mark.parametrize("moving", [False, True])
+async def test_what_libvirt_starts_for_ever_is_told(
+    world: World, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch, moving: bool
+) -> None:
+    monkeypatch.setattr(strangers, "STARTING_S", 0.3)
+    await start(cloud)
+    guest = cloud["node0"].guests[WEB]
+    guest.become(State.PAUSED, Reason.STARTING_UP)
+    guest.work(Job.MIGRATION_IN)
+    if moving:
+        async with world.store.transaction() as tx:
+            tx.start_run(run(domain=WEB, source="node1", target="node0"))
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        await start(cloud, name="other", uuid=UUID(int=9))
+        await adopted(world, "other")
+        if not moving:
+            message = await foreign(world)
+            cloud["node0"].guests.pop(WEB)
+            await world.until(NODE, "node0", lambda node: condition(node, "ForeignGuests") == {})
+            assert "stop libvirtd, remove /run/libvirt/qemu/web.xml, start libvirtd" in message
+        await asyncio.sleep(0.8)
+        node = await world.until(NODE, "node0", is_ready)
+
+    assert condition(node, "ForeignGuests") == {}
+    assert await vms(world.store) == ["other"]
 
 
 async def test_nothing_is_adopted_into_a_namespace_that_is_not_there(world: World, cloud: FakeCloud) -> None:

@@ -145,6 +145,22 @@ def test_what_is_read_of_a_domain() -> None:
 
 
 @pytest.mark.parametrize(
+    "running",
+    [
+        "<interface type='network'><source network='blue' portid='p' bridge='virbr0'/></interface>",
+        "<interface type='bridge'><source network='blue' portid='p' bridge='br0'/></interface>",
+        "<interface type='direct'><source network='blue' portid='p' dev='eth0' mode='bridge'/></interface>",
+    ],
+    ids=["made by libvirt", "a bridge of the host's", "a device of the host's"],
+)
+def test_a_running_guest_asks_for_its_network_whatever_that_leads_to(running: str) -> None:
+    """As libvirt 9.0 tells of a guest that runs: on another host the network may lead to another bridge."""
+    found = read(definition({"domainXML": FULL}, **IDENTITY).replace("</devices>", f"{running}</devices>"))
+
+    assert (found.networks, found.host_interfaces) == (("blue",), ("br0",))
+
+
+@pytest.mark.parametrize(
     ("within", "expected"),
     [
         ("", 64 * 2**20),

@@ -59,9 +59,9 @@ def test_what_clients_post_as_events_fits() -> None:
     posted = event(eventTime=None, reportingComponent="kopf", reportingInstance="dev", action="Moved", type="Normal")
     del posted["involvedObject"]["name"]
 
-    checked = schema_of(EVENT).check(posted)
+    unknown = schema_of(EVENT).prune(posted)
 
-    assert checked.unknown == []
+    assert unknown == []
 
 
 @pytest.mark.parametrize(("deleted", "expected"), [(False, "Active"), (True, "Terminating")])

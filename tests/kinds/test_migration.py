@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from app.kinds import MIGRATION
@@ -40,7 +42,7 @@ def test_a_new_migration_has_the_empty_phase() -> None:
     ],
 )
 def test_what_nothing_honours_is_not_in_the_schema(spec: dict[str, object]) -> None:
-    assert len(schema_of(MIGRATION).check({"spec": spec}).unknown) == 1
+    assert len(schema_of(MIGRATION).prune({"spec": copy.deepcopy(spec)})) == 1
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_what_nothing_honours_is_not_in_the_schema(spec: dict[str, object]) -> N
     ],
 )
 def test_what_makes_no_sense_does_not_fit_the_schema(spec: dict[str, object]) -> None:
-    assert schema_of(MIGRATION).check({"spec": spec}).errors
+    assert schema_of(MIGRATION).check({"spec": spec})
 
 
 @pytest.mark.parametrize("bandwidth", ["0", "1", "1023Ki", "999k", "500m"])

@@ -56,15 +56,15 @@ def test_a_vm_is_one_form_or_the_other() -> None:
     ],
 )
 def test_a_domain_that_makes_no_sense_does_not_fit_the_schema(wrong: Document) -> None:
-    assert schema_of(VIRTUAL_MACHINE).check(vm(domain=domain(**wrong))).errors
+    assert schema_of(VIRTUAL_MACHINE).check(vm(domain=domain(**wrong)))
 
 
 def test_cloudinit_is_not_in_the_schema() -> None:
     disk = {"type": "file", "target": {"dev": "vda"}, "cloudinit": {"nocloud": {}}}
 
-    checked = schema_of(VIRTUAL_MACHINE).check(vm(domain=domain(devices={"disks": [disk]})))
+    unknown = schema_of(VIRTUAL_MACHINE).prune(vm(domain=domain(devices={"disks": [disk]})))
 
-    assert checked.unknown == ["spec.domain.devices.disks[0].cloudinit"]
+    assert unknown == ["spec.domain.devices.disks[0].cloudinit"]
 
 
 def test_a_running_guest_keeps_its_definition() -> None:
@@ -116,7 +116,7 @@ def test_an_affinity_that_can_hold_is_taken(operator: str, values: list[str]) ->
     affinity["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = [preferred]
 
     assert said(VIRTUAL_MACHINE, vm(affinity=affinity)) == []
-    assert schema_of(VIRTUAL_MACHINE).check(vm(affinity=affinity)).errors == []
+    assert schema_of(VIRTUAL_MACHINE).check(vm(affinity=affinity)) == []
 
 
 def test_its_row_says_where_it_is_and_whether_it_runs() -> None:

@@ -204,7 +204,7 @@ def test_a_conflict_names_the_subresource() -> None:
         ({"unk": 1}, ".spec.unk: field not declared in schema"),
         ({"nodeName": True}, ".spec.nodeName: expected string, got &value.valueUnstructured{Value:true}"),
         ({"replicas": "x"}, ".spec.replicas: expected numeric (int or float), got string"),
-        ({"running": "x"}, '.spec.running: expected boolean, got &value.valueUnstructured{Value:"x"}'),
+        ({"running": "x"}, ".spec.running: expected boolean, got &{x}"),
         ({"disks": {"a": 1}}, ".spec.disks: expected list, got &{map[a:1]}"),
         ({"nodeSelector": [1, "a"]}, ".spec.nodeSelector: expected map, got &{[1 a]}"),
         ({"disks": [{"name": "x"}, {"name": "x"}]}, '.spec.disks: duplicate entries for key [name="x"]'),

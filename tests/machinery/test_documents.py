@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.machinery.documents import parse_json, parse_yaml
+from app.machinery.documents import Beyond, parse_json, parse_yaml
 from app.machinery.errors import ApiError
 
 UNREADABLE = {
@@ -33,6 +33,8 @@ UNREADABLE = {
     b'{"a":1e+}': "invalid character '}' in exponent of numeric literal",
     b"{'a':1}": r"invalid character '\'' looking for beginning of object key string",
     b"\x81\xaa": r"invalid character '\u0081' looking for beginning of value",
+    b"1" * 100: r"json: cannot unmarshal number into Go value of type struct { APIVersion string "
+    r'"json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }',
     b"[]": r'json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; '
     r'Kind string "json:\"kind,omitempty\"" }',
 }
@@ -45,6 +47,12 @@ def test_unreadable_json_is_400_in_gos_words(body: bytes) -> None:
 
     said = f"couldn't get version/kind; json parse error: {UNREADABLE[body]}"
     assert (400, said) == (refused.value.code, refused.value.message)
+
+
+@pytest.mark.parametrize("written", ["1e999", "-1e999", "9" * 400])
+def test_a_number_that_is_too_large_for_any_type_is_refused(written: str) -> None:
+    with pytest.raises(Beyond, match=f"cannot unmarshal number {written} into Go value of type float64"):
+        parse_json(f'{{"a":{written}}}'.encode())
 
 
 def test_duplicate_fields_are_named_and_the_last_wins() -> None:

@@ -1,17 +1,18 @@
-"""The v2 document as protobuf: read back by a reader of its own, it says what the JSON says."""
+"""The documents as protobuf: read back by a reader of its own, each says what the JSON says."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import yaml
 
 from app.kinds import ALL
+from app.machinery import openapi_v3_protobuf
 from app.machinery.objects import Document
-from app.machinery.openapi import v2
+from app.machinery.openapi import v2, v3_documents
 from app.machinery.openapi_protobuf import to_protobuf
 
 # How gnostic's OpenAPIv2.proto reads: for every message, the fields by number as `name type`, `name* type` when repeated.
@@ -52,6 +53,38 @@ PROTO = {
 }
 
 
+PROTO_V3 = {
+    "Document": "1 openapi s, 2 info Info, 4 paths Paths, 5 components Components",
+    "Info": "1 title s, 2 description s, 6 version s",
+    "Paths": "<> 1 PathItem",
+    "PathItem": "4 get Operation, 5 put Operation, 6 post Operation, 7 delete Operation, 10 patch Operation,"
+    " 13 parameters* ParameterOrReference",
+    "Operation": "1 tags* s, 3 description s, 5 operationId s, 6 parameters* ParameterOrReference,"
+    " 7 requestBody RequestBodyOrReference, 8 responses Responses, 13 x- Any",
+    "ParameterOrReference": "= 1 Parameter, 2 Reference",
+    "Parameter": "1 name s, 2 in s, 3 description s, 4 required b, 10 schema SchemaOrReference",
+    "RequestBodyOrReference": "= 1 RequestBody, 2 Reference",
+    "RequestBody": "1 description s, 2 content MediaTypes, 3 required b",
+    "MediaTypes": "<> 1 MediaType",
+    "MediaType": "1 schema SchemaOrReference",
+    "Responses": "<> 2 ResponseOrReference",
+    "ResponseOrReference": "= 1 Response, 2 Reference",
+    "Response": "1 description s, 3 content MediaTypes",
+    "Reference": "1 $ref s, 3 description s",
+    "Components": "1 schemas Schemas",
+    "Schemas": "<> 1 SchemaOrReference",
+    "SchemaOrReference": "= 1 Schema, 2 Reference",
+    "Items": "= 1 SchemaOrReference",
+    "Schema": "1 nullable b, 3 readOnly b, 9 title s, 10 multipleOf d, 11 maximum d, 12 exclusiveMaximum b, 13 minimum d,"
+    " 14 exclusiveMinimum b, 15 maxLength i, 16 minLength i, 17 pattern s, 18 maxItems i, 19 minItems i, 20 uniqueItems b,"
+    " 23 required* s, 24 enum* Any, 25 type s, 26 allOf* SchemaOrReference, 27 oneOf* SchemaOrReference,"
+    " 28 anyOf* SchemaOrReference, 30 items Items, 31 properties Schemas, 32 additionalProperties Items, 33 default Default,"
+    " 34 description s, 35 format s, 36 x- Any",
+    "Default": "= 1 d, 2 b, 3 s",
+    "Any": "= 2 yaml",
+}
+
+
 def fields(data: bytes) -> Iterator[tuple[int, Any]]:
     at = 0
 
@@ -78,41 +111,41 @@ def fields(data: bytes) -> Iterator[tuple[int, Any]]:
         yield key >> 3, struct.unpack("<d", value)[0] if key & 7 == 1 else value
 
 
-def read(type_: str, raw: Any) -> Any:
+def read(type_: str, raw: Any, proto: Mapping[str, str] = PROTO) -> Any:
     """A value of that type: a message, or one of s(tring), b(ool), i(nteger), d(ouble), yaml."""
-    if type_ not in PROTO:
+    if type_ not in proto:
         readers: dict[str, Callable[[], Any]] = {
             "s": lambda: raw.decode(),
             "b": lambda: bool(raw),
             "yaml": lambda: yaml.safe_load(raw),
         }
         return readers.get(type_, lambda: raw)()
-    layout = PROTO[type_]
+    layout = proto[type_]
     table = {
         int(line.split()[0]): line.split()[1:] for line in layout.removeprefix("= ").removeprefix("<> ").split(",")
     }
     if layout.startswith("="):
         ((number, value),) = fields(raw)
-        return read(table[number][0], value)
+        return read(table[number][0], value, proto)
     if layout.startswith("<>"):
-        return dict(pair(table[number][0], value) for number, value in fields(raw))
+        return dict(pair(table[number][0], value, proto) for number, value in fields(raw))
     message: Document = {}
     for number, value in fields(raw):
         name, inner = table[number]
         if name == "x-":
-            message |= dict([pair(inner, value)])
+            message |= dict([pair(inner, value, proto)])
         elif name.endswith("*"):
-            message.setdefault(name[:-1], []).append(read(inner, value))
+            message.setdefault(name[:-1], []).append(read(inner, value, proto))
         else:
             assert name not in message
-            message[name] = read(inner, value)
+            message[name] = read(inner, value, proto)
     return message
 
 
-def pair(type_: str, raw: bytes) -> tuple[str, Any]:
+def pair(type_: str, raw: bytes, proto: Mapping[str, str]) -> tuple[str, Any]:
     """A Named… message: its name and value."""
     found = dict(fields(raw))
-    return found[1].decode(), read(type_, found[2])
+    return found[1].decode(), read(type_, found[2], proto)
 
 
 def without_zeros(value: Any) -> Any:
@@ -135,6 +168,13 @@ def test_every_field_of_the_served_document_can_be_read_back() -> None:
     document = v2(ALL)
 
     assert read("Document", to_protobuf(document)) == without_zeros(document)
+
+
+@pytest.mark.parametrize("key", v3_documents(ALL))
+def test_every_field_of_a_v3_document_can_be_read_back(key: str) -> None:
+    document = v3_documents(ALL)[key]
+
+    assert read("Document", openapi_v3_protobuf.to_protobuf(document), PROTO_V3) == without_zeros(document)
 
 
 def test_every_word_of_a_schema_can_be_read_back() -> None:

@@ -65,9 +65,9 @@ WRONG: dict[str, tuple[Document, str]] = {
 def test_what_is_wrong_is_said_as_kube_apiserver_says_it(case: tuple[Document, str]) -> None:
     spec, text = case
 
-    checked = SCHEMA.check(machine(spec=spec))
+    errors = SCHEMA.check(machine(spec=spec))
 
-    assert [text] == [str(error) for error in checked.errors]
+    assert [text] == [str(error) for error in errors]
 
 
 RIGHT: dict[str, Document] = {
@@ -83,9 +83,9 @@ RIGHT: dict[str, Document] = {
 
 @pytest.mark.parametrize("spec", RIGHT.values(), ids=RIGHT.keys())
 def test_what_is_right_passes(spec: Document) -> None:
-    checked = SCHEMA.check(machine(spec=spec))
+    document = machine(spec=spec)
 
-    assert (checked.errors, checked.unknown) == ([], [])
+    assert (SCHEMA.check(document), SCHEMA.prune(document)) == ([], [])
 
 
 def test_unknown_fields_are_removed_and_named() -> None:
@@ -98,13 +98,33 @@ def test_unknown_fields_are_removed_and_named() -> None:
     assert machine(spec={"disks": [{"name": "a"}], "extra": {"free": 1}}) == document
 
 
-def test_unknown_fields_are_reported_without_being_removed() -> None:
-    document = machine(spec={"bogus": 1})
+@pytest.mark.parametrize(
+    ("spec", "left", "unknown"),
+    [
+        ({"nodeName": {"x": {"y": 1}}}, {"nodeName": {}}, ["spec.nodeName.x"]),
+        ({"nodeName": [[{"x": 1}]]}, {"nodeName": [[{}]]}, ["spec.nodeName[0][0].x"]),
+        ({"disks": {"name": "a"}}, {"disks": {}}, ["spec.disks.name"]),
+        ({"port": {"x": 1}, "bogus": 1}, {"port": {}}, ["spec.port.x", "spec.bogus"]),
+        ({"extra": [{"x": 1}]}, {"extra": [{"x": 1}]}, []),
+        ([{"nodeName": "a"}], [{}], ["spec[0].nodeName"]),
+    ],
+)
+def test_what_is_of_a_wrong_type_has_no_fields(spec: Any, left: Any, unknown: list[str]) -> None:
+    document = {**machine(), "spec": spec}
 
-    checked = SCHEMA.check(document)
+    assert SCHEMA.prune(document) == unknown
+    assert document["spec"] == left
 
-    assert checked.unknown == ["spec.bogus"]
-    assert document["spec"]["bogus"] == 1
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_number_without_a_fraction_is_written_without_one(applied: bool) -> None:
+    document = machine(spec={"replicas": 3.0, "graceSeconds": -0.0, "ratio": 1.5, "extra": {"a": 2.0}})
+
+    SCHEMA.default(document, applied=applied)
+
+    assert repr(document["spec"]) == repr(
+        {"disks": [], "replicas": 3, "graceSeconds": 0, "ratio": 1.5, "extra": {"a": 2.0}}
+    )
 
 
 def test_a_self_link_is_known() -> None:
@@ -138,7 +158,7 @@ def test_defaults_are_not_shared_between_objects() -> None:
 
 @pytest.mark.parametrize("document", [None, [], "x", 1])
 def test_what_is_no_object_is_refused(document: Any) -> None:
-    (error,) = SCHEMA.check(document).errors
+    (error,) = SCHEMA.check(document)
 
     assert (error.path, error.reason) == ("<nil>", "FieldValueTypeInvalid")
 
@@ -146,10 +166,10 @@ def test_what_is_no_object_is_refused(document: Any) -> None:
 def test_a_kind_with_a_body_has_its_fields_at_the_top() -> None:
     schema = schema_of(HAPPENING)
 
-    checked = schema.check({"metadata": {"name": "e"}, "reason": 1, "spec": {}})
+    document = {"metadata": {"name": "e"}, "reason": 1, "spec": {}}
 
-    assert [error.path for error in checked.errors] == ["reason"]
-    assert checked.unknown == ["spec"]
+    assert [error.path for error in schema.check(document)] == ["reason"]
+    assert schema.prune(document) == ["spec"]
 
 
 def test_descriptions_come_from_docstrings() -> None:

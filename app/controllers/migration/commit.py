@@ -193,6 +193,7 @@ class Committer:
             migration_uri=_migration_uri(annotations.get(names.MIGRATION_URI), uid),
             **planned(options.configuration, options.granted),
             memory=0 if scene.need is None else scene.need.memory,
+            disks=sum(disk.size or 0 for disk in to_be_brought(guest.vm, source, target)) if options.copies else 0,
             tls=options.encrypts(source["metadata"].get("annotations") or {}, annotations),
             tls_name=_certified_name(annotations),
             unsafe=_is_declared_shared(guest.vm, source, target),

@@ -87,6 +87,8 @@ class Policy:
     memory: int
     """Bytes of the guest."""
     max_downtime_ms: int = 300
+    disks: int = 0
+    """Bytes of its disks that travel too."""
     bandwidth: int | None = None
     """Bytes per second; None is no cap."""
     completion_s_per_gib: int = 150
@@ -98,7 +100,8 @@ class Policy:
 
     @property
     def completion_ms(self) -> float:
-        return 1000 * self.completion_s_per_gib * max(SMALLEST_GIB, self.memory / GIB)
+        """Nova's and KubeVirt's rule: copied disks count like memory."""
+        return 1000 * self.completion_s_per_gib * max(SMALLEST_GIB, (self.memory + self.disks) / GIB)
 
     @property
     def end_ms(self) -> float:

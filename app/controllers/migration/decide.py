@@ -16,6 +16,7 @@ How long each wait may last stands in deadlines.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -241,17 +242,14 @@ def _left_s(seen: Seen, since: datetime | None, patience: timedelta) -> float:
 
 
 def _place(seen: Seen, vm: VMSeen, room: Room) -> Decision:
-    if room.cluster_full or room.source_full:
-        return _queue(seen, IN_CLUSTER if room.cluster_full else leaving(vm.node))
+    if room.full:
+        return _timed_out(seen, room.full) or _waits(seen, Phase.PENDING, Reason.WAITING_FOR_SLOT, room.full)
     if not room.placement.fitting:
         return _unschedulable(seen, room.placement)
     target = room.target
     if target is None:
-        names = sorted(room.placement.fitting)
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        full = f"{', '.join(names[:NAMED])}{more}"
-        message = f"as many guests arrive as may at {full}"
-        return _timed_out(seen, f"at {full}") or _waits(seen, Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, message)
+        full = _all_full(room.targets_full)
+        return _timed_out(seen, full) or _waits(seen, Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, full)
     state = MigrationState(
         source_node=vm.node,
         target_node=target,
@@ -275,24 +273,18 @@ def _first_look(seen: Seen) -> Outcome:
     return Again(patience.total_seconds())
 
 
-def _queue(seen: Seen, where: str) -> Decision:
-    """No slot: a phase that was reached is kept."""
-    return _timed_out(seen, where) or _waits(seen, Phase.PENDING, Reason.WAITING_FOR_SLOT, queued(where))
+def _all_full(targets: Mapping[str, str]) -> str:
+    """Nodes together that are full for the same reason; of many the first."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in sorted(targets.items()):
+        by_reason.setdefault(why, []).append(name)
+    return "; ".join(
+        f"{', '.join(names[:NAMED])}{f' and {len(names) - NAMED} more' if len(names) > NAMED else ''}: {why}"
+        for why, names in by_reason.items()
+    )
 
 
-IN_CLUSTER = "in the cluster"
-
-
-def leaving(node: str) -> str:
-    return f"from {node}"
-
-
-def queued(where: str) -> str:
-    """What one says that waits for a slot there."""
-    return f"as many migrations run {where} as may"
-
-
-def _timed_out(seen: Seen, where: str) -> Decision | None:
+def _timed_out(seen: Seen, full: str) -> Decision | None:
     """The wait for a slot is over, without one."""
     match seen.status.phase:
         case Phase.SCHEDULING:
@@ -305,7 +297,7 @@ def _timed_out(seen: Seen, where: str) -> Decision | None:
     if _left_s(seen, since, seen.patience.queue) > 0:
         return None
     waited = int(seen.patience.queue.total_seconds())
-    return failed(seen, Reason.QUEUE_TIMEOUT, f"no slot {where} became free in {waited} s")
+    return failed(seen, Reason.QUEUE_TIMEOUT, f"no slot became free in {waited} s (DROVER_QUEUE_TIMEOUT_S): {full}")
 
 
 def _unschedulable(seen: Seen, placement: Placement) -> Decision:

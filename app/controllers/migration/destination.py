@@ -12,6 +12,7 @@ def policy(plan: Plan, changed: Retuned | None = None) -> Policy:
     """As planned, or as it was changed on the way."""
     return Policy(
         memory=plan.memory,
+        disks=plan.disks,
         max_downtime_ms=changed.max_downtime_ms if changed else plan.max_downtime_ms,
         bandwidth=changed.bandwidth if changed else plan.bandwidth,
         completion_s_per_gib=plan.completion_s_per_gib,

@@ -59,7 +59,7 @@ class Move:
     """Bytes per second."""
     max_downtime_ms: int = 300
     seconds_per_gib: int = SECONDS_PER_GIB
-    """How long it may take: the disks' time counts, their size does not."""
+    """How long it may take, for its memory and the copied disks."""
     copied: tuple[Copied, ...] = ()
     """Before the memory."""
 
@@ -97,7 +97,7 @@ def forecast(move: Move, history: Iterable[Measured]) -> MigrationForecast:
     if sending is None:
         unknown = "no move was measured yet: how long it takes is known after the first"
         return MigrationForecast(bytes=move.memory + disks, basis=f"{unknown}{_with_disks(move)}")
-    allowed_s = move.seconds_per_gib * max(LEAST_GIB, move.memory / _GIB)
+    allowed_s = move.seconds_per_gib * max(LEAST_GIB, (move.memory + disks) / _GIB)
     load = Load(move.memory, float(dirty or 0), move.memory)
     copied = advanced(
         begun(load), load, float(sending), move.max_downtime_ms / 1000, max(0.0, allowed_s - disks / sending)

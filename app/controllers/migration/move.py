@@ -87,7 +87,7 @@ class Move:
         self.resolved = ""
         """What was done because the operator said so."""
         self.given_up = False
-        """A half of the guest was ended because the operator said that it is lost."""
+        """A half of the guest was ended because the operator said that it is lost, by this process or one before it."""
         self.refused = ""
         """What speaks against the operator's word about that."""
 

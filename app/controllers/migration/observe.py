@@ -190,7 +190,7 @@ async def _compared(tx: Transaction, scene: Scene, guest: Guest, others: _Others
     board = await _board(tx, unfinished, shared)
     breaker = shared.ground.config.breaker
     broken = broken_pairs(await tx.failed_runs(breaker.window), breaker)
-    if not board.is_full_from(guest.node):
+    if not board.full_from(guest.node):
         board = await _served(tx, others.earlier, guest, board, broken, shared)
     copies = _copies(shared.ground.census, scene.migration) if scene.runs else ()
     needs = _judged(choices(need, scene.runs, copies, broken.get(guest.node, {})), guest, board, shared)
@@ -274,10 +274,10 @@ async def _served(
     waiting = [other for other in earlier if _wants_place(other, shared.ground.now)]
     guests = await _guests_of(tx, shared.ground.census, {_vm_key(other) for other in waiting})
     for other in waiting:
-        if board.is_full_from(guest.node):
+        if board.full_from(guest.node):
             break  # it can only get fuller
         found = guests.get(_vm_key(other))
-        if found is not None and found.can_move and bound_by(found.vm) is None and not board.is_full_from(found.node):
+        if found is not None and found.can_move and bound_by(found.vm) is None and not board.full_from(found.node):
             board = await _with_place(tx, other, found, board, broken, shared)
     return board
 

@@ -62,6 +62,8 @@ class Plan(Wire):
     compression: Compression | None = None
     memory: int = 0
     """Bytes of the guest."""
+    disks: int = 0
+    """Bytes of the disks that are copied, as far as their host has told."""
     granted: Granted = Granted()
     """What may be changed on the way, as it would be without the Migration's own wishes."""
     unsafe: bool = False

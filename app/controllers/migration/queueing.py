@@ -9,7 +9,6 @@ from collections.abc import Container
 from datetime import datetime
 
 from app.controllers.migration.config import MigrationConfig
-from app.controllers.migration.decide import IN_CLUSTER, leaving, queued
 from app.controllers.migration.observe import Guest, bound_by, status_of, vm_name
 from app.controllers.migration.transitions import condition_of, entered_at
 from app.controllers.pods import is_leaving
@@ -47,6 +46,6 @@ async def still_queues(
         return False
     runs, limits = await store.runs.unfinished(), config.limits
     if sum(run.migration not in held for run in runs) >= limits.cluster:
-        return said.message == queued(IN_CLUSTER)
+        return said.message == limits.in_cluster()
     full = sum(run.source == guest.node for run in runs) >= limits.outbound
-    return full and said.message == queued(leaving(guest.node))
+    return full and said.message == limits.leaving(guest.node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,9 +33,10 @@ class Room:
     """Where the guest may go now, when everybody who waits for longer has been served."""
 
     placement: Placement
-    cluster_full: bool = False
-    source_full: bool = False
-    targets_full: Container[str] = frozenset()
+    full: str = ""
+    """Why nobody more may leave the guest's node now, and where that limit is set; empty where somebody may."""
+    targets_full: Mapping[str, str] = field(default_factory=dict)
+    """The best of the nodes that fit, as far as nobody more may come there now, and why."""
 
     @property
     def target(self) -> str | None:

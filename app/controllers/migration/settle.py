@@ -13,6 +13,7 @@ from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.judging import HOLD_S, act, judged, third_hosts
 from app.controllers.migration.move import Move, Outcome
 from app.controllers.migration.recovery import Recovery, recovering
+from app.controllers.migration.word import IS_LOST, was_given_up
 from app.hypervisor.base import (
     Busy,
     Completed,
@@ -48,6 +49,8 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
         move.changed.clear()
         source, target = await move.look()
         ruling = await judged(move, source, target)
+        if not move.fresh and not move.given_up and was_given_up(move.orders.told.resolve, source, target):
+            move.resolved, move.given_up = IS_LOST, True
         if ruling.verdict is Verdict.ENDED_ON_TARGET and move.given_up:
             # It looks like a guest that had moved, but the rest of its memory was ended on the source.
             ruling = replace(ruling, verdict=Verdict.LOST, why=move.resolved, told=True)

@@ -34,6 +34,8 @@ from app.controllers.migration.evidence import (
 from app.hypervisor.base import Domain, Reason, State
 from app.kinds.migration import Word
 
+IS_LOST = "the operator says that the guest is lost"
+
 Answer = Row | str
 """What comes of it; or the evidence against it."""
 
@@ -118,12 +120,20 @@ def _against_lost(source: Domain | None, target: Domain | None, facts: Facts) ->
 
 
 def _lost(source: Domain | None, target: Domain | None) -> Row:
-    said = "the operator says that the guest is lost"
     if target is not None and target.state is State.PAUSED:
-        return (Verdict.LOST, Action.DESTROY_TARGET, said)
+        return (Verdict.LOST, Action.DESTROY_TARGET, IS_LOST)
     if source is not None and source.state is State.PAUSED:
-        return (Verdict.LOST, Action.DESTROY_SOURCE, said)
-    return (Verdict.LOST, Action.NONE, said)
+        return (Verdict.LOST, Action.DESTROY_SOURCE, IS_LOST)
+    return (Verdict.LOST, Action.NONE, IS_LOST)
+
+
+def was_given_up(word: Word | None, source: Domain | None, target: Domain | None) -> bool:
+    """What a process that died after it had ended the source's half by the word `lost` leaves to the next one: the word, and
+    remains that the table takes for those of a guest that had moved, or that ended on its source."""
+    ended = source is not None and (source.state, source.reason) == (State.SHUTOFF, Reason.DESTROYED)
+    if target is None or target.reason is Reason.SHUTDOWN:
+        return False
+    return word is Word.LOST and ended and (target.state in OFF or target.state is State.CRASHED)
 
 
 def _said(host: Domain) -> str:

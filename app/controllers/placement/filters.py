@@ -115,7 +115,7 @@ def has_older_versions(need: Need, fleet: Fleet) -> Iterator[Out]:
 
 
 def lacks_network(need: Need, fleet: Fleet) -> Iterator[Out]:
-    return _by(fleet, _networks, need.host.networks, lambda has: _missing(has, need.host.networks, "network"))
+    return _by(fleet, _networks, need.host.networks, lambda has: _missing(has, need.host.networks, "active network"))
 
 
 def lacks_interface(need: Need, fleet: Fleet) -> Iterator[Out]:

@@ -117,6 +117,12 @@ def is_here(domain: Domain) -> bool:
     return domain.state in ACTIVE and not _is_unfinished(domain)
 
 
+def is_starting(domain: Domain) -> bool:
+    """libvirt starts it for a migration: seconds. Where its daemon is killed before the new process is noted down, libvirt 9
+    keeps the domain so for ever, over restarts too: no process has it, and its lock is nobody's, so that no call ends it."""
+    return (domain.state, domain.reason, domain.job) == (State.PAUSED, Reason.STARTING_UP, Job.MIGRATION_IN)
+
+
 def judge(seen: Stranger) -> Ignore | Later | Adopt | Compare | Unseen:
     """What to do next with a domain that somebody pointed at."""
     domain = seen.domain

@@ -16,6 +16,7 @@ from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.pods import guest_need, is_launcher_of, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.adopt import (
+    LOOK_AGAIN_S,
     Adopt,
     Compare,
     Double,
@@ -27,6 +28,7 @@ from app.controllers.virtualmachine.adopt import (
     adopted,
     compare,
     is_here,
+    is_starting,
     judge,
     managed_by,
     names_for,
@@ -49,6 +51,8 @@ DOMAINS = "domains"
 """The word by which the queue of domains calls its keys: UUIDs."""
 ALARM_S = 10.0
 """How long a guest must be seen running twice before that is told: moves by hand look so for a moment."""
+STARTING_S = 60.0
+"""How long a guest must be seen starting before it is told that it never will: libvirt itself gives QEMU 30 s."""
 NOBODY = "none"
 """What the annotation says to leave guests alone."""
 
@@ -72,6 +76,8 @@ class Strangers:
     """Guests that run here and that no VirtualMachine tells of, and why: name and reason."""
     _doubles: dict[UUID, float] = field(default_factory=dict)
     """Since when each was seen to run twice."""
+    _starting: dict[UUID, float] = field(default_factory=dict)
+    """Since when each was seen to start."""
 
     def keep_only(self, active: Collection[UUID]) -> None:
         """Those that do not run here any more are told of no longer."""
@@ -93,6 +99,9 @@ class Strangers:
 
     async def _meet(self, host: Hypervisor, uuid: UUID) -> Outcome:
         domain = await host.look(uuid)
+        if is_starting(domain):
+            return await self._started_by_nobody(domain)
+        self._starting.pop(uuid, None)
         seen = await self._see(host, domain) if is_here(domain) else None
         verdict = Ignore() if seen is None else judge(seen)
         domain = domain if seen is None else seen.domain
@@ -203,6 +212,17 @@ class Strangers:
                 await self.tools.recorder.record(tx, vm, Reason.RUNS_TWICE, message, "Warning")
             log.error("guest runs twice", domain=str(here.uuid), nodes=[node, self.node])
         return Again(ALARM_S)
+
+    async def _started_by_nobody(self, domain: Domain) -> Outcome:
+        now = self.tools.clock()
+        left_s = self._starting.setdefault(domain.uuid, now) + STARTING_S - now
+        if left_s > 0 or await self.tools.store.runs.unfinished(domain.uuid):
+            return Again(max(left_s, LOOK_AGAIN_S))
+        return await self._tell(
+            domain,
+            f"libvirtd died while it started this for a migration, and keeps it without a process; the guest is not here, and"
+            f" cannot come: stop libvirtd, remove /run/libvirt/qemu/{domain.name}.xml, start libvirtd",
+        )
 
     async def _tell(self, domain: Domain, why: str) -> Outcome:
         said = f"{domain.name}: {why}"

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from tests.api.builders import KV, MACHINES, MIGRATIONS, NODES, machine, migration, node
-from tests.api.laws.row import TABLE, YAML, Row, bad, no_vm, refused, vm_is
+from tests.api.laws.row import APPLY, TABLE, YAML, Row, bad, no_vm, refused, vm_is
 
 NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
@@ -37,6 +37,18 @@ def exists(resource: str, name: str, prefix: str = "", suffix: str = "") -> dict
     return refused(409, "AlreadyExists", f'{prefix}{resource} "{name}" already exists{suffix}')
 
 
+def no_whole(shown: str) -> dict[str, Any]:
+    """Of the retries of a Migration, which are 100 at most."""
+    at = "spec.backoffLimit"
+    return refused(
+        422,
+        "Invalid",
+        f'Migration.kubevirt.io "new" is invalid: [{at}: Invalid value: "number": {at} in body must be of type integer: "number", '
+        f'<nil>: Invalid value: "": Checked value must be of type integer (default format) in {at}, '
+        f"{at}: Invalid value: {shown}: {at} in body should be less than or equal to 100]",
+    )
+
+
 VM = "virtualmachines.kubevirt.io"
 UNLUCKY = ", the server was not able to generate a unique name for the object"
 MINE = {
@@ -52,6 +64,8 @@ TWICE = "apiVersion: kubevirt.io/v1alpha1\nkind: VirtualMachine\nmetadata: {name
 
 ACCOUNTS = "POST /api/v1/namespaces/default/serviceaccounts"
 BINDINGS = "POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings"
+RBAC = "rbac.authorization.k8s.io/v1"
+ROLES = f"/apis/{RBAC}/namespaces/default/roles"
 AN_EVENT = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}
 
 
@@ -144,6 +158,12 @@ ROWS = [
     Row(f"POST {NODES}", 201, body=node("new", podCIDRx="x"), warns=['unknown field "spec.podCIDRx"']),
     Row(f"POST {MACHINES}", 201, body=TWICE, type=YAML, has={"spec.nodeSelector": {"a": "c"}}, warns=['line 7: key "nodeSelector" already set in map', 'unknown field "spec.bogus"']),
     Row(f"POST {MACHINES}?fieldValidation=Strict", body=TWICE, type=YAML, **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: strict decoding error: yaml: unmarshal errors:\n  line 7: key "nodeSelector" already set in map, unknown field "spec.bogus"')),
+    # What is of a wrong type has no fields
+    Row(f"POST {MACHINES}", code=422, reason="Invalid", body=machine("new", nodeSelector={"a": {"b": 1}}), warns=['unknown field "spec.nodeSelector.a.b"']),
+    Row(f"POST {MIGRATIONS}", body=migration("new", selector={"name": [{"x": 1}]}), code=422, says='Migration.kubevirt.io "new" is invalid: spec.selector.name: Invalid value: "array": spec.selector.name in body must be of type string: "array"', warns=['unknown field "spec.selector.name[0].x"']),
+    Row(f"POST {MIGRATIONS}?fieldValidation=Strict", body=migration("new", cancel=[[{"b": {"c": 1}}]]), **bad('Migration in version "v1alpha1" cannot be handled as a Migration: strict decoding error: unknown field "spec.cancel[0][0].b"')),
+    # Of a core kind they are told as they come
+    Row(f"POST {NODES}?fieldValidation=Strict", body={"a": 1, **node("new", taints=[{"key": "a", "effect": "NoSchedule", "foo": 1}], zz=1)}, **bad('Node in version "v1" cannot be handled as a Node: strict decoding error: unknown field "a", unknown field "spec.taints[0].foo", unknown field "spec.zz"')),
     # In other forms
     Row(f"POST {MACHINES}", 201, body=machine("new"), accept=TABLE, has={"kind": "Table", "rows.0.cells.0": "new"}),
     Row(f"POST {MACHINES}", 201, body=machine("new"), accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", has={"kind": "PartialObjectMetadata", "spec": KeyError}),
@@ -170,6 +190,18 @@ ROWS = [
     Row(f"POST {NODES}", 201, body={**node("x"), "status": {"addresses": [{"type": "Hostname", "address": "x"}], "conditions": [{"type": "Ready", "status": "True"}]}}, has={"status.addresses": [{"type": "Hostname", "address": "x"}], "status.conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": None, "lastTransitionTime": None}], "status.daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "status.nodeInfo.machineID": ""}),
     Row(ACCOUNTS, 201, body={"metadata": {"name": "a", "generation": 7}}, has={"metadata.generation": 7}),
     Row("POST /api/v1/namespaces", 201, body={"metadata": {"name": "a"}}, has={"spec.finalizers": ["kubernetes"], "metadata.managedFields.0.fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}}}),
+    # A list with nothing in it is somebody's, and read back as none
+    Row(f"POST {ROLES}", 201, body={"metadata": {"name": "a"}, "rules": []}, has={"rules": None, "metadata.managedFields.0.fieldsV1": {"f:rules": {}}}),
+    Row(f"PATCH {ROLES}/a?fieldManager=other", body={"apiVersion": RBAC, "kind": "Role", "metadata": {"name": "a"}, "rules": []}, type=APPLY, after=[Row(f"POST {ROLES}", 201, body={"metadata": {"name": "a"}, "rules": []})], **refused(409, "Conflict", f'Apply failed with 1 conflict: conflict with "tests" using {RBAC}: .rules')),
+    Row(f"PATCH {ROLES}/a?fieldManager=other", 201, body={"apiVersion": RBAC, "kind": "Role", "metadata": {"name": "a"}, "rules": []}, type=APPLY, has={"rules": None, "metadata.managedFields.0.fieldsV1": {"f:rules": {}}}),
+    # Numbers: to Go's types 3.0 is none that is whole, to schemas it is; what is too large is none at all
+    Row(ACCOUNTS, body='{"metadata":{"name":"a","generation":3.0}}', **bad('ServiceAccount in version "v1" cannot be handled as a ServiceAccount: json: cannot unmarshal number 3.0 into Go struct field ObjectMeta.metadata.generation of type int64')),
+    Row(f"POST {EVENTS}", body={**AN_EVENT, "count": 1.0}, **bad('Event in version "v1" cannot be handled as a Event: json: cannot unmarshal number 1.0 into Go struct field Event.count of type int32')),
+    Row(ACCOUNTS, 201, body='{"metadata":{"name":"a","generation":-0}}', has={"metadata.generation": KeyError}),
+    Row(f"POST {MIGRATIONS}", body=migration("new", backoffLimit=1000.5), **no_whole("1000.5")),
+    Row(f"POST {MIGRATIONS}", body=migration("new", backoffLimit=2**63), **no_whole("9.223372036854776e+18")),
+    Row(f"POST {MIGRATIONS}", body=json.dumps(migration("new", backoffLimit=7)).replace("7", "1e999"), **bad('Migration in version "v1alpha1" cannot be handled as a Migration: json: cannot unmarshal number 1e999 into Go value of type float64')),
+    Row(f"POST {MIGRATIONS}", body="", type=YAML, **unrecognized("Object 'Kind' is missing in ''", "<empty>", "Migration")),
     # YAML has more words for true and more ways to write a number than JSON
     Row(ACCOUNTS, 201, body="{metadata: {name: a, generation: 0x1F}, automountServiceAccountToken: yes}", type=YAML, has={"automountServiceAccountToken": True, "metadata.generation": 31}),
     Row(ACCOUNTS, 201, body="{metadata: {name: a, annotations: {on: 1e999, 1.50: 2001-01-01}}}", type=YAML, has={"metadata.annotations": {"true": "1e999", "1.5": "2001-01-01"}}),

@@ -21,6 +21,7 @@ from tests.api.laws.row import (
 
 ETAG = {"etag": '"…', "vary": "Accept", "cache-control": "public"}
 V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
 V3 = "/openapi/v3/apis/kubevirt.io/v1alpha1"
 
 ROWS = [
@@ -99,6 +100,10 @@ ROWS = [
     Row(f"GET {V3}?hash=OLD", 301, text="", headers={"content-type": "application/json", "etag": '"…', "location": f"{V3}?hash=…"}),
     Row(f"GET {V3}", 406, accept="text/html", text="", headers={"content-type": None}),
     Row(f"GET {V3}", headers={"content-type": "application/json", "cache-control": "no-cache, private", "etag": '"…', "vary": "Accept…"}, has={"openapi": "3.0.0"}),
+    Row(f"GET {V3}", accept=f"{V3_PROTOBUF}, */*", text="\n\x053.0.0\x12…", headers={"content-type": V3_PROTOBUF, "cache-control": "no-cache, private", "etag": '"…', "vary": "Accept…"}),
+    Row(f"GET {V3}", accept=V3_PROTOBUF.replace("v3.v1.0", "v3@v1.0"), headers={"content-type": V3_PROTOBUF}),
+    Row(f"GET {V3}", accept="application/*", headers={"content-type": "application/json"}),
+    Row(f"GET {V3}?hash=WRONG", 301, accept=V3_PROTOBUF, text="", headers={"content-type": V3_PROTOBUF}),
     Row(f"GET {V3}?hash=WRONG", 301, headers={"location": f"{V3}?hash=…"}),
     Row(f"GET {V3}", 406, accept="text/html", text=""),
     Row("GET /openapi/v3/apis/kubevirt.io/v9", 404, text="", headers={"content-type": None}),

@@ -96,6 +96,8 @@ ROWS = [
     merge('{"spec":{"nodeSelector":{"a":"b"},"nodeSelector":{"a":"c"}}}', has={"spec.nodeSelector": {"a": "c"}}, warns=['duplicate field "spec.nodeSelector"']),
     merge('{"spec":{"nodeSelector":{"a":"b"},"nodeSelector":{"a":"c"}}}', path=f"{TM}?fieldValidation=Strict", code=422),
     merge({"spec": {"unk": 1}}, path=f"{TM}?fieldValidation=Ignore"),
+    merge({"spec": {"nodeSelector": {"a": {"b": 1}}}}, code=422, reason="Invalid", warns=['unknown field "spec.nodeSelector.a.b"']),
+    merge('{"spec":{"nodeSelector":1e999}}', **undecoded("json: cannot unmarshal number 1e999 into Go value of type float64")),
     merge({"spec": {"nodeSelector": {"a": "b"}}}, path=f"{TM}?dryRun=All", has={"metadata.generation": 2, "metadata.resourceVersion": "<vm0.rv>"}),
     merge({"kind": "Foo"}, **invalid('Foo.kubevirt.io "vm0" is invalid: kind: Invalid value: "Foo": must be VirtualMachine'), has={"details.kind": "Foo"}),
     merge({"apiVersion": "kubevirt.io/v2"}, **vm_is("vm0", 'apiVersion: Invalid value: "kubevirt.io/v2": must be kubevirt.io/v1alpha1')),

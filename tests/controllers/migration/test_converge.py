@@ -219,6 +219,16 @@ def test_on_a_link_that_is_gone_nobody_is_stopped_or_sent_away() -> None:
     assert end.state.end is End.NOT_CONVERGING
 
 
+@pytest.mark.parametrize(("disks", "allowed_s"), [(0, 300), (GIB, 300), (9 * GIB, 1500)])
+def test_copied_disks_have_their_time_like_memory(disks: int, allowed_s: int) -> None:
+    policy = replace(POLICY, disks=disks, progress_s=10_000)
+
+    in_time = steered(begun(policy), policy, Sample(seen(allowed_s - 1, 500, 1)))
+    late = steered(in_time.state, policy, Sample(seen(allowed_s, 500, 1)))
+
+    assert (in_time.state.end, late.state.end) == (None, End.NOT_CONVERGING)
+
+
 def test_after_the_hosts_no_another_way_is_taken() -> None:
     policy = replace(POLICY, post_copy=True, disruption=True)
     state, _ = run(policy, *WRITES_TOO_FAST)

@@ -18,11 +18,11 @@ from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.seen import Room, Seen, Terms
 from app.controllers.outcome import Again
 from app.kinds.migration import ConditionType, MigrationCondition, MigrationState, Mode, Phase, Reason
-from tests.controllers.migration.test_decide import FITS, NONE_FITS, NOW, STARTED, acts, finished, reason, seen
+from tests.controllers.migration.test_decide import FITS, FULL, NONE_FITS, NOW, STARTED, acts, finished, reason, seen
 
 PATIENCE = Patience()
 SECOND = timedelta(seconds=1)
-TARGETS_FULL = Room(FITS, targets_full=frozenset({"node1", "node2"}))
+TARGETS_FULL = Room(FITS, targets_full={"node1": FULL, "node2": FULL})
 
 
 def after(first: Seen, passed: timedelta) -> Seen:
@@ -33,14 +33,12 @@ def after(first: Seen, passed: timedelta) -> Seen:
 @pytest.mark.parametrize(
     ("room", "limit", "why"),
     [
-        (Room(FITS, cluster_full=True), PATIENCE.queue, Reason.QUEUE_TIMEOUT),
-        (Room(FITS, source_full=True), PATIENCE.queue, Reason.QUEUE_TIMEOUT),
+        (Room(FITS, FULL), PATIENCE.queue, Reason.QUEUE_TIMEOUT),
         (Room(NONE_FITS), PATIENCE.unschedulable, Reason.UNSCHEDULABLE),
         (TARGETS_FULL, PATIENCE.queue, Reason.QUEUE_TIMEOUT),
     ],
     ids=[
-        "Pending: a slot in the cluster",
-        "Pending: a slot out of its source",
+        "Pending: a slot",
         "Scheduling: a node",
         "Scheduling: a slot",
     ],
@@ -115,7 +113,7 @@ def test_the_next_attempt_waits_as_a_jobs_does(attempts: int, wait_s: float) -> 
 @pytest.mark.parametrize(
     ("room", "limit", "why"),
     [
-        (Room(FITS, cluster_full=True), PATIENCE.queue, Reason.QUEUE_TIMEOUT),
+        (Room(FITS, FULL), PATIENCE.queue, Reason.QUEUE_TIMEOUT),
         (TARGETS_FULL, PATIENCE.queue, Reason.QUEUE_TIMEOUT),
         (Room(NONE_FITS), PATIENCE.unschedulable, Reason.UNSCHEDULABLE),
     ],

@@ -37,6 +37,7 @@ RUN = UUID("00000000-0000-4000-8000-000000000001")
 VM = VMSeen("vm-uid", VMPhase.RUNNING, "node0")
 FITS = Placement(("node1", "node2"), {"node0": "node is the source"})
 NONE_FITS = Placement((), {"node0": "node is the source", "node1": "node(s) were not ready"})
+FULL = "full: 2 at once (A_SETTING)"
 STARTED = RunSeen(RUN, "node0", "node1")
 
 
@@ -95,20 +96,15 @@ CASES = {
     "fails for selectors that contradict": (
         seen(contradiction="disk=ssd, disk=hdd"), Phase.FAILED, Reason.NODE_SELECTOR_CONFLICT, [],
     ),
-    "waits in Pending for the cluster": (
-        seen(room=Room(FITS, cluster_full=True)), Phase.PENDING, Reason.WAITING_FOR_SLOT, [],
-    ),
-    "waits in Pending for its source": (
-        seen(room=Room(FITS, source_full=True)), Phase.PENDING, Reason.WAITING_FOR_SLOT, [],
-    ),
+    "waits in Pending for a slot": (seen(room=Room(FITS, FULL)), Phase.PENDING, Reason.WAITING_FOR_SLOT, []),
     "waits in Scheduling while no node fits": (
         seen(room=Room(NONE_FITS)), Phase.SCHEDULING, Reason.UNSCHEDULABLE, [],
     ),
     "waits in Scheduling while all that fit are full": (
-        seen(room=Room(FITS, targets_full=frozenset({"node1", "node2"}))), Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, [],
+        seen(room=Room(FITS, targets_full={"node1": FULL, "node2": FULL})), Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, [],
     ),
     "does not go back to Pending": (
-        seen(Phase.SCHEDULING, room=Room(FITS, cluster_full=True)), Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, [],
+        seen(Phase.SCHEDULING, room=Room(FITS, FULL)), Phase.SCHEDULING, Reason.WAITING_FOR_SLOT, [],
     ),
     "goes on from Pending": (seen(Phase.PENDING), Phase.RUNNING, Reason.NODE_FOUND, [StartRun]),
     "fails when its VM goes while it waits": (seen(Phase.PENDING, vm=None), Phase.FAILED, Reason.VM_NOT_FOUND, []),
@@ -186,7 +182,7 @@ def test_an_unschedulable_one_fails_when_its_patience_ends() -> None:
 
 
 def test_waiting_for_a_full_target_does_not_count_as_unschedulable() -> None:
-    full = Room(FITS, targets_full=frozenset({"node1", "node2"}))
+    full = Room(FITS, targets_full={"node1": FULL, "node2": FULL})
     first = decide(seen(room=full))
 
     later = decide(seen(room=full, status=first.status, now=NOW + timedelta(minutes=59)))
@@ -195,12 +191,24 @@ def test_waiting_for_a_full_target_does_not_count_as_unschedulable() -> None:
 
 
 def test_the_queue_has_an_end() -> None:
-    full = Room(FITS, cluster_full=True)
+    full = Room(FITS, FULL)
     first = decide(seen(room=full))
 
     later = decide(seen(room=full, status=first.status, now=NOW + timedelta(hours=1)))
 
     assert (later.status.phase, reason(later)) == (Phase.FAILED, Reason.QUEUE_TIMEOUT)
+    assert f"no slot became free in 3600 s (DROVER_QUEUE_TIMEOUT_S): {FULL}" in later.status.conditions[-1].message
+
+
+def test_who_waits_says_what_is_full_and_by_which_limit() -> None:
+    busy = "its libvirtd is busy (AN_ANNOTATION)"
+
+    queued = decide(seen(room=Room(FITS, FULL)))
+    arriving = decide(seen(room=Room(FITS, targets_full={"node2": FULL, "node1": FULL, "node3": busy})))
+
+    for decision, words in ((queued, FULL), (arriving, f"node1, node2: {FULL}; node3: {busy}")):
+        assert [effect.message for effect in decision.effects if isinstance(effect, Tell)] == [words]
+        assert decision.status.conditions[-1].message == words
 
 
 def test_an_unschedulable_one_names_every_node() -> None:
@@ -313,8 +321,8 @@ def test_an_attempt_that_finds_no_room_stays_running() -> None:
     _, waiting = failed_once(now=NOW + timedelta(seconds=10))
 
     for room in (
-        Room(FITS, cluster_full=True),
-        Room(FITS, targets_full=frozenset({"node1", "node2"})),
+        Room(FITS, FULL),
+        Room(FITS, targets_full={"node1": FULL, "node2": FULL}),
         Room(NONE_FITS),
     ):
         waits = decide(replace(waiting, room=room))
@@ -359,9 +367,8 @@ World = tuple[VMSeen | None, str | None, str | None, Room, bool, ExitCode | None
 ROOMS = st.builds(
     Room,
     st.sampled_from([FITS, NONE_FITS]),
-    cluster_full=st.booleans(),
-    source_full=st.booleans(),
-    targets_full=st.sampled_from([frozenset(), frozenset({"node1"}), frozenset({"node1", "node2"})]),
+    full=st.sampled_from(["", FULL]),
+    targets_full=st.sampled_from([{}, {"node1": FULL}, {"node1": FULL, "node2": FULL}]),
 )
 WORLDS = st.tuples(
     st.sampled_from([None, VM, VM, replace(VM, phase=VMPhase.MIGRATING), replace(VM, leaving=True)]),
@@ -400,7 +407,7 @@ def test_no_sequence_breaks_the_laws(worlds: list[World]) -> None:
             if isinstance(effect, StartRun):
                 starts += 1
                 assert effect.target == room.target
-                assert not room.cluster_full and not room.source_full
+                assert not room.full
                 assert run is None or (run.exit_code is not None and is_retrying(status))
                 run = RunSeen(RUN, "node0", effect.target, attempt=starts, claimed=False)
             elif isinstance(effect, Withdraw):

@@ -104,10 +104,12 @@ def test_disks_that_are_copied_count_before_the_memory() -> None:
 
 
 def test_disks_may_take_all_of_the_time_that_a_move_has() -> None:
-    told = forecast(move(copied=(Copied("vda", 100 * GIB),)), [past(rate=64 * MIB)])
+    copied = (Copied("vda", 99 * GIB),)
+    told = forecast(replace(move(copied=copied), seconds_per_gib=10), [past(rate=64 * MIB)])
 
-    assert (told.bytes, told.seconds, told.converges) == (300 * 64 * MIB, 300, False)
-    assert told.basis.endswith("; it would not be over after 300 s (completionTimeoutPerGiB)")
+    assert (told.bytes, told.seconds, told.converges) == (1000 * 64 * MIB, 1000, False)
+    assert told.basis.endswith("; it would not be over after 1000 s (completionTimeoutPerGiB)")
+    assert forecast(move(copied=copied), [past(rate=64 * MIB)]).converges
 
 
 def remembered(*, elapsed_ms: int = 2000, bandwidth: str | None = None, total: int = 0) -> Document:

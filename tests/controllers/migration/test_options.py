@@ -7,6 +7,8 @@ import pytest
 from app.controllers.migration.options import DEFAULTS, applicable, resolve
 from app.kinds.migration_options import MigrationOptions, Tls
 from app.machinery.objects import Document
+from app.settings import Settings
+from app.wiring.workers import migration_config
 
 
 def policy(
@@ -56,6 +58,25 @@ def test_the_migrations_own_word_wins_over_the_policys_and_that_over_the_default
         "policy": ("p", {"bandwidthPerMigration": "64Mi", "tls": "Off"}),
         "defaults": (None, {"bandwidthPerMigration": "1Gi", "tls": "Preferred"}),
     }
+
+
+@pytest.mark.parametrize(
+    ("own", "stopped", "post_copy"),
+    [
+        ({}, True, False),
+        ({"allowPostCopy": True}, True, False),
+        ({"arrivePaused": False, "allowPostCopy": True}, False, True),
+    ],
+)
+def test_a_fleet_whose_guests_arrive_stopped_lets_one_migration_off(
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, bool], stopped: bool, post_copy: bool
+) -> None:
+    monkeypatch.setenv("DROVER_ARRIVE_PAUSED", "true")
+    defaults = migration_config(Settings()).defaults
+
+    told = resolve(own, [], VM, NAMESPACE, defaults).configuration
+
+    assert (told.arrive_paused, told.allow_post_copy) == (stopped, post_copy)
 
 
 TLS = "kubevirt.io/migration-tls"

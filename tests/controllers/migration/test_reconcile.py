@@ -11,6 +11,7 @@ import pytest
 from app.controllers.lease import Held, LeaseKeeper
 from app.controllers.migration.config import MigrationConfig
 from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.plan import Plan
 from app.controllers.migration.reconcile import Reconciler
 from app.controllers.migration.slots import Limits
 from app.controllers.outcome import Again
@@ -146,6 +147,18 @@ async def test_pods_run_and_phase_are_there_together(controller: Controller) -> 
     assert (vm["status"]["phase"], vm["status"]["migrationNodeName"]) == ("Migrating", run.target)
     assert {"Scheduled"} <= await events_about(controller.store, "Migration")
     assert {"Scheduled"} <= await events_about(controller.store, "VirtualMachine")
+
+
+async def test_a_run_knows_how_much_of_its_disks_is_copied(controller: Controller) -> None:
+    disk = {"target": "vda", "type": "file", "path": "/srv/local/a.img", "format": "raw", "copyable": True}
+    disks = [disk | {"size": 768 * 2**20}, disk | {"target": "vdb", "path": "/srv/local/b.img"}]
+    told = {"hostRequirements": {"disks": disks}}
+    await edit(controller.store.objects, VM_KEY, lambda vm: {**vm, "status": vm["status"] | told})
+
+    assert await controller.request("m1") == "Running"
+
+    (run,) = await controller.store.runs.claim("worker", LEASE, 1)
+    assert Plan.read(run.plan).disks == 768 * 2**20
 
 
 async def test_the_target_pod_keeps_the_vms_affinity_first_and_flees_the_source(controller: Controller) -> None:

@@ -179,6 +179,30 @@ async def test_a_broken_post_copy_that_is_given_up_has_not_moved(scene: Scene) -
     assert scene.active_on() == []
 
 
+@pytest.mark.parametrize("remains", [True, False], ids=["the target's remains", "nothing on the target"])
+async def test_who_takes_over_after_a_guest_was_given_up_says_so(scene: Scene, remains: bool) -> None:
+    """The first process ends the source's half, and dies before it has said so."""
+    busy(scene, post_copy=True, bandwidth=16 * MIB)
+    first = scene.process()
+    await scene.until(lambda: modes(scene) == ["PostCopy"], 20)
+    scene.cloud.unplug("node1")
+    await scene.until(lambda: scene.heard_of(Holding))
+    source, target = scene.cloud["node0"], scene.cloud["node1"]
+    stop(target, target.guests[scene.guest], Reason.CRASHED, "crashed", scene.cloud.time.now())
+    scene.orders.told = Told(resolve=Word.LOST)
+    await scene.until(lambda: source.guests[scene.guest].domain.reason is Reason.DESTROYED)
+    unsaid = not first.done()
+    await kill(first)
+    scene.cloud.mend("node1")
+    if not remains:
+        del target.guests[scene.guest]
+
+    outcome = await scene.process(fresh=False)
+
+    assert unsaid
+    assert (outcome.code, outcome.result["message"]) == (ExitCode.LOST, "the operator says that the guest is lost")
+
+
 async def test_a_cancel_in_post_copy_comes_too_late(scene: Scene) -> None:
     busy(scene, post_copy=True)
     process = scene.process()

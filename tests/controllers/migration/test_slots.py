@@ -8,24 +8,40 @@ from hypothesis import strategies as st
 
 from app.controllers.migration.slots import Board, Limits, Slots
 from app.controllers.placement.fleet import Fleet
+from app.settings import Settings
 from tests.controllers.placement.builders import GIB, need, node
 
 CASES = {
-    "nobody moves": (Limits(), [], (False, False, False)),
-    "the cluster's last": (Limits(cluster=2), [("x", "y"), ("y", "x")], (True, False, False)),
-    "out of the source": (Limits(outbound=2), [("a", "x"), ("a", "y")], (False, True, False)),
-    "into the target": (Limits(inbound=2), [("x", "b"), ("y", "b")], (False, False, True)),
-    "the other way round nothing is full": (Limits(outbound=1, inbound=1), [("b", "a")], (False, False, False)),
-    "the source's libvirtd": (Limits(outbound=9, inbound=9, cluster=9), [("a", "x")] * 2, (False, True, False)),
+    "nobody moves": (Limits(), [], "", ""),
+    "the cluster's last": (
+        Limits(cluster=2), [("x", "y"), ("y", "x")],
+        "as many migrations run in the cluster as may at once: 2 (DROVER_MIGRATIONS_PER_CLUSTER)", "",
+    ),
+    "out of the source": (
+        Limits(outbound=2), [("a", "x"), ("a", "y")],
+        "as many migrations run from a as may at once: 2 (DROVER_MIGRATIONS_OUTBOUND_PER_NODE)", "",
+    ),
+    "into the target": (
+        Limits(inbound=2), [("x", "b"), ("y", "b")],
+        "", "as many guests arrive as may at once: 2 (DROVER_MIGRATIONS_INBOUND_PER_NODE)",
+    ),
+    "the other way round nothing is full": (Limits(outbound=1, inbound=1), [("b", "a")], "", ""),
+    "the source's libvirtd": (
+        Limits(outbound=9, inbound=9, cluster=9), [("a", "x")] * 2,
+        "as many migrations keep the libvirtd of a busy as may at once: 2 of its 6 workers"
+        " (annotation kubevirt.io/libvirtd-workers of the Node)", "",
+    ),
     "the target's, by guests that leave it": (
-        Limits(outbound=9, inbound=9, cluster=9), [("b", "x"), ("x", "b")], (False, False, True),
+        Limits(outbound=9, inbound=9, cluster=9), [("b", "x"), ("x", "b")],
+        "", "as many migrations keep the libvirtd of b busy as may at once: 2 of its 6 workers"
+        " (annotation kubevirt.io/libvirtd-workers of the Node)",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_what_is_full(case: tuple[Limits, list[tuple[str, str]], tuple[bool, bool, bool]]) -> None:
-    limits, moves, expected = case
+def test_what_is_full_and_which_limit_says_so(case: tuple[Limits, list[tuple[str, str]], str, str]) -> None:
+    limits, moves, leaving, arriving = case
     slots = Slots(limits)
     for source, target in moves:
         slots = slots.taking(source, target)
@@ -34,16 +50,24 @@ def test_what_is_full(case: tuple[Limits, list[tuple[str, str]], tuple[bool, boo
 
     room = board.room(need(source="a"), "a")
 
-    assert expected[:2] == (slots.cluster_full, slots.source_full("a", workers=6))
-    assert (room.cluster_full, room.source_full) == expected[:2]
-    assert board.is_full("b") is expected[2]
-    assert (room.target == "b") is (not any(expected))
+    assert (room.full, board.full_at("b")) == (leaving, arriving)
+    assert (room.target == "b") is (not leaving and not arriving)
+    assert room.targets_full == ({"b": arriving} if arriving else {})
+
+
+def test_a_limit_is_told_with_the_name_of_its_setting() -> None:
+    limits = Limits()
+
+    for said in (limits.in_cluster(), limits.leaving("a"), limits.arriving()):
+        name = said[said.index("DROVER_") : -1].removeprefix("DROVER_").lower()
+        assert f": {Settings.model_fields[name].default} (" in said
 
 
 def test_a_held_one_counts_for_its_nodes_only() -> None:
     slots = Slots(Limits(cluster=1, outbound=1)).taking("a", "b", in_cluster=False)
 
-    assert (slots.cluster_full, slots.source_full("a")) == (False, True)
+    assert not slots.cluster_full
+    assert (slots.source_full("a") != "", slots.source_full("c") != "") == (True, False)
 
 
 NAMES = [f"n{number}" for number in range(4)]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.controllers.migration.turns import AGEING, Waiting, in_turn, urgency
-from app.kinds.migration import Priority
+from app.kinds.migration import MigrationSpec, Priority
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 CRITICAL, USER, MAINTENANCE = Priority.SYSTEM_CRITICAL, Priority.USER_TRIGGERED, Priority.SYSTEM_MAINTENANCE
@@ -31,6 +31,12 @@ CASES = {
     "nobody is lifted above the most urgent": ([waiting(0, CRITICAL, 9000), waiting(1, USER, 8000)], [0, 1]),
     "a clock that went back lifts nobody": ([waiting(0, USER, -9000), waiting(1, CRITICAL)], [1, 0]),
 }  # fmt: skip
+
+
+def test_kubectl_explain_tells_how_fast_a_wait_lifts() -> None:
+    told = " ".join(str(MigrationSpec.model_fields["priority"].description).split())
+
+    assert f"Whoever has waited for {AGEING.total_seconds() / 60:g} minutes is served as if it were one step" in told
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

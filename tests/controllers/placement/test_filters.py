@@ -129,7 +129,8 @@ EXCLUDED = {
         "node(s) have an older libvirt than the source's 10.0.0",
     ),
     "a network": (
-        asks(networks=frozenset({"blue", "red"})), node("a", networks=frozenset({"red"})), "node(s) have no network blue",
+        asks(networks=frozenset({"blue", "red"})), node("a", networks=frozenset({"red"})),
+        "node(s) have no active network blue",
     ),
     "a bridge": (asks(interfaces=frozenset({"br0"})), node("a", interfaces=frozenset()), "node(s) have no bridge br0"),
     "storage": (
