@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs the tests; as root it then runs the lab's tests a second time as a user without rights.
+# Runs the tests; as root it then runs those of the lab, and the main job (in full: all that move guests), as a user without rights.
 set -eu
 cd "$(dirname "$0")/.."
-marks="not slow"
-[ "${1:-}" = "--full" ] && marks="slow or not slow"
+marks="not slow" once_more="tests/lab tests/e2e/test_kubevirt_2017.py"
+[ "${1:-}" = "--full" ] && marks="slow or not slow" once_more="tests/lab tests/e2e"
 
 # The tests start some hundred processes: where Python is told not to keep what it compiled, each would compile the whole project.
 .venv/bin/python -m compileall -q app migrations_db tests benchmarks
@@ -31,4 +31,4 @@ if ! as_nobody sh -c "test -r '$here/app/main.py' && test -x '$here/.venv/bin/py
 fi
 chown -R nobody:nogroup "$home"
 cd "$here"
-as_nobody env PYTHONPATH="$here" .venv/bin/python -m pytest -p no:cacheprovider -n 2 --dist loadgroup -m "lab and ($marks)" tests/lab tests/e2e </dev/null
+as_nobody env PYTHONPATH="$here" .venv/bin/python -m pytest -p no:cacheprovider -n 2 --dist loadgroup -m "lab and ($marks)" $once_more </dev/null

@@ -239,6 +239,7 @@ def busy(make: MakeGuest) -> str:
 
 @pytest.mark.xdist_group("freezes")
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_a_migration_process_that_was_stopped_for_five_seconds_goes_on(drover: Drover, traveller: str) -> None:
     seen = freeze(drover, traveller, process, while_bytes_move, 5)
 
@@ -247,6 +248,7 @@ def test_a_migration_process_that_was_stopped_for_five_seconds_goes_on(drover: D
 
 @pytest.mark.xdist_group("freezes")
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_a_qemu_of_the_target_that_dies_while_bytes_move(drover: Drover, traveller: str) -> None:
     with moving(drover, traveller, f"{traveller}-qemu") as (name, source, target, meter):
         uid = drover.vm(traveller)["metadata"]["uid"]

@@ -221,8 +221,8 @@ async def test_what_is_changed_on_the_way_reaches_the_host(scene: Scene) -> None
     migration = scene.cloud["node0"].guests[scene.guest].migration
     assert migration is not None
 
-    scene.orders.take(Retuned(bandwidth=32 * MIB, max_downtime_ms=5000))
-    await scene.until(lambda: migration.bandwidth == 32 * MIB)
+    scene.orders.take(Retuned(bandwidth=64 * MIB, max_downtime_ms=5000))
+    await scene.until(lambda: migration.bandwidth == 64 * MIB)
 
     outcome = await process
     assert outcome.code is ExitCode.MOVED

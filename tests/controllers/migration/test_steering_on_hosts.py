@@ -194,7 +194,7 @@ async def around(store: Store, source: Hypervisor, uid: UUID) -> tuple[Progress,
         store, migration_key("m1"), lambda m: m is not None and m["status"]["progress"]["elapsedMs"] > before.elapsed_ms
     )
     assert migration is not None
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5
     return before, migration["status"]["progress"], await seen(source, uid)
 
 
