@@ -654,9 +654,9 @@ async def test_post_copy_is_not_aborted(post_copy_site: Site) -> None:
 async def test_a_broken_post_copy_is_recovered_and_ends_on_the_target(post_copy_site: Site) -> None:
     site = post_copy_site
     source, target = await _pair(site)
-    guest = await started(site, source, busy=True)
+    guest, to = await started(site, source, busy=True), replace(post_copy(site), bandwidth=SLOW)
     async with asyncio.TaskGroup() as group:
-        move = group.create_task(_outcome(source, guest, site, post_copy(site)))
+        move = group.create_task(_outcome(source, guest, site, to))
         await in_post_copy(site, source, target, guest)
 
         await site.break_post_copy(A, guest)

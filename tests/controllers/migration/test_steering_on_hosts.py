@@ -118,7 +118,7 @@ async def test_stopped_it_moves(store: PostgresStore, standing: LabHosts) -> Non
     phase, state = await move(store, CAPPED | {"allowWorkloadDisruption": True})
 
     assert (phase, state["mode"]) == ("Succeeded", "Paused")
-    assert state["downtimeMs"] > 30
+    assert state["downtimeMs"] > 0
     assert await where(standing, uid) == ["node1"]
 
 
