@@ -76,6 +76,8 @@ class Documents:
         self._plain["/"] = orjson.dumps({"paths": _paths(kinds)})
         self.alone = discovery.serves_core(kinds)
         """Whether this is the whole of an API, with what every Kubernetes API has; or else a group behind somebody else's."""
+        self._packed: dict[str, Prepared] = {}
+        """Documents of OpenAPI v3 in protobuf, by path: made when they are first asked for."""
         self._aggregated = {"/apis": Prepared.of(discovery.aggregated(kinds, core=False))}
         if self.alone:
             core = discovery.aggregated(kinds, core=True)
@@ -86,13 +88,12 @@ class Documents:
         documents = openapi.v3_documents(self._kinds)
         return {f"/openapi/v3/{key}": Prepared.of(document) for key, document in documents.items()}
 
-    @cached_property
-    def _versions_protobuf(self) -> Mapping[str, Prepared]:
-        """Under the hashes of the JSON that they are made of."""
-        return {
-            path: replace(json, body=openapi_v3_protobuf.to_protobuf(orjson.loads(json.body)))
-            for path, json in self._versions.items()
-        }
+    def _version_protobuf(self, path: str) -> Prepared:
+        """Under the hash of the JSON that it is made of."""
+        if path not in self._packed:
+            json = self._versions[path]
+            self._packed[path] = replace(json, body=openapi_v3_protobuf.to_protobuf(orjson.loads(json.body)))
+        return self._packed[path]
 
     @cached_property
     def _index(self) -> Prepared:
@@ -145,7 +146,7 @@ class Documents:
             case "application/json":
                 document, type_ = self._versions[path], JSON
             case _:
-                document, type_ = self._versions_protobuf[path], PROTOBUF_V3
+                document, type_ = self._version_protobuf(path), PROTOBUF_V3
         said = request.parameters.get("hash")
         if not said:
             return document.response(request, type_, vary=("Accept",), cache="no-cache, private", dated=True)

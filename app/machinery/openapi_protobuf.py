@@ -9,7 +9,6 @@ from app.machinery.openapi_wire import (
     EXTENSIONS,
     Fields,
     any_value,
-    blob,
     body,
     double,
     each,
@@ -21,9 +20,9 @@ from app.machinery.openapi_wire import (
     text,
     texts,
     truth,
-    varint,
     within,
 )
+from app.machinery.protobuf_wire import blob, varint
 
 
 def to_protobuf(document: Document) -> bytes:

@@ -8,7 +8,6 @@ from app.machinery.openapi_wire import (
     Fields,
     Write,
     any_value,
-    blob,
     body,
     double,
     each,
@@ -21,6 +20,7 @@ from app.machinery.openapi_wire import (
     truth,
     within,
 )
+from app.machinery.protobuf_wire import blob
 
 
 def to_protobuf(document: Document) -> bytes:

@@ -11,25 +11,14 @@ from typing import Any
 
 import yaml
 
+from app.machinery.protobuf_wire import blob, varint
+
 Write = Callable[[int, Any], bytes]
 """A field's bytes, key and all, from its number and its JSON value."""
 Fields = Mapping[str, tuple[int, Write]]
 
 EXTENSIONS = "x-"
 """In a table: the field that holds every name that begins like this."""
-
-
-# The wire format
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    written = bytearray()
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
 
 
 def integer(field: int, value: int) -> bytes:
@@ -42,10 +31,6 @@ def truth(field: int, value: bool) -> bytes:
 
 def double(field: int, value: float) -> bytes:
     return varint(field << 3 | 1) + struct.pack("<d", value) if value else b""
-
-
-def blob(field: int, value: bytes) -> bytes:
-    return varint(field << 3 | 2) + varint(len(value)) + value
 
 
 def text(field: int, value: str) -> bytes:

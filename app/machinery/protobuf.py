@@ -11,6 +11,7 @@ import orjson
 from app.machinery.errors import ApiError, bad_request
 from app.machinery.objects import Document
 from app.machinery.protobuf_messages import MESSAGES, READ, Field, Message, Scalar
+from app.machinery.protobuf_wire import blob, varint
 
 MAGIC = b"k8s\x00"
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
@@ -34,12 +35,12 @@ def to_protobuf(document: Document) -> bytes:
     """The document in the envelope. Raises KeyError for a kind that has no message here."""
     type_meta = _written({name: document.get(name, "") for name in _TYPE}, _TYPE)
     raw = _written(document, MESSAGES[document["kind"]])
-    return MAGIC + _of_length(1, type_meta) + _of_length(2, raw) + _of_length(3, b"") + _of_length(4, b"")
+    return MAGIC + blob(1, type_meta) + blob(2, raw) + blob(3, b"") + blob(4, b"")
 
 
 def to_frame(type_: str, document: Document) -> bytes:
     """A watch's event: its length, and a message with the document in its envelope."""
-    event = _of_length(1, type_.encode()) + _of_length(2, _of_length(1, to_protobuf(document)))
+    event = blob(1, type_.encode()) + blob(2, blob(1, to_protobuf(document)))
     return len(event).to_bytes(4, "big") + event
 
 
@@ -53,26 +54,26 @@ def _field(field: Field, value: Any) -> bytes:
         return b"".join(_one(field.number, field.of, item) for item in value)
     if field.map:
         entries = ((_one(1, Scalar.TEXT, key) + _one(2, field.of, item)) for key, item in sorted(value.items()))
-        return b"".join(_of_length(field.number, entry) for entry in entries)
+        return b"".join(blob(field.number, entry) for entry in entries)
     return _one(field.number, field.of, value)
 
 
 def _one(number: int, of: Scalar | str, value: Any) -> bytes:
     if isinstance(of, str):
-        return _of_length(number, _written(value, MESSAGES[of]))
+        return blob(number, _written(value, MESSAGES[of]))
     match of:
         case Scalar.TEXT:
-            return _of_length(number, value.encode())
+            return blob(number, value.encode())
         case Scalar.INTEGER | Scalar.BOOLEAN | Scalar.OPTIONAL_INTEGER | Scalar.OPTIONAL_BOOLEAN:
-            return _number(number << 3 | _VARINT) + _number(int(value))
+            return varint(number << 3 | _VARINT) + varint(int(value))
         case Scalar.TIME | Scalar.MOMENT:
-            return _of_length(number, _time(value))
+            return blob(number, _time(value))
         case Scalar.QUANTITY:
-            return _of_length(number, _of_length(1, str(value).encode()))
+            return blob(number, blob(1, str(value).encode()))
         case Scalar.DOCUMENT:
-            return _of_length(number, _of_length(1, orjson.dumps(value)))
+            return blob(number, blob(1, orjson.dumps(value)))
         case Scalar.TEXTS:
-            return _of_length(number, b"".join(_of_length(1, text.encode()) for text in value))
+            return blob(number, b"".join(blob(1, text.encode()) for text in value))
         case unhandled:
             assert_never(unhandled)
 
@@ -80,23 +81,8 @@ def _one(number: int, of: Scalar | str, value: Any) -> bytes:
 def _time(text: str) -> bytes:
     moment = datetime.fromisoformat(text)
     whole = moment.replace(microsecond=0)
-    parts = _number(1 << 3 | _VARINT) + _number(int(whole.timestamp()))
-    return parts + _number(2 << 3 | _VARINT) + _number(moment.microsecond * 1000)
-
-
-def _of_length(number: int, raw: bytes) -> bytes:
-    return _number(number << 3 | _LENGTH) + _number(len(raw)) + raw
-
-
-def _number(value: int) -> bytes:
-    """A varint; of a negative number the 64 bits of its complement."""
-    value &= (1 << 64) - 1
-    written = bytearray()
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
+    parts = varint(1 << 3 | _VARINT) + varint(int(whole.timestamp()))
+    return parts + varint(2 << 3 | _VARINT) + varint(moment.microsecond * 1000)
 
 
 # Read

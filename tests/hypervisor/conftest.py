@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID, uuid4
 
-import libvirt
 import pytest
 
 from app.hypervisor.base import Destination, Hypervisor, Hypervisors, State
@@ -19,6 +17,7 @@ from app.hypervisor.precopy import Load
 from app.lab.boot_sector import boot_sector_xml, build_boot_sector
 from app.lab.hosts import LabHosts
 from app.lab.namespaces import NamespaceLab
+from tests.hypervisor.post_copy import break_post_copy
 
 MIB = 1 << 20
 MEMORY_MIB = 48
@@ -179,16 +178,6 @@ class NamespaceSite(RealSite[NamespaceLab]):
 
     def destination(self, host: str, *, bandwidth: int | None = None) -> Destination:
         return Destination(self.lab[host].peer_uri, self.lab[host].migration_uri, bandwidth=bandwidth)
-
-
-async def break_post_copy(uri: str, guest: UUID) -> None:
-    """By libvirt itself: Drover never does that to a healthy one. At once, for on a quick link it is soon over."""
-
-    def break_it() -> None:
-        with closing(libvirt.open(uri)) as connection:
-            connection.lookupByUUID(guest.bytes).abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
-
-    await asyncio.to_thread(break_it)
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,7 @@ class Strangers:
         """Those that do not run here any more are told of no longer."""
         for domain in [domain for domain in self.unseen if domain not in active]:
             self._forget(domain)
+        self._starting = {domain: since for domain, since in self._starting.items() if domain in active}
 
     async def meet(self, key: Key) -> Outcome:
         """One domain. The store is read before the host: what the store no longer knows had ended before."""

@@ -30,6 +30,7 @@ from tests.controllers.migration.world import (
     running_vm,
     until,
 )
+from tests.hypervisor.post_copy import break_post_copy
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.xdist_group("steering on hosts")]
 
@@ -240,7 +241,7 @@ async def test_moved_before_its_memory(store: PostgresStore, namespace_lab: Name
         await create(store, migration_document("m1", options=POST_COPY))
         await until(store, migration_key("m1"), in_post_copy)
         if broken:
-            await break_post_copy(namespace_lab["node0"], uid)
+            await break_post_copy(namespace_lab["node0"].uri, uid)
         migration = await until(store, migration_key("m1"), finished, 60)
 
     (worker,) = await worker_pods(store, "m1")
@@ -248,11 +249,6 @@ async def test_moved_before_its_memory(store: PostgresStore, namespace_lab: Name
     print(log)
     assert (phase_of(migration), await where(namespace_lab, uid)) == ("Succeeded", ["node1"])
     assert ("recovering" in log) is broken
-
-
-async def break_post_copy(host: NamespaceHost, uid: UUID) -> None:
-    virsh = await asyncio.create_subprocess_exec("virsh", "-c", host.uri, "domjobabort", str(uid), "--postcopy")
-    assert await virsh.wait() == 0
 
 
 @pytest.mark.namespaces
