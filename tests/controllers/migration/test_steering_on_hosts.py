@@ -31,6 +31,7 @@ from tests.controllers.migration.world import (
     until,
 )
 from tests.hypervisor.post_copy import break_post_copy
+from tests.hypervisor.waiting import eventually
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.xdist_group("steering on hosts")]
 
@@ -241,6 +242,9 @@ async def test_moved_before_its_memory(store: PostgresStore, namespace_lab: Name
         await create(store, migration_document("m1", options=POST_COPY))
         await until(store, migration_key("m1"), in_post_copy)
         if broken:
+            # Before the guest runs on the target nothing there could be recovered: such a Migration is held.
+            target = await LibvirtHypervisors().connect(namespace_lab["node1"].uri)
+            await eventually(lambda: target.look(uid), lambda seen: seen.reason is Reason.POSTCOPY)
             await break_post_copy(namespace_lab["node0"].uri, uid)
         migration = await until(store, migration_key("m1"), finished, 60)
 
