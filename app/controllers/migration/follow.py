@@ -55,7 +55,7 @@ async def followed(move: Move) -> AsyncIterator[None]:
 
 async def _sample(move: Move) -> None:
     loop, steering = asyncio.get_running_loop(), Steering(move)
-    wait_s, told_at, said_at = FIRST_SAMPLE_S, 0.0, loop.time() - SAY_S
+    wait_s, told_at, said_at, said = FIRST_SAMPLE_S, 0.0, loop.time() - SAY_S, ""
     while True:
         await _turn(move, wait_s)
         try:
@@ -70,9 +70,10 @@ async def _sample(move: Move) -> None:
         if loop.time() - told_at >= TELL_S:
             told_at = loop.time()
             move.tell(_report(sample))
-        if loop.time() - said_at >= SAY_S:
-            said_at = loop.time()
-            move.say(_words(sample))
+        if loop.time() - said_at >= SAY_S and (words := _words(sample)) != said:
+            # One that is held copies nothing, perhaps for hours.
+            said_at, said = loop.time(), words
+            move.say(words)
         await steering.take(sample)
 
 

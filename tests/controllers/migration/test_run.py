@@ -139,12 +139,15 @@ async def test_a_post_copy_that_breaks_is_recovered_when_the_hosts_reach_one_ano
     scene.cloud.unplug("node1")
     await scene.until(lambda: scene.heard_of(Holding))
     assert scene.runs_on() == ["node1"]
+    await asyncio.sleep(2.5)
     scene.cloud.mend("node1")
 
     outcome = await process
 
     assert outcome.code is ExitCode.MOVED
     assert (scene.runs_on(), scene.active_on()) == (["node1"], ["node1"])
+    progress = [line for line in scene.said if line.startswith("pass ")]
+    assert len(progress) == len(set(progress)) > 0, "what does not go on is said once"
     assert [report.message for report in scene.told if isinstance(report, Holding)][-1] == ""
 
 
