@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,9 @@ _LIBVIRT: Mapping[int, FailureClass] = {
     84: GUEST,  # OPERATION_UNSUPPORTED: something in the guest cannot travel
     91: HOST,  # CPU_INCOMPATIBLE
 }
+_OPERATION_INVALID = 55
+_NETWORK_STOPPED = re.compile(r"network '.*' is not active")
+"""What libvirt says, under the number of a guest's state, of a network of the host (src/network/bridge_driver.c)."""
 
 
 def cause_of(reason: Reason) -> Cause:
@@ -89,12 +93,18 @@ def cause_of_run(code: ExitCode, result: Mapping[str, Any], *, encrypted: bool =
     """Of a run that ended with that exit code, by what its process learned."""
     known = _BUSY if code is ExitCode.BUSY else CAUSES[MEANINGS[code].reason]
     number, text = result.get("libvirtCode"), result.get("libvirtText")
-    blame = _LIBVIRT.get(number, known.blame) if code is ExitCode.FAILED and number is not None else known.blame
+    blame = _blamed(number, text or "", known) if code is ExitCode.FAILED and number is not None else known.blame
     unseen = code is ExitCode.FAILED and not text
     help_ = _UNSEEN_HELP if unseen else MEANINGS[code].help or known.help
     if encrypted and text and code is ExitCode.FAILED:
         help_ = f"{help_} ({_TLS_HELP})"
     return Cause(blame, help_, number, text)
+
+
+def _blamed(number: int, text: str, known: Cause) -> FailureClass | None:
+    if number == _OPERATION_INVALID and _NETWORK_STOPPED.search(text):
+        return HOST
+    return _LIBVIRT.get(number, known.blame)
 
 
 def may_try_again(code: ExitCode, cause: Cause) -> bool:

@@ -49,6 +49,14 @@ def test_libvirts_number_tells_the_class(name: str, blame: FailureClass) -> None
     assert (cause.blame, cause.libvirt_code, cause.libvirt_text) == (blame, code, "words")
 
 
+def test_a_network_that_stopped_is_the_hosts_fault_and_its_node_is_avoided() -> None:
+    stopped = {"libvirtCode": libvirt.VIR_ERR_OPERATION_INVALID, "libvirtText": "network 'lan' is not active"}
+    other = {"libvirtCode": libvirt.VIR_ERR_OPERATION_INVALID, "libvirtText": "domain is not running"}
+
+    assert is_the_nodes(cause_of_run(ExitCode.FAILED, stopped))
+    assert not is_the_nodes(cause_of_run(ExitCode.FAILED, other))
+
+
 def test_a_failure_that_nobody_saw_sends_nobody_to_libvirts_words() -> None:
     unseen, seen = cause_of_run(ExitCode.FAILED, {}), cause_of_run(ExitCode.FAILED, {"libvirtText": "words"})
 
