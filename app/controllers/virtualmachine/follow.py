@@ -43,6 +43,7 @@ from app.controllers.virtualmachine.removal import forget
 from app.controllers.virtualmachine.report import (
     is_paused,
     pod_reported,
+    reason_of,
     reported,
     with_vm_condition,
     without_condition,
@@ -383,7 +384,7 @@ class NodeGuests:
 
     async def _report(self, observed: _Observed, report: Report, host: Hypervisor | Away) -> None:
         before, now = observed.vm, self.tools.birth.stamp()
-        if phase_of(before) is report.phase is Phase.UNKNOWN:
+        if phase_of(before) is report.phase is Phase.UNKNOWN and reason_of(before) == report.reason:
             return
         vm = reported(before, report.phase, report.reason, report.message, report.paused, now)
         vm = await self._told_once(vm, observed.uuid)
