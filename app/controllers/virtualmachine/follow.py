@@ -17,6 +17,7 @@ from app.controllers.documents import domain_uuid, is_adopted, key_of, launchers
 from app.controllers.lease import Held
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import shared_paths
+from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import guest_need, is_finished, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.decide import (
@@ -402,12 +403,13 @@ class NodeGuests:
                 await self._tell_people(tx, vm, report)
 
     def _reserve_again(self, tx: Transaction, observed: _Observed) -> None:
-        """An adopted guest that was started again needs a place again, in a pod of its own."""
-        for pod in observed.launchers:
-            if is_finished(pod):
-                remove(tx, POD, pod)
-        read = guest.facts(observed.vm)
-        need = guest_need(read.memory, read.vcpus, observed.vm)
+        """An adopted guest that was started again needs a place again, in a pod of its own, and the huge pages of the former:
+        its spec tells nothing of them."""
+        former = [pod for pod in observed.launchers if is_finished(pod)]
+        for pod in former:
+            remove(tx, POD, pod)
+        read, pages = guest.facts(observed.vm), {size for pod in former for size, _ in requests_of(pod).hugepages}
+        need = guest_need(read.memory, read.vcpus, observed.vm, hugepages=sorted(pages))
         pod = launcher_pod(self.tools.birth, observed.vm, self.node, need)
         tx.create(key_of(POD, pod), pod)
 
