@@ -318,14 +318,15 @@ class NodeGuests:
         Whether something was given back that a migration took from an adopted guest: the autostart flag, or that it has no
         definition. Only while none has it in hand, which is read just before; noted when done, so that it is done once.
         """
-        mark = domain.mark
-        if mark is None or not (mark.autostart or mark.transient) or not is_ours(domain, self.tools.store_id):
-            return False
-        if domain.job is not Job.NONE or domain.state is State.ABSENT or is_left_paused(domain):
+        if self._owed(domain) is None:
             return False
         vm = await self.tools.store.objects.get(key_of(VIRTUAL_MACHINE, observed.vm))
         fresh = await self._observe(vm.document)
         if fresh.in_hand or node_of(fresh.vm) != self.node or fresh.uuid != domain.uuid:
+            return False
+        # Again: what was seen may be older than the end of a migration that has none in hand any more.
+        domain = await host.look(domain.uuid)
+        if (mark := self._owed(domain)) is None:
             return False
         try:
             with self.held.call():
@@ -337,6 +338,14 @@ class NodeGuests:
             "given back", node=self.node, domain=str(domain.uuid), autostart=mark.autostart, transient=mark.transient
         )
         return True
+
+    def _owed(self, domain: Domain) -> Mark | None:
+        """The mark of a guest to which something is to be given back, and can be."""
+        mark = domain.mark
+        if mark is None or not (mark.autostart or mark.transient) or not is_ours(domain, self.tools.store_id):
+            return None
+        stands = domain.job is Job.NONE and domain.state is not State.ABSENT and not is_left_paused(domain)
+        return mark if stands else None
 
     async def _start(self, observed: _Observed, host: Hypervisor) -> Outcome:
         try:
