@@ -50,6 +50,8 @@ class Move:
         self.target = End(job.plan.target, hypervisors)
         if job.cancelled:
             orders.cancelled.set()
+        if job.told is not None:
+            orders.take(job.told)
         self.others = [End(place, hypervisors) for place in job.others]
         self.changed = asyncio.Event()
         """Something happened to the guest on a host: look again."""
@@ -84,6 +86,8 @@ class Move:
         self._said: set[str] = set()
         self.held = ""
         """Why nobody can say where the guest is."""
+        self._may_be_told_held = not job.fresh
+        """By a process before this one."""
         self.resolved = ""
         """What was done because the operator said so."""
         self.given_up = False
@@ -158,9 +162,11 @@ class Move:
     def hold(self, why: str, refused: str = "") -> None:
         """Nobody can say where the guest is; an empty reason ends it. Said when it changes, with what speaks against the
         operator's word."""
-        if (why, refused) != (self.held, self.refused):
-            self.held, self.refused = why, refused
-            self.say(f"holding: {why}" if why else "holding no longer")
+        before, self.held, self.refused = (self.held, self.refused), why, refused
+        if (why, refused) != before or self._may_be_told_held:
+            self._may_be_told_held = False
+            if (why, refused) != before:
+                self.say(f"holding: {why}" if why else "holding no longer")
             if refused:
                 self.say(f"the operator's word is refused: {refused}")
             self.tell(Holding(message=why, refused=refused))
