@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode
-from app.controllers.migration.job import Job
+from app.controllers.migration.job import Job as Task
 from app.controllers.migration.messages import Arrived, Holding, Reached
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.steps import Step
-from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark, Reason, State
+from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Job, Mark, Reason, State
 from app.machinery.objects import Document, Wire
 
 Tell = Callable[[Wire], None]
@@ -39,7 +39,7 @@ def stamp() -> str:
 class Move:
     """Both hosts, the worker's word, and what was noticed so far."""
 
-    def __init__(self, job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> None:
+    def __init__(self, job: Task, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> None:
         plan = job.plan
         self.plan: Plan = plan
         self.fresh = job.fresh
@@ -63,6 +63,8 @@ class Move:
         self.left = False
         """The source said that it ended its copy because the guest had moved."""
         self._stopped_s: float | None = None
+        self._idle_since_s: float | None = None
+        """Since when the source has answered, and had no job for the guest."""
         self.too_late = False
         """A cancel was heard after the switch-over had begun."""
         self.called = False
@@ -110,6 +112,10 @@ class Move:
         source, target = await asyncio.gather(self.source.look(self.plan.domain), self.target.look(self.plan.domain))
         if source is not None and (source.state, source.reason) == (State.SHUTOFF, Reason.MIGRATED):
             self.left = True
+        if source is None or source.job is not Job.NONE:
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = asyncio.get_running_loop().time()
         return source, target
 
     def reach(self, step: Step) -> None:
@@ -145,6 +151,10 @@ class Move:
     def ran_for_s(self) -> float:
         """Since this process saw it run on the target; 0 where it has not."""
         return 0.0 if self._arrived_s is None else asyncio.get_running_loop().time() - self._arrived_s
+
+    def idle_for_s(self) -> float:
+        """How long the source has had no job for the guest, as far as this process saw."""
+        return 0.0 if self._idle_since_s is None else asyncio.get_running_loop().time() - self._idle_since_s
 
     def abandon(self, code: ExitCode, why: str) -> None:
         """Once."""

@@ -78,6 +78,8 @@ class Faults:
     """It answers only what needs no worker: state, but neither job nor mark, nor how it is."""
     refuses_to_start: str = ""
     """The text with which it refuses every start and every arriving guest."""
+    cannot_end: str = ""
+    """The text with which libvirt says that it cannot end a guest: its process hangs."""
 
 
 @dataclass(slots=True)

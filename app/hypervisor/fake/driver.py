@@ -242,6 +242,8 @@ class FakeHypervisor:
             return
         if unless_running and guest.domain.state not in (State.PAUSED, State.CRASHED):
             raise Refused(f"{guest.domain.name} runs: it is not destroyed")
+        if self._host.faults.cannot_end:
+            raise Refused(self._host.faults.cannot_end)
         stop(self._host, guest, Reason.DESTROYED, "destroyed", self._cloud.time.now())
 
     async def suspend(self, domain: UUID) -> None:
