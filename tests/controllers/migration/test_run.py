@@ -645,6 +645,27 @@ async def test_a_file_of_that_path_is_used_only_where_it_has_the_same_bytes(
     assert scene.cloud["node1"].contents["/i/cd"] == there
 
 
+async def test_who_reads_an_image_waits_for_the_next_renewal(scene: Scene) -> None:
+    """The database may be slow for some seconds: that is no reason to end a migration."""
+    await with_cd(scene)
+    source, target = scene.cloud["node0"], scene.cloud["node1"]
+    target.files["/i/cd"], target.contents["/i/cd"] = 5, b"hello"
+    now = 1000.0
+    scene.orders = Orders(Bounds(now + 60), clock=lambda: now)
+    source.faults.slow_s = 0.2
+
+    process = scene.process()
+    await scene.until(lambda: scene.heard_of(Started))
+    now += 57
+    await asyncio.wait({process}, timeout=1.0)
+    early = process.done() or target.arriving
+    scene.orders.take(Renewed(deadline_s=now + 60))
+    outcome = await process
+
+    assert not early
+    assert outcome.code is ExitCode.MOVED
+
+
 async def test_a_file_of_the_new_name_stops_the_move_before_it_begins(scene: Scene) -> None:
     await with_cd(scene)
     scene.cloud["node1"].files["/i/cd.5c2b0000"] = 7
