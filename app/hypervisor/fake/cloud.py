@@ -76,6 +76,8 @@ class Faults:
     """Every answer takes so much longer."""
     workers_busy: bool = False
     """It answers only what needs no worker: state, but neither job nor mark, nor how it is."""
+    ails: str = ""
+    """The text with which libvirt answers who asks how the host is: it lacks QEMU, say."""
     refuses_to_start: str = ""
     """The text with which it refuses every start and every arriving guest."""
     cannot_end: str = ""

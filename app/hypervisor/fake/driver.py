@@ -113,6 +113,8 @@ class FakeHypervisor:
         await self._reach()
         if self._host.faults.workers_busy:
             raise Busy("no worker was free: the host answers, but takes no work")
+        if self._host.faults.ails:
+            raise Refused(self._host.faults.ails)
         return Host(
             uuid=self._host.uuid,
             hostname=self._host.name,
