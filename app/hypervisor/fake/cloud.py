@@ -70,6 +70,8 @@ class Faults:
     """Other hosts do not reach it; Drover does."""
     shut_out_of: frozenset[str] = frozenset()
     """Hosts that let it in no more: its certificates do not count there."""
+    dropped_to: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Hosts to which its first packets are lost until that is set: only then they answer."""
     lacks_post_copy: bool = False
     """Its QEMU may not fetch pages that are not there yet."""
     slow_s: float = 0.0
