@@ -365,6 +365,25 @@ async def test_deleting_a_vm_waits_for_its_host_and_says_so(world: World, cloud:
     assert cloud["node0"].guests == {}
 
 
+async def test_deleting_a_vm_says_that_its_guest_cannot_be_ended(world: World, cloud: FakeCloud) -> None:
+    """It is tried again."""
+    await register(world, cloud, "node0")
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        await world.vm("testvm", terminationGracePeriodSeconds=0)
+        await world.phase("testvm", "Running")
+        cloud["node0"].faults.cannot_end = "failed to terminate process 4711: Device or resource busy"
+        await world.delete(VIRTUAL_MACHINE, "testvm")
+        waiting = await world.until(
+            VIRTUAL_MACHINE, "testvm", lambda vm: "4711" in condition(vm, "Ready").get("message", ""), within_s=10
+        )
+        cloud.mend("node0")
+        await world.until_gone(VIRTUAL_MACHINE, "testvm")
+
+    assert condition(waiting, "Ready")["reason"] == "BeingDeleted"
+    assert cloud["node0"].guests == {}
+
+
 async def test_a_vm_that_is_deleted_waits_for_its_migrations_to_end(world: World, cloud: FakeCloud) -> None:
     await register(world, cloud, "node0")
 
