@@ -531,11 +531,13 @@ def _migrating(vm: Document) -> Document:
     return {**vm, "status": {**vm["status"], "phase": "Migrating"}}
 
 
-@pytest.mark.parametrize(("reason", "phase"), [("Lost", "Failed"), ("HostUnreachable", "Unknown")])
+@pytest.mark.parametrize(
+    ("reason", "later", "phase"), [("Lost", 0, "Failed"), ("Lost", 3, "Failed"), ("HostUnreachable", 0, "Unknown")]
+)
 async def test_a_guest_whose_migration_found_it_nowhere_is_lost(
-    world: World, cloud: FakeCloud, reason: str, phase: str
+    world: World, cloud: FakeCloud, reason: str, later: int, phase: str
 ) -> None:
-    """libvirt says of what is left on the source only that the guest was sent away."""
+    """libvirt says of what is left on the source only that the guest was sent away. Later Migrations never touched it."""
     await register(world, cloud, "node0")
     migration = uuid4()
     async with running(world.store, FakeHypervisors(cloud)):
@@ -546,6 +548,10 @@ async def test_a_guest_whose_migration_found_it_nowhere_is_lost(
         async with world.store.transaction() as tx:
             told = {"reason": reason, "message": "neither host has the guest"}
             tx.remember(Past(migration, "default", "m0", "testvm", "Failed", told))
+        for number in range(later):
+            async with world.store.transaction() as tx:
+                refused = {"reason": "VMNotRunning", "message": "it does not run"}
+                tx.remember(Past(uuid4(), "default", f"later{number}", "testvm", "Failed", refused))
         cloud.die("node0", uuid_of(made), Reason.MIGRATED)
         vm = await world.phase("testvm", phase)
 
