@@ -45,7 +45,8 @@ async def nowhere(_domain: UUID, _apart_from: str) -> Elsewhere:
 
 async def lost_by(history: History, vm: Document, domain: Domain) -> str:
     """What the last Migration that touched the guest said, where it found the guest on no host, and what is off here is what it
-    left; else empty. There may be later ones, which failed at once. libvirt knows of the remains only that the guest was sent away, or ended. Raises Unavailable."""
+    left; else empty. Later ones, which failed at once, say nothing of it. libvirt knows of the remains only that the guest was
+    sent away, or ended. Raises Unavailable."""
     if domain.state is not State.SHUTOFF or domain.mark is None or domain.reason not in (Left.MIGRATED, Left.DESTROYED):
         return ""
     metadata = vm["metadata"]
