@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -193,7 +193,8 @@ class Representations:
         match view.media.shape:
             case Shape.TABLE:
                 # A Table's own metadata has no place for the annotation: a row carries it.
-                shown = self._table(view, [bare] if initial_end else [], headers=headers, metadata=version)
+                carrier = replace(view, include_object=view.include_object.replace("None", ""))
+                shown = self._table(carrier, [bare] if initial_end else [], headers=headers, metadata=version)
             case Shape.OBJECT:
                 shown = bare | blank(served.kind.blank)
             case _:
