@@ -33,7 +33,7 @@ class Decoded:
 
 def body_type(request: Request) -> str:
     """Without a content type it is JSON. Raises 415 for what cannot be decoded."""
-    type_ = request.content_type or JSON
+    type_ = request.decoded_type or JSON
     if type_ not in ACCEPTED:
         raise errors.unsupported_media(ACCEPTED)
     return type_
