@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -114,11 +114,20 @@ class Writing:
         return await self._create(target, request, media, options, raw, decoded(target.kind, type_, raw))
 
     async def _create(
-        self, target: Target, request: Request, media: Media, options: WriteOptions, raw: bytes, body: Decoded
+        self,
+        target: Target,
+        request: Request,
+        media: Media,
+        options: WriteOptions,
+        raw: bytes,
+        body: Decoded,
+        found: list[str] | None = None,
     ) -> Response:
+        """`found` is what was found of unknown and repeated fields, where that is known already."""
         kind, document = target.kind, body.document
         fits = not body.duplicates and schema_of(kind).fits(document)
-        found = [] if fits else _strangers(target, body, options)
+        if found is None:
+            found = [] if fits else _strangers(target, body, options)
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
         with warning_of(strictly(found, options.validation)):
@@ -249,19 +258,29 @@ class Writing:
         body = decoded(target.kind, body_type(request), raw)
         found = _strangers(target, body, options)
         encoded = orjson.dumps(body.document)
-        ensure_decodable(
-            target.kind, target.served.group_version, body.document, namespace=target.namespace or "", raw=raw
-        )
-        ensure_named(body.document.get("metadata") or {}, target.name)
+        try:
+            ensure_decodable(
+                target.kind, target.served.group_version, body.document, namespace=target.namespace or "", raw=raw
+            )
+        except ApiError as wrong:
+            if wrong.code == 422:
+                # Of another kind: what it is called is looked at before that.
+                ensure_named(ensure_readable(target.kind, target.served.group_version, body.document), target.name)
+            raise
+        with warning_of(strictly(found, options.validation)):
+            ensure_named(body.document.get("metadata") or {}, target.name)
         if target.kind.made_by_update and not target.subresource and not await self._exists(target.key):
             await self._context.ensure_may(request.user, replace(request.attributes, verb="create"))
-            return await self._create(target, request, media, options, raw, body)
+            return await self._create(target, request, media, options, raw, body, found)
 
         def wanted(_: Document) -> Wanted:
             return Wanted(orjson.loads(encoded), found)
 
         writer = self._writer(target, request, options)
-        return await self._changed(target, request, media, options, wanted, writer, patched=False)
+        warned_of = strictly(found, options.validation)
+        return await self._changed(
+            target, request, media, options, wanted, writer, patched=False, absent_warns=warned_of
+        )
 
     async def patch(self, target: Target, request: Request) -> Response:
         type_ = _patch_type(target, request)
@@ -363,11 +382,14 @@ class Writing:
         writer: Writer,
         *,
         patched: bool,
+        absent_warns: Sequence[str] = (),
     ) -> Response:
-        """Read, change, write; again from a fresh copy when somebody else wins."""
+        """Read, change, write; again from a fresh copy when somebody else wins. Where there is no object the client is warned
+        of what is known by then."""
         view = View(target.served, media)
         for attempt in range(ATTEMPTS):
-            stored = await self._current(target)
+            with warning_of(absent_warns):
+                stored = await self._current(target)
             outcome = self._outcome(target, stored, change, writer, options.validation, patched=patched)
             told = await self._guard(target, request, stored.document, outcome.document, options)
             warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise, *told]

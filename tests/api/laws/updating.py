@@ -79,6 +79,12 @@ ROWS = [
     Row("PUT /api/v1/namespaces/default", body={"metadata": {"name": "default", "labels": {"a": "b"}}}, has={"metadata.labels.a": "b", "spec.finalizers": ["kubernetes"]}),
     # What is not there is made of some kinds
     Row("PUT /api/v1/namespaces/default/events/e", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}, has={"kind": "Event", "metadata.name": "e"}),
+    Row("PUT /api/v1/namespaces/default/events/e", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "nosuch": 1}, warns=['unknown field "nosuch"']),
+    Row("PUT /api/v1/namespaces/default/events/e?dryRun=All", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "nosuch": 1}, warns=['unknown field "nosuch"']),
+    Row(f"PUT {MACHINES}/gone", body={**machine("gone"), "nosuch": 1}, **no_vm("gone"), warns=['unknown field "nosuch"']),
+    Row(f"PUT {TM}", body={**vm(), "metadata": {"name": "b"}, "nosuch": 1}, **bad("the name of the object (b) does not match the name on the URL (vm0)"), warns=['unknown field "nosuch"']),
+    Row(f"PUT {TM}", body={"apiVersion": "kubevirt.io/v1alpha1", "kind": "Thing"}, **bad("the name of the object (vm0 based on URL) was undeterminable: name must be provided")),
+    Row(f"PUT {TM}", body={**vm(), "kind": "Thing"}, **refused(422, "Invalid", 'Thing.kubevirt.io "vm0" is invalid: kind: Invalid value: "Thing": must be VirtualMachine')),
     Row("PUT /api/v1/namespaces/default/events/e", body={"metadata": {"name": "f"}, "involvedObject": {"namespace": "default"}}, **bad("the name of the object (f) does not match the name on the URL (e)")),
     Row("PUT /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/r", 201, body={"metadata": {"name": "r"}, "rules": []}, has={"kind": "Role"}),
     Row("PUT /apis/rbac.authorization.k8s.io/v1/clusterroles/r", 201, body={"metadata": {"name": "r"}, "rules": []}, has={"kind": "ClusterRole"}),
