@@ -124,6 +124,12 @@ def _said_wrong(document: Document) -> Document:
     return {**document, "message": re.sub(r"json parse error: .*?(?= \(|$)", "json parse error: <words>", message)}
 
 
+def _empty_list(document: Document) -> Document:
+    if document.get("kind") == "PartialObjectMetadataList" and document.get("items", ()) is None:
+        return {**document, "items": []}
+    return document
+
+
 _PLURALS = frozenset(kind.plural for kind in ALL)
 _GROUPS = frozenset(version.group for kind in ALL for version in kind.served)
 
@@ -204,6 +210,7 @@ ACCEPTED: Sequence[Accepted] = (
         "how a broken JSON text is called depends on the Go that built kube-apiserver",
         in_body(_said_wrong),
     ),
+    Accepted("empty lists", "a list that is empty is [], of metadata too", in_body(_empty_list)),
     Accepted("discovery", "only what both serve is compared", in_body(_common_resources)),
     Accepted("version", "a release has its own version", in_body(_release)),
     Accepted("hostname", "a Node is labelled with its name", in_body(_hostname)),
