@@ -33,8 +33,8 @@ class HostConfig:
     """How long a host that was reached is believed to be reached."""
     peer_bad_s: float = 30.0
     """After how long one that was not reached is asked for again."""
-    peer_silent_s: float = 300.0
-    """And one that did not answer: until TCP gives up, that holds a worker of libvirtd's."""
+    peer_answer_s: float = 8.0
+    """How long an answer is waited for before the next is asked for. It may still come: see Peers."""
     expiry_s: float = 600.0
     """How often certificates are looked at."""
     expiry_again_s: float = 60.0

@@ -154,7 +154,7 @@ class LeaseKeeper:
             wait_s = self.renew_s
             try:
                 if self._held:
-                    await self._renew(list(self._held))
+                    await self._renew()
             except Unavailable as error:
                 self._metrics.unrenewed.add(())
                 log.warning("leases not renewed", holder=self.holder, error=str(error))
@@ -175,10 +175,11 @@ class LeaseKeeper:
         if held is not None and held.remaining_s() > 0:
             return held
         try:
-            return (await self._renew([name])).get(name)
+            asked, answer = await self._ask([name])
         except Unavailable as error:
             log.warning("lease not acquired", lease=name, error=str(error))
             return None
+        return self._noted(name, answer.get(name), asked)
 
     @asynccontextmanager
     async def holding(self, held: Held) -> AsyncIterator[Held]:
@@ -192,14 +193,24 @@ class LeaseKeeper:
             if not held._blocks:
                 await self._release(held)
 
-    async def _renew(self, names: list[str]) -> dict[str, Held]:
+    async def _renew(self) -> None:
+        """What was given back before the answer came stays given back, and what was lost, and is ours again, stays lost: nobody
+        would give it back."""
+        before = dict(self._held)
+        asked, answer = await self._ask(list(before))
+        for name, held in before.items():
+            lease = answer.get(name)
+            if self._held.get(name) is held:
+                self._noted(name, lease if lease is not None and lease.token == held.token else None, asked)
+
+    async def _ask(self, names: list[str]) -> tuple[float, dict[str, Lease]]:
+        """When it was asked, and which of them are ours now. Raises Unavailable."""
         asked = self._clock()
         try:
             async with asyncio.timeout(self.renew_s):
-                answer = {lease.name: lease for lease in await self._leases.acquire(names, self.holder, self._ttl)}
+                return asked, {lease.name: lease for lease in await self._leases.acquire(names, self.holder, self._ttl)}
         except TimeoutError:
             raise Unavailable(f"no answer within {self.renew_s:g} s") from None
-        return {name: held for name in names if (held := self._noted(name, answer.get(name), asked))}
 
     def _noted(self, name: str, lease: Lease | None, asked: float) -> Held | None:
         held = self._held.get(name)

@@ -37,7 +37,7 @@ from app.controllers.virtualmachine.follow import Inheritance, Link, NodeGuests
 from app.controllers.virtualmachine.made import made_on
 from app.controllers.virtualmachine.strangers import Strangers, adopt_namespace, key_of_domain
 from app.controllers.virtualmachine.whereabouts import Whereabouts
-from app.hypervisor.base import Busy, Change, Host, Hypervisor, Refused, Unreachable
+from app.hypervisor.base import Busy, Change, Host, Hypervisor, HypervisorError, Refused, Unreachable
 from app.hypervisor.peer_probe import is_left_over
 from app.kinds import NODE, VIRTUAL_MACHINE
 from app.kinds.node import NodeCondition, Reason
@@ -176,9 +176,9 @@ class NodeAgent:
             return await self._lost(node, f"no answer within {self._config.heartbeat_s:g} s", patient=False)
         except Unreachable as error:
             return await self._lost(node, error.text, patient=True)
-        except Busy as error:
+        except HypervisorError as error:
             # The connection stays: what waits there for a worker would go on waiting, and a new one behind it.
-            return await self._away(node, error.text)
+            return await self._away(node, error.text, answers=True)
         self._failing_since = None
         await self._say(described(node, host, self._config.cpu_ratio), session)
         self._give(session)
@@ -268,9 +268,10 @@ class NodeAgent:
             return Again(self._config.patience_s / 4)
         return await self._away(node, text)
 
-    async def _away(self, node: Document, text: str) -> Outcome:
-        """Nothing is given to it, and its guests are not spoken for, until it is well again."""
-        self._link.host = Away(text, is_out_of_service(node))
+    async def _away(self, node: Document, text: str, *, answers: bool = False) -> Outcome:
+        """Nothing is given to it, and its guests are not spoken for, until it is well again. One that answers, whatever it
+        says, is not off."""
+        self._link.host = Away(text, is_out_of_service(node) and not answers)
         self._look_again()
         told = with_ready(node, "False", Reason.HOST_UNREACHABLE, text, self._tools.birth.stamp())
         await self._write(self._with_certificates(told))

@@ -425,11 +425,11 @@ class Hypervisor(Protocol):
         UUID.
         """
 
-    async def reach(self, peer_uri: str) -> None:
+    async def reach(self, peer_uri: str, *, patient: bool = False) -> None:
         """
         Whether this host's libvirt can open a connection to the other's, with what it has for that. No guest has a part in it.
-        Raises PeerRefused where it cannot, and TimeoutError where that is not known within the deadline; any other error says
-        nothing of the peer.
+        Raises PeerRefused where it cannot, and TimeoutError where that is not known within the deadline, which is some seconds,
+        or, for a patient caller, longer than TCP tries; any other error says nothing of the peer.
         """
 
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:

@@ -7,9 +7,9 @@ from uuid import UUID
 from app.hypervisor.base import Domain, State
 
 _PREFIX = "drover-probe-"
-LEFT_OVER_S = 60.0
+LEFT_OVER_S = 180.0
 """So old a definition was left by a process that died, or lost its connection, before the answer came: it lives for some
-10 ms, and nobody waits for the answer longer than 8 s. To take it away sooner would do no harm: it is never started."""
+10 ms, or where the peer is silent until TCP gives up, and nobody waits for the answer longer than 150 s."""
 
 
 def probe_name(uuid: UUID, at_s: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from app.controllers.lease import LeaseKeeper
 from app.hypervisor.base import Refused, Unreachable
-from app.store.base import Key, LeaseLost, Scope, Store
+from app.store.base import Key, Lease, LeaseLost, Leases, Scope, Store
 
 SHORT = timedelta(seconds=0.9)
 MINUTE = timedelta(minutes=1)
@@ -168,3 +169,63 @@ async def test_a_verb_that_ended_leaves_nothing_to_wait_for(store: Store) -> Non
                 raise Refused("no")
 
     assert await holders(store) == {}
+
+
+class SlowAnswers:
+    """Leases whose answers come only when they are let through: what was asked for has been done by then."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self.done = asyncio.Event()
+        self.through = asyncio.Event()
+        self.through.set()
+
+    async def acquire(self, names: Sequence[str], holder: str, ttl: timedelta) -> Sequence[Lease]:
+        answer = await self._leases.acquire(names, holder, ttl)
+        self.done.set()
+        await self.through.wait()
+        return answer
+
+    async def release(self, names: Sequence[str], holder: str) -> None:
+        await self._leases.release(names, holder)
+
+    async def held(self) -> Sequence[Lease]:
+        return await self._leases.held()
+
+
+async def test_a_lease_that_is_given_back_while_it_is_renewed_is_not_held_for_ever(store: Store) -> None:
+    """Nobody would serve under it, and nobody else could have it."""
+    leases = SlowAnswers(store.leases)
+    keeper = LeaseKeeper(leases, "one", SHORT)
+
+    async with asyncio.TaskGroup() as tasks:
+        renewing = tasks.create_task(keeper.run())
+        async with keeper.hold("x"):
+            leases.done.clear()
+            leases.through.clear()
+            await asyncio.wait_for(leases.done.wait(), 5)
+        leases.through.set()
+        await asyncio.sleep(keeper.renew_s * 1.5)
+        kept, held = keeper.held, await holders(store)
+        renewing.cancel()
+
+    assert (kept, held) == (frozenset(), {})
+
+
+async def test_a_lease_that_was_lost_and_had_again_in_one_renewal_is_not_held_for_ever(store: Store) -> None:
+    """Whoever wants it takes it anew."""
+    keeper = LeaseKeeper(store.leases, "one", SHORT)
+
+    async with asyncio.TaskGroup() as tasks:
+        renewing = tasks.create_task(keeper.run())
+        with pytest.raises(LeaseLost):
+            async with keeper.hold("x"):
+                await store.leases.release(["x"], "one")
+                await store.leases.acquire(["x"], "two", MINUTE)
+                await store.leases.release(["x"], "two")
+                await asyncio.Event().wait()
+        await asyncio.sleep(SHORT.total_seconds() * 1.5)
+        kept, held = keeper.held, await holders(store)
+        renewing.cancel()
+
+    assert (kept, held) == (frozenset(), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from app.controllers.metrics import HostMetrics
 from app.controllers.nodestatus import with_certificates
+from app.controllers.peers import LATE_AT_ONCE
 from app.hypervisor.base import Certificate, Holder
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
 from app.kinds import NODE
@@ -52,6 +54,54 @@ async def test_a_node_says_whom_it_does_not_reach_and_takes_it_back(store: Store
     assert [peer["name"] for peer in shut_out["status"]["unreachablePeers"]] == ["node2"]
     assert condition(well, "PeersReachable")["status"] == "True"
     assert "unreachablePeers" not in mended["status"]
+
+
+async def test_a_silent_peer_is_told_of_and_its_late_answer_counts(store: Store) -> None:
+    """It is asked once: libvirtd's worker still tries when the network is mended."""
+    cloud, world = FakeCloud("node0", "node1", "node2"), World(store)
+    for name in ("node0", "node1", "node2"):
+        await world.node(name, cloud[name].uri)
+    mended = cloud["node0"].faults.dropped_to["node1"] = asyncio.Event()
+    patient = replace(BRISK, peer_answer_s=0.2, peer_good_s=0.1, peer_bad_s=3600.0)
+
+    async with running(store, FakeHypervisors(cloud), "one", patient):
+        silent = await world.until(
+            NODE, "node0", lambda node: condition(node, "PeersReachable").get("status") == "False"
+        )
+        cloud["node0"].faults.shut_out_of = frozenset({"node2"})
+        await world.until(
+            NODE, "node0", lambda node: "node2" in condition(node, "PeersReachable").get("message", "")
+        )  # others are asked meanwhile
+        mended.set()
+        await world.until(
+            NODE, "node0", lambda node: "node1" not in condition(node, "PeersReachable").get("message", "")
+        )
+
+    assert condition(silent, "PeersReachable")["message"] == "node1: no answer"
+
+
+async def test_no_more_silent_peers_hold_workers_than_a_libvirtd_can_spare(store: Store) -> None:
+    names = [f"node{number}" for number in range(LATE_AT_ONCE + 3)]
+    cloud, world = FakeCloud(*names), World(store)
+    for name in names:
+        await world.node(name, cloud[name].uri)
+    never = {name: asyncio.Event() for name in names[1:]}
+    cloud["node0"].faults.dropped_to = never
+
+    async with running(store, FakeHypervisors(cloud), "one", replace(BRISK, peer_answer_s=0.05)):
+        await world.until(
+            NODE, "node0", lambda node: len(node.get("status", {}).get("unreachablePeers", ())) == LATE_AT_ONCE
+        )
+        await asyncio.sleep(10 * BRISK.peer_look_s)
+        held = (await world.until(NODE, "node0", lambda _: True))["status"]["unreachablePeers"]
+        never[held[0]["name"]].set()
+        more = await world.until(
+            NODE, "node0", lambda node: held[0] not in node["status"]["unreachablePeers"]
+            and len(node["status"]["unreachablePeers"]) == LATE_AT_ONCE
+        )  # fmt: skip
+
+    assert len(held) == LATE_AT_ONCE
+    assert len(more["status"]["unreachablePeers"]) == LATE_AT_ONCE
 
 
 async def test_of_a_node_that_is_away_only_its_own_condition_tells(store: Store) -> None:

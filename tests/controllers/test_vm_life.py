@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from app.controllers.nodestatus import host_uuid
 from app.hypervisor import domain_xml
 from app.hypervisor.base import Mark, Reason, State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from app.hypervisor.fake.cloud import Faults
 from app.kinds import MIGRATION, NODE, POD, VIRTUAL_MACHINE
 from app.machinery.objects import Document
 from app.store.base import Key, Past, Store, edit
@@ -283,6 +285,43 @@ async def test_a_host_without_a_free_worker_is_not_ready_and_takes_work_again_la
     assert condition(busy, "Ready")["reason"] == "HostUnreachable"
     assert "takes no work" in condition(busy, "Ready")["message"]
     assert condition(unknown, "Ready")["status"] == "Unknown"
+
+
+async def test_a_host_that_answers_with_an_error_is_not_ready_and_says_it(world: World, cloud: FakeCloud) -> None:
+    """From its registration on, and when it comes later."""
+    await register(world, cloud, "node0")
+    cloud["node0"].faults.ails = "Cannot find suitable emulator for x86_64"
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        first = await world.until(NODE, "node0", lambda node: condition(node, "Ready") != {}, within_s=15)
+        cloud.mend("node0")
+        await world.until(NODE, "node0", is_ready)
+        cloud["node0"].faults.ails = "Cannot find suitable emulator for x86_64"
+        later = await world.until(NODE, "node0", lambda node: not is_ready(node), within_s=15)
+
+    for node in (first, later):
+        told = condition(node, "Ready")
+        assert (told["status"], told["message"]) == ("False", "Cannot find suitable emulator for x86_64")
+
+
+@pytest.mark.parametrize("fault", [{"workers_busy": True}, {"ails": "Cannot find suitable emulator"}], ids=str)
+async def test_a_host_that_answers_is_not_believed_to_be_off(
+    world: World, cloud: FakeCloud, fault: dict[str, Any]
+) -> None:
+    """Whatever it answers: its guest runs, and Failed would be final."""
+    await register(world, cloud, "node0")
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        await world.vm("testvm")
+        await world.phase("testvm", "Running")
+        await edit(world.store.objects, Key(NODE.resource, "", "node0"), _out_of_service)
+        cloud["node0"].faults = Faults(**fault)
+        await world.until(NODE, "node0", lambda node: not is_ready(node), within_s=15)
+        seen = await world.until(
+            VIRTUAL_MACHINE, "testvm", lambda vm: vm["status"]["phase"] in ("Unknown", "Failed"), within_s=15
+        )
+
+    assert seen["status"]["phase"] == "Unknown"
 
 
 async def test_deleting_a_vm_leaves_nothing_of_it(world: World, cloud: FakeCloud) -> None:

@@ -33,6 +33,8 @@ ENDED_S = 120.0
 """After healing: a lease, 40 s until no former holder's call is obeyed, libvirt's 30 s, and what remains then."""
 TOLD_S = 120.0
 """A host that came back is gone through, at the latest after 30 s, and must run the guest twice for 10 s until that is told."""
+REACHED_S = 130.0
+"""Until TCP tries again after a cut: 64 s at most, or gives up, and the host is asked anew."""
 COMES_S = 60.0
 """How long a moment is waited for."""
 
@@ -208,11 +210,27 @@ def moved_across(
         ticks = meter.read()
     assert observer.twice == []
     assert ticks.unbroken, ticks
+    await_ways(site)
     site.drover.migrate(name, f"{name}-next", nodeSelector={"kubernetes.io/hostname": other})
     assert site.drover.finished(f"{name}-next", 60)["status"]["phase"] == "Succeeded"
     removed = site.drover.request("DELETE", f"{KUBEVIRT}/namespaces/default/virtualmachines/{name}")
     assert removed.status_code == 200, removed.text
     return Ended(ended["phase"], ended["conditions"][-1]["reason"], place, healed_s)
+
+
+def await_ways(site: Site) -> None:
+    """Until no host is known not to reach the other."""
+
+    def reaches(node: str) -> bool:
+        return "unreachablePeers" not in site.drover.request("GET", f"/api/v1/nodes/{node}").json()["status"]
+
+    eventually("the hosts reach each other", lambda: all(reaches(host.name) for host in site.lab), REACHED_S)
+
+
+@pytest.fixture(autouse=True)
+def mended(site: Site) -> None:
+    """Whatever was cut before."""
+    await_ways(site)
 
 
 def conditions(site: Site, migration: str) -> set[str]:

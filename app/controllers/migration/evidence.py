@@ -83,6 +83,8 @@ class Facts:
     """Where the operator says that the guest is."""
     overdue: bool = False
     """The guest was seen to run on the target for longer than a switch-over takes to end."""
+    idle: bool = False
+    """The source has had no job for longer than a switch-over takes: nothing comes to the target from it any more."""
     left: bool = False
     """The source said that it ended its copy because the guest had moved: it may forget that."""
 

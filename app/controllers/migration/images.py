@@ -82,7 +82,7 @@ async def _read(move: Move, end: End, path: str) -> AsyncGenerator[bytes, None]:
         async for chunk in content:
             if move.orders.cancelled.is_set() or move.abandoned.is_set():
                 raise Refused("the move was called off")
-            move.orders.require()
+            await move.orders.leave_to_steer()
             yield chunk
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.controllers.migration.messages import Told
 from app.controllers.migration.plan import Place, Plan
 
 
@@ -17,3 +18,5 @@ class Job:
     cancelled: bool = False
     others: tuple[Place, ...] = ()
     """Every other host: asked whether it knows the guest before a paused source is resumed, or the guest called lost."""
+    told: Told | None = None
+    """What the operator has said, to a process that is not the run's first: one before it may have acted by that."""

@@ -16,9 +16,13 @@ OVERDUE_S = 5.0
 """How long the target has run the guest when the source should long have heard so. libvirt on the source gives up after 30 s
 (qemu.conf: keepalive_interval, keepalive_count) and resumes its copy."""
 
+PATIENCE_S = 60.0
+"""A switch-over takes seconds: one that takes longer is said to be held."""
 
-async def act(move: Move, meant: Ruling) -> None:
-    """Sent only with enough of the lease left, and the state is read again just before. What fails is seen next time."""
+
+async def act(move: Move, meant: Ruling) -> str:
+    """Sent only with enough of the lease left, and the state is read again just before. What fails is seen next time; its host's
+    words are answered."""
     action = meant.action
     if meant.verdict is Verdict.STALE_SOURCE or (action is Action.RESUME_TARGET and not meant.told):
         # Nothing that a former process sent can start the source again, or end the target, while the target runs; nor once the
@@ -33,17 +37,20 @@ async def act(move: Move, meant: Ruling) -> None:
     facts = replace(_facts(move), nowhere_else=surely, elsewhere=third.knows is not None)
     ruling = location(source, target, facts)
     if ruling.action is not action:
-        return
+        return ""
     end = move.target if action in (Action.DESTROY_TARGET, Action.RESUME_TARGET) else move.source
-    move.say(f"{ruling.why}: {action} ({end.node})")
+    move.say_once(f"{ruling.why}: {action} ({end.node})")
     if ruling.told:
         move.resolved, move.given_up = ruling.why, ruling.verdict is Verdict.LOST
     move.orders.require()
     try:
         await _send(move, end, action)
     except HypervisorError as error:
-        move.say(f"{end.node}: {error.text}")
+        said = f"{end.node}: {error.text}"
+        move.say_once(said)
         await asyncio.sleep(HOLD_S)
+        return said
+    return ""
 
 
 async def _send(move: Move, end: End, action: Action) -> None:
@@ -97,6 +104,7 @@ def _facts(move: Move) -> Facts:
         target_off=move.target.node in orders.told.off,
         word=orders.told.resolve,
         overdue=move.ran_for_s() >= OVERDUE_S,
+        idle=move.idle_for_s() >= PATIENCE_S,
         left=move.left,
     )
 

@@ -68,6 +68,7 @@ class Ledger:
         self._unwritten = _Unwritten()
         self._heard = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._writing = asyncio.Lock()
 
     def line(self, text: str) -> None:
         self._unwritten.lines.append((datetime.now(UTC), text))
@@ -108,12 +109,13 @@ class Ledger:
                 continue
 
     async def flush(self) -> None:
-        """Everything heard so far is in the store on return."""
-        unwritten, self._unwritten = self._unwritten, _Unwritten()
-        if unwritten.about_migration:
-            await self._commit(lambda tx: self._tell(tx, unwritten))
-        if unwritten.lines:
-            await self._append(unwritten.lines)
+        """Everything heard so far is in the store on return, also what somebody else was writing."""
+        async with self._writing:
+            unwritten, self._unwritten = self._unwritten, _Unwritten()
+            if unwritten.about_migration:
+                await self._commit(lambda tx: self._tell(tx, unwritten))
+            if unwritten.lines:
+                await self._append(unwritten.lines)
 
     async def began(self, *, restarted_by: int | None) -> None:
         """A process of the run was started; `restarted_by` is the exit status of the one before it."""

@@ -19,6 +19,7 @@ nowhere else": PERSIST_DEST was set, and no other host knows the guest.
 | any, with a job on either side | any; one of them in post-copy          | POST_COPY, wait                                      |
 | PAUSED/MIGRATION, with a job on either side | has it, and its answer is overdue | STALE_SOURCE, destroy source          |
 | PAUSED/MIGRATION, with a job on either side | any                       | SWITCHOVER, wait                                     |
+| runs, has had no job for long | PAUSED, never ran, still waits to be sent | ON_SOURCE: libvirt may keep that for ever          |
 | any, with a job on either side | any                                    | IN_PROGRESS, wait                                    |
 | unreachable                   | runs in post-copy                       | POST_COPY, wait; failed in it: HOLD                  |
 | unreachable, and said before that the guest had left | waits            | ON_TARGET, resume target                             |
@@ -95,7 +96,7 @@ from app.controllers.migration.evidence import (
 )
 from app.controllers.migration.fenced import fenced
 from app.controllers.migration.word import by_word
-from app.hypervisor.base import Domain, Reason, State
+from app.hypervisor.base import Domain, Job, Reason, State
 
 _BROKEN = (
     "post-copy broke: a part of the guest's memory is on the source alone, which is never resumed; Drover recovers it as soon as"
@@ -192,7 +193,13 @@ def _working(source: Domain | None, target: Domain | None, facts: Facts) -> Row:
         return _WAIT_POST_COPY
     if source is not None and source.state is State.PAUSED and source.reason is Reason.MIGRATION:
         return _STALE_SOURCE if facts.overdue and _has_left(target, facts) else _WAIT_SWITCHOVER
-    return _WAIT_JOB
+    return _ON_SOURCE if facts.idle and _waits_in_vain(source, target) else _WAIT_JOB
+
+
+def _waits_in_vain(source: Domain | None, target: Domain | None) -> bool:
+    """libvirt that was killed while it started a guest for a migration keeps it so, with a job that is nobody's."""
+    runs = source is not None and source.state in RUNS and not has_job(source)
+    return runs and target is not None and never_ran(target) and target.job is Job.MIGRATION_IN
 
 
 def _has_left(target: Domain | None, facts: Facts) -> bool:

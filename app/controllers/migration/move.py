@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 from app.controllers.migration.end import End
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode
-from app.controllers.migration.job import Job
+from app.controllers.migration.job import Job as Task
 from app.controllers.migration.messages import Arrived, Holding, Reached
 from app.controllers.migration.orders import Orders
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.steps import Step
-from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Mark, Reason, State
+from app.hypervisor.base import Domain, HypervisorError, Hypervisors, Job, Mark, Reason, State
 from app.machinery.objects import Document, Wire
 
 Tell = Callable[[Wire], None]
@@ -39,7 +39,7 @@ def stamp() -> str:
 class Move:
     """Both hosts, the worker's word, and what was noticed so far."""
 
-    def __init__(self, job: Job, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> None:
+    def __init__(self, job: Task, hypervisors: Hypervisors, orders: Orders, tell: Tell, say: Say) -> None:
         plan = job.plan
         self.plan: Plan = plan
         self.fresh = job.fresh
@@ -50,6 +50,8 @@ class Move:
         self.target = End(job.plan.target, hypervisors)
         if job.cancelled:
             orders.cancelled.set()
+        if job.told is not None:
+            orders.take(job.told)
         self.others = [End(place, hypervisors) for place in job.others]
         self.changed = asyncio.Event()
         """Something happened to the guest on a host: look again."""
@@ -61,6 +63,8 @@ class Move:
         self.left = False
         """The source said that it ended its copy because the guest had moved."""
         self._stopped_s: float | None = None
+        self._idle_since_s: float | None = None
+        """Since when the source has answered, and had no job for the guest."""
         self.too_late = False
         """A cancel was heard after the switch-over had begun."""
         self.called = False
@@ -84,6 +88,8 @@ class Move:
         self._said: set[str] = set()
         self.held = ""
         """Why nobody can say where the guest is."""
+        self._may_be_told_held = not job.fresh
+        """By a process before this one."""
         self.resolved = ""
         """What was done because the operator said so."""
         self.given_up = False
@@ -106,6 +112,10 @@ class Move:
         source, target = await asyncio.gather(self.source.look(self.plan.domain), self.target.look(self.plan.domain))
         if source is not None and (source.state, source.reason) == (State.SHUTOFF, Reason.MIGRATED):
             self.left = True
+        if source is None or source.job is not Job.NONE:
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = asyncio.get_running_loop().time()
         return source, target
 
     def reach(self, step: Step) -> None:
@@ -142,6 +152,10 @@ class Move:
         """Since this process saw it run on the target; 0 where it has not."""
         return 0.0 if self._arrived_s is None else asyncio.get_running_loop().time() - self._arrived_s
 
+    def idle_for_s(self) -> float:
+        """How long the source has had no job for the guest, as far as this process saw."""
+        return 0.0 if self._idle_since_s is None else asyncio.get_running_loop().time() - self._idle_since_s
+
     def abandon(self, code: ExitCode, why: str) -> None:
         """Once."""
         if self.abandoned_with is None:
@@ -158,9 +172,11 @@ class Move:
     def hold(self, why: str, refused: str = "") -> None:
         """Nobody can say where the guest is; an empty reason ends it. Said when it changes, with what speaks against the
         operator's word."""
-        if (why, refused) != (self.held, self.refused):
-            self.held, self.refused = why, refused
-            self.say(f"holding: {why}" if why else "holding no longer")
+        before, self.held, self.refused = (self.held, self.refused), why, refused
+        if (why, refused) != before or self._may_be_told_held:
+            self._may_be_told_held = False
+            if (why, refused) != before:
+                self.say(f"holding: {why}" if why else "holding no longer")
             if refused:
                 self.say(f"the operator's word is refused: {refused}")
             self.tell(Holding(message=why, refused=refused))

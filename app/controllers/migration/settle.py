@@ -10,7 +10,7 @@ from app.controllers.migration.copies import copied as copied_disks
 from app.controllers.migration.end import End
 from app.controllers.migration.evidence import Action, Ruling, Verdict
 from app.controllers.migration.exit_codes import ExitCode
-from app.controllers.migration.judging import HOLD_S, act, judged, third_hosts
+from app.controllers.migration.judging import HOLD_S, PATIENCE_S, act, judged, third_hosts
 from app.controllers.migration.move import Move, Outcome
 from app.controllers.migration.recovery import Recovery, recovering
 from app.controllers.migration.word import IS_LOST, was_given_up
@@ -21,6 +21,7 @@ from app.hypervisor.base import (
     DomainExists,
     HypervisorError,
     Incompatible,
+    Job,
     Reason,
     State,
     Unreachable,
@@ -29,9 +30,6 @@ from app.hypervisor.base import (
 LOOK_S = 0.2
 CONFIRM_S = 2.0
 """After a call whose connection broke: it may have been on its way to a host that had not begun it."""
-PATIENCE_S = 60.0
-"""A switch-over takes seconds: one that takes longer is said to be held."""
-
 NOT_BEGUN = None
 """What `settle` returns of a run whose first process ended before it marked the guest: begin it."""
 
@@ -44,7 +42,7 @@ async def settle(move: Move) -> Outcome | None:
 
 async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
     loop = asyncio.get_running_loop()
-    since_s, last = loop.time(), None
+    since_s, last, copied_s = loop.time(), None, loop.time()
     while True:
         move.changed.clear()
         source, target = await move.look()
@@ -57,11 +55,15 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
         if ruling.verdict is not last:
             since_s, last = loop.time(), ruling.verdict
         if ruling.action not in (Action.NONE, Action.WAIT, Action.RECOVER):
-            await act(move, ruling)
+            failed = await act(move, ruling)
+            if failed and loop.time() - since_s > PATIENCE_S:
+                move.hold(f"{ruling.why}; {failed}")
             continue
+        if source is not None and source.job is Job.MIGRATION_OUT:
+            copied_s = loop.time()
         match ruling.verdict:
             case Verdict.IN_PROGRESS:
-                move.hold("")
+                move.hold(_works_on(source, target) if loop.time() - copied_s > PATIENCE_S else "")
             case Verdict.POST_COPY:
                 _notice(move, target)
                 move.hold("")
@@ -86,6 +88,12 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
             case unhandled:
                 assert_never(unhandled)
         await _pause(move, HOLD_S if move.held else LOOK_S)
+
+
+def _works_on(source: Domain | None, target: Domain | None) -> str:
+    """Nothing is copied: what libvirt does may be of its host's, or somebody's."""
+    jobs = (f"{host.job} on the {name}" for name, host in (("source", source), ("target", target)) if host is not None)
+    return f"nothing is copied any more, and libvirt still works on the guest ({', '.join(jobs)})"
 
 
 async def _stays_so(move: Move, stood_s: float) -> bool:

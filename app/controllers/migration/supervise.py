@@ -21,6 +21,7 @@ from app.controllers.migration.messages import (
     Renewed,
     Retuned,
     Sampled,
+    Told,
 )
 from app.controllers.migration.nursery import Child, Nursery
 from app.controllers.migration.orders import Bounds, boottime
@@ -100,6 +101,7 @@ class Supervision:
         self._nudge = asyncio.Event()
         self._child: Child | None = None
         self._others: tuple[Place, ...] | None = None
+        self._told: Told | None = None
         self._lost = False
         self._holds = False
         self._result: Document = {}
@@ -168,8 +170,8 @@ class Supervision:
     async def _process(self, fresh: bool, before: int | None) -> int:
         """Its exit status. On return it is dead."""
         plan = Plan.read(self._run.plan)
-        self._others = others = await self._others_of(plan)
-        job = Job(plan, fresh=fresh, cancelled=self._run.cancelled, others=others)
+        others, told = await self._known_of(plan, fresh)
+        job = Job(plan, fresh=fresh, cancelled=self._run.cancelled, others=others, told=told)
         bounds = Bounds(self._deadline_s, self._quiet_until_s, self._tenure.margin_s)
         try:
             child = self._child = await self._nursery.start(job, bounds)
@@ -187,15 +189,18 @@ class Supervision:
             await child.end()
             child.close()
 
-    async def _others_of(self, plan: Plan) -> tuple[Place, ...]:
-        """As of now; where the database is away, as they were for the process before this one."""
+    async def _known_of(self, plan: Plan, fresh: bool) -> tuple[tuple[Place, ...], Told | None]:
+        """The other hosts and the operator's word as of now; where the database is away, as this worker knew them last."""
         while True:
             try:
                 async with asyncio.timeout(self._tenure.renew_s):
-                    return await others_of(self._store.objects, plan)
+                    others = await others_of(self._store.objects, plan)
+                    told = None if fresh else await told_of(self._store.objects, self._run)
+                self._others, self._told = others, told
+                return others, told
             except (Unavailable, TimeoutError) as error:
                 if self._others is not None:
-                    return self._others
+                    return self._others, self._told
                 if self._lost:
                     raise LeaseLost(self.run_id) from error
                 self._log.warning("hosts not read yet", error=str(error) or type(error).__name__)
@@ -275,7 +280,7 @@ class Supervision:
         """What the operator says: asked for only where nobody else can tell."""
         try:
             async with asyncio.timeout(self._tenure.renew_s):
-                told = await told_of(self._store.objects, self._run)
+                told = self._told = await told_of(self._store.objects, self._run)
         except (Unavailable, TimeoutError) as error:
             log.warning("operator not asked", run=self.run_id, error=str(error))
             return

@@ -70,14 +70,20 @@ class Faults:
     """Other hosts do not reach it; Drover does."""
     shut_out_of: frozenset[str] = frozenset()
     """Hosts that let it in no more: its certificates do not count there."""
+    dropped_to: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Hosts to which its first packets are lost until that is set: only then they answer."""
     lacks_post_copy: bool = False
     """Its QEMU may not fetch pages that are not there yet."""
     slow_s: float = 0.0
     """Every answer takes so much longer."""
     workers_busy: bool = False
     """It answers only what needs no worker: state, but neither job nor mark, nor how it is."""
+    ails: str = ""
+    """The text with which libvirt answers who asks how the host is: it lacks QEMU, say."""
     refuses_to_start: str = ""
     """The text with which it refuses every start and every arriving guest."""
+    cannot_end: str = ""
+    """The text with which libvirt says that it cannot end a guest: its process hangs."""
 
 
 @dataclass(slots=True)

@@ -52,6 +52,8 @@ from app.hypervisor.subscription import Subscriptions, disconnected
 _DISK = 64 * MIB
 """Of a guest whose disk is not among the host's files."""
 _CHUNK = 256 * 1024
+IMPATIENT_S, PATIENT_S = 8.0, 150.0
+"""How long a silent peer is waited for: the real driver's."""
 
 
 class FakeHypervisors:
@@ -113,6 +115,8 @@ class FakeHypervisor:
         await self._reach()
         if self._host.faults.workers_busy:
             raise Busy("no worker was free: the host answers, but takes no work")
+        if self._host.faults.ails:
+            raise Refused(self._host.faults.ails)
         return Host(
             uuid=self._host.uuid,
             hostname=self._host.name,
@@ -155,9 +159,12 @@ class FakeHypervisor:
         if model and model not in self._host.cpu.models:
             raise Incompatible(f"the CPU is incompatible with host CPU: {self._host.name} has no {model}")
 
-    async def reach(self, peer_uri: str) -> None:
+    async def reach(self, peer_uri: str, *, patient: bool = False) -> None:
         await self._reach()
         peer = self._cloud.at(peer_uri)
+        if peer is not None and (dropped := self._host.faults.dropped_to.get(peer.name)) is not None:
+            async with asyncio.timeout(PATIENT_S if patient else IMPATIENT_S):
+                await dropped.wait()
         shut_out = peer is not None and peer.name in self._host.faults.shut_out_of
         if peer is None or peer.faults.cut_off or peer.faults.unplugged or self._host.faults.unplugged or shut_out:
             raise PeerRefused(f"unable to connect to server at '{peer_uri}'")
@@ -242,6 +249,8 @@ class FakeHypervisor:
             return
         if unless_running and guest.domain.state not in (State.PAUSED, State.CRASHED):
             raise Refused(f"{guest.domain.name} runs: it is not destroyed")
+        if self._host.faults.cannot_end:
+            raise Refused(self._host.faults.cannot_end)
         stop(self._host, guest, Reason.DESTROYED, "destroyed", self._cloud.time.now())
 
     async def suspend(self, domain: UUID) -> None:

@@ -89,6 +89,8 @@ class Deadlines:
     """For what libvirt answers only when a worker is free; without an answer the job counts as OTHER."""
     peer_s: float = 8
     """For this host's libvirt to reach another's."""
+    peer_patient_s: float = 150
+    """And where its answer is waited for until TCP gives up: after 127 s, as Linux comes (net.ipv4.tcp_syn_retries)."""
     worker_s: float = 4
     """For a free worker, before the host counts as one that takes no work."""
 
@@ -217,9 +219,9 @@ class LibvirtHypervisor:
     async def judge(self, guest: Candidate) -> None:
         await self._ask(self._patient, partial(judge, guest))
 
-    async def reach(self, peer_uri: str) -> None:
+    async def reach(self, peer_uri: str, *, patient: bool = False) -> None:
         # A peer that is silent holds a worker of libvirtd's until TCP gives up: that must not keep anything else waiting.
-        async with asyncio.timeout(self._deadlines.peer_s):
+        async with asyncio.timeout(self._deadlines.peer_patient_s if patient else self._deadlines.peer_s):
             await self._block(partial(reach, peer_uri))
 
     async def disk_sizes(self, domain: UUID) -> Mapping[str, int]:

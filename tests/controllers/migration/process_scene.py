@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from app.controllers.migration.job import Job
-from app.controllers.migration.messages import Sampled
+from app.controllers.migration.messages import Holding, Sampled, Told
 from app.controllers.migration.move import Outcome
 from app.controllers.migration.orders import Bounds, Orders, boottime
 from app.controllers.migration.plan import Place, Plan
@@ -37,10 +37,12 @@ class Scene:
     twice: list[list[str]] = field(default_factory=list)
     """Where it ran when it ran on two hosts, for a test that watches."""
 
-    def process(self, *, fresh: bool = True, cancelled: bool = False) -> asyncio.Task[Outcome]:
+    def process(
+        self, *, fresh: bool = True, cancelled: bool = False, told: Told | None = None
+    ) -> asyncio.Task[Outcome]:
         """One process of the run; cancelling the task is its SIGKILL: what it had asked of a host goes on."""
         others = (Place(node="node2", uri=self.cloud["node2"].uri),)
-        job = Job(self.plan, fresh=fresh, cancelled=cancelled, others=others)
+        job = Job(self.plan, fresh=fresh, cancelled=cancelled, others=others, told=told)
         return asyncio.create_task(
             run_migration(job, FakeHypervisors(self.cloud, 1.0), self.orders, self._tell, self.said.append)
         )
@@ -62,6 +64,10 @@ class Scene:
 
     def heard_of(self, kind: type[Wire]) -> bool:
         return any(isinstance(report, kind) for report in self.told)
+
+    @property
+    def told_held(self) -> bool:
+        return any(isinstance(report, Holding) and report.message for report in self.told)
 
     async def until(self, holds: Callable[[], bool], within_s: float = 10) -> None:
         """Until that is so; looked at whenever the process says something, and between."""

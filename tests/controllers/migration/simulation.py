@@ -367,7 +367,7 @@ class Simulation:
         await self._tidy()
         await self._reconcile()
         for run in await self.store.runs.claim(f"w{self.count}", LONG, 10):
-            self.workers[run.id] = self._worker(run, await others_of(self.store.objects, Plan.read(run.plan)))
+            self.workers[run.id] = await self._worker(run, await others_of(self.store.objects, Plan.read(run.plan)))
         await self._reconcile()
 
     async def _tidy(self) -> None:
@@ -459,8 +459,10 @@ class Simulation:
         """Migrations, as of the last look."""
         return [one.document for one in self._stored(MIGRATION.resource) if not is_over(one.document)]
 
-    def _worker(self, run: Run, others: tuple[Place, ...]) -> Worker:
-        job = Job(Plan.read(run.plan), fresh=run.token == 1, cancelled=run.cancelled, others=others)
+    async def _worker(self, run: Run, others: tuple[Place, ...]) -> Worker:
+        fresh = run.token == 1
+        told = None if fresh else await told_of(self.store.objects, run)
+        job = Job(Plan.read(run.plan), fresh=fresh, cancelled=run.cancelled, others=others, told=told)
         orders = Orders(Bounds(deadline_s=float("inf")), clock=self.loop.time)
         return Worker(run, Ledger(self.store, run, self.birth), orders, FakeHypervisors(self.cloud), job)
 

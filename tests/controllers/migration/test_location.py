@@ -58,6 +58,7 @@ STARTED = (Verdict.ON_TARGET, Action.RESUME_TARGET)
 ORPHANED = (Verdict.ORPHAN_INCOMING, Action.DESTROY_TARGET)
 RESUMED = (Verdict.RESUME_SOURCE, Action.RESUME_SOURCE)
 SAID = Facts(UID, left=True)
+IDLE = Facts(UID, idle=True)
 ARRIVED_ONCE = Facts(UID, arrived=True)
 
 ROWS: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
@@ -72,6 +73,16 @@ ROWS: list[tuple[str, Seen, Seen, Facts, Verdict, Action]] = [
         Verdict.IN_PROGRESS,
         Action.WAIT,
     ),
+    (
+        "the target waits in vain",
+        running(),
+        paused(Reason.STARTING_UP, IN),
+        IDLE,
+        Verdict.ON_SOURCE,
+        Action.NONE,
+    ),
+    ("the target is too busy to say", running(), paused(job=Job.OTHER), IDLE, Verdict.IN_PROGRESS, Action.WAIT),
+    ("the target may have run", running(), running(Reason.MIGRATED, IN), IDLE, Verdict.IN_PROGRESS, Action.WAIT),
     ("the source is too busy to say", running(job=Job.OTHER), ABSENT, CAREFUL, Verdict.IN_PROGRESS, Action.WAIT),
     ("the switch-over", paused(job=OUT), paused(job=IN), CAREFUL, Verdict.SWITCHOVER, Action.WAIT),
     (
@@ -288,7 +299,7 @@ ALL_FACTS = [
         (True, True, True),
         (False, True, True),
     )
-] + [OVERDUE, replace(SURE, arrived=True, overdue=True), SAID, replace(SURE, left=True)]
+] + [OVERDUE, replace(SURE, arrived=True, overdue=True), SAID, replace(SURE, left=True), IDLE, replace(SURE, idle=True)]
 
 
 @pytest.mark.parametrize("facts", ALL_FACTS, ids=str)

@@ -200,7 +200,8 @@ async def test_who_takes_over_after_a_guest_was_given_up_says_so(scene: Scene, r
     if not remains:
         del target.guests[scene.guest]
 
-    outcome = await scene.process(fresh=False)
+    scene.orders = Orders(Bounds(boottime() + 600))
+    outcome = await scene.process(fresh=False, told=Told(resolve=Word.LOST))
 
     assert unsaid
     assert (outcome.code, outcome.result["message"]) == (ExitCode.LOST, "the operator says that the guest is lost")
@@ -382,6 +383,23 @@ async def test_a_job_that_outlives_its_process_is_followed_to_its_end(scene: Sce
     assert scene.runs_on() == ["node1"]
 
 
+async def test_who_takes_over_says_that_the_guest_is_held_no_longer(scene: Scene) -> None:
+    """The process before it may have said that it was, and then its host came back."""
+    first = scene.process()
+    await scene.copying()
+    await kill(first)
+    scene.told.clear()
+
+    second = scene.process(fresh=False)
+    await scene.copying()
+    said = [report for report in scene.told if isinstance(report, Holding)]
+    outcome = await second
+
+    assert said == [Holding(message="")]
+    assert "holding no longer" not in scene.said
+    assert outcome.code is ExitCode.MOVED
+
+
 async def test_who_takes_over_may_cancel(scene: Scene) -> None:
     first = scene.process()
     await scene.copying()
@@ -457,7 +475,7 @@ async def test_a_guest_that_both_hosts_lost_is_not_held_for_a_third_ones_old_def
     await source.undefine(scene.guest)
 
     process = scene.process(fresh=False)
-    await scene.until(lambda: process.done() or scene.heard_of(Holding))
+    await scene.until(lambda: process.done() or scene.told_held)
 
     assert process.done() is not runs
     if runs:
@@ -625,6 +643,27 @@ async def test_a_file_of_that_path_is_used_only_where_it_has_the_same_bytes(
 
     assert (outcome.code, outcome.result["disksCopied"]) == (ExitCode.MOVED, brought)
     assert scene.cloud["node1"].contents["/i/cd"] == there
+
+
+async def test_who_reads_an_image_waits_for_the_next_renewal(scene: Scene) -> None:
+    """The database may be slow for some seconds: that is no reason to end a migration."""
+    await with_cd(scene)
+    source, target = scene.cloud["node0"], scene.cloud["node1"]
+    target.files["/i/cd"], target.contents["/i/cd"] = 5, b"hello"
+    now = 1000.0
+    scene.orders = Orders(Bounds(now + 60), clock=lambda: now)
+    source.faults.slow_s = 0.2
+
+    process = scene.process()
+    await scene.until(lambda: scene.heard_of(Started))
+    now += 57
+    await asyncio.wait({process}, timeout=1.0)
+    early = process.done() or target.arriving
+    scene.orders.take(Renewed(deadline_s=now + 60))
+    outcome = await process
+
+    assert not early
+    assert outcome.code is ExitCode.MOVED
 
 
 async def test_a_file_of_the_new_name_stops_the_move_before_it_begins(scene: Scene) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID, uuid4
 
 import pytest
 
-from app.controllers.migration.supervise import Tenure
+from app.controllers.birth import Birth
+from app.controllers.migration.job import Job
+from app.controllers.migration.nursery import Child, Nursery
+from app.controllers.migration.orders import Bounds, boottime
+from app.controllers.migration.supervise import Supervision, Tenure
 from app.controllers.workers import WorkerConfig, Workers
+from app.kinds import names
+from app.kinds.migration import Word
 from app.store.base import Run, RunState
 from app.store.postgres import PostgresStore
 from tests.controllers.migration.plans import some_plan
 from tests.controllers.migration.silent_hosts import silent_factory
+from tests.controllers.migration.world import create, migration_document
 from tests.store.builders import run
 
 pytestmark = pytest.mark.postgres
@@ -41,9 +49,41 @@ async def test_the_wait_for_who_died_outlives_who_took_over_and_stopped(
     assert (quiet_s(taken) > 25) is waits
 
 
-async def begin(store: PostgresStore) -> None:
+class NoRoom(Nursery):
+    """Of a machine where no process starts: what it would have been given is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(silent_factory)
+        self.jobs: list[Job] = []
+
+    async def start(self, job: Job, bounds: Bounds) -> Child:
+        self.jobs.append(job)
+        raise OSError("no room")
+
+
+@pytest.mark.parametrize(("former", "told"), [(False, None), (True, Word.LOST)])
+async def test_who_takes_over_is_given_the_operators_word(
+    store: PostgresStore, former: bool, told: Word | None
+) -> None:
+    """The process before it may have ended a guest by that, and died before it said so."""
+    migration = migration_document("m")
+    migration["metadata"]["annotations"] = {names.RESOLVE: "lost"}
+    await create(store, migration)
+    await begin(store, UUID(migration["metadata"]["uid"]))
+    if former:
+        await store.runs.claim("former", timedelta(), 1)
+    (run_,) = await store.runs.claim("this", MINUTE, 1)
+    nursery = NoRoom()
+
+    await Supervision(store, nursery, run_, boottime(), Tenure(), Birth()).run()
+
+    (job,) = nursery.jobs
+    assert (job.fresh, job.told and job.told.resolve) == (not former, told)
+
+
+async def begin(store: PostgresStore, migration_uid: UUID | None = None) -> None:
     async with store.transaction() as tx:
-        tx.start_run(run(plan=some_plan().dump()))
+        tx.start_run(run(plan=some_plan().dump(), migration_uid=migration_uid or uuid4()))
 
 
 async def until_held_by(store: PostgresStore, holder: str) -> None:
