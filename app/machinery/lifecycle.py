@@ -21,7 +21,7 @@ from app.machinery.metadata import validate_metadata, validate_metadata_update
 from app.machinery.names import generated, self_link
 from app.machinery.objects import Document
 from app.machinery.propagation import with_policy
-from app.machinery.schema import is_type_error, schema_of
+from app.machinery.schema import NOWHERE, is_type_error, schema_of
 
 __all__ = [
     "check_preconditions",
@@ -277,6 +277,8 @@ def validate_create(kind: AnyKind, document: Document, *, fits: bool = False) ->
 
 
 def _below_status(error: FieldError) -> FieldError:
+    if error.path == NOWHERE:
+        return replace(error, path="status", message=error.message.replace(" in status.", " in "))
     below = error.path.removeprefix("status").removeprefix(".")
     return replace(error, message=error.message.replace(f"{error.path} in body", f"{below} in body"))
 
