@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl
@@ -36,6 +36,10 @@ _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 """What Go's ParseBool takes for true."""
 
 
+Headers = Sequence[tuple[bytes, bytes]]
+"""Of an answer."""
+
+
 class ClientGone(Exception):
     """The client hung up before its request was complete: nobody is there to answer."""
 
@@ -47,10 +51,14 @@ PUSH = "drover.push"
 """Where the scope says how part of an answer that is under way can be written at once, without a turn of its own: a function
 of bytes that is False where it must wait, or is not that far. Servers of others have none."""
 
+WHOLE = "drover.whole"
+"""Where the scope says how a whole answer can be written at once, without two turns of its own: a function of its code, its
+headers and its body that is False where it must wait, and has then done nothing. Servers of others have none."""
+
 UNJUDGED = Attributes("")
 
 
-def _cannot(_: bytes) -> bool:
+def _cannot(*_: object) -> bool:
     return False
 
 
@@ -85,6 +93,12 @@ class Request:
     def push(self) -> Callable[[bytes], bool]:
         """Writes at once, if it can be: see PUSH."""
         found: Callable[[bytes], bool] = self.scope.get(PUSH, _cannot)
+        return found
+
+    @property
+    def whole(self) -> Callable[[int, Headers, bytes], bool]:
+        """Answers at once, if it can be: see WHOLE."""
+        found: Callable[[int, Headers, bytes], bool] = self.scope.get(WHOLE, _cannot)
         return found
 
     @property

@@ -133,9 +133,11 @@ async def send(request: Request, response: Response, sending: Send) -> None:
         headers = [(name, value) for name, value in headers if name != b"content-type"]
     else:
         headers.append((b"content-length", str(len(body)).encode()))
-    await sending({"type": "http.response.start", "status": response.code, "headers": headers})
     if request.method == "HEAD":
         body = b""
+    if len(body) <= SLICE and request.whole(response.code, headers, body):
+        return
+    await sending({"type": "http.response.start", "status": response.code, "headers": headers})
     for at in range(0, len(body) - SLICE, SLICE):
         await sending({"type": "http.response.body", "body": body[at : at + SLICE], "more_body": True})
         await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.controllers.migration.transitions import over_since
 from app.kinds import names
 from app.kinds.migration import FINAL, ConditionType, MigrationStatus, Phase, Reason
 from app.kinds.virtualmachine import ConditionType as VMConditionType
@@ -179,13 +180,12 @@ def _failure(status: MigrationStatus) -> str:
 
 
 def _ended(past: Past, now: datetime) -> datetime:
-    stamp = past.status.migration_state and past.status.migration_state.end_timestamp
-    return datetime.fromisoformat(stamp) if stamp else now
+    return over_since(past.status) or now
 
 
-def _finished_at(migration: Document) -> str:
-    state = (migration.get("status") or {}).get("migrationState") or {}
-    return str(state.get("endTimestamp") or migration["metadata"]["creationTimestamp"])
+def _finished_at(migration: Document) -> datetime:
+    since = over_since(MigrationStatus.read(migration.get("status") or {}))
+    return since or datetime.fromisoformat(migration["metadata"]["creationTimestamp"])
 
 
 def _condition(status: MigrationStatus, type_: ConditionType) -> str | None:

@@ -119,7 +119,7 @@ class Loop:
                 continue
 
     async def _work(self, key: Key) -> None:
-        """The one place of this side that catches everything: what a reconcile raises becomes a log line and a wait."""
+        """This side catches everything in this file alone: what a reconcile raises becomes a log line and a wait."""
         try:
             with self._metrics.work(self._name):
                 outcome = await self._reconcile(key)
@@ -167,8 +167,7 @@ class Loop:
         while not source.deletions_only:
             page = await self._store.objects.list(source.scope, limit=self._page, after=after, left=0)
             for stored in page.items:
-                for key in (source.at_start or source.keys)(stored):
-                    self.enqueue(key)
+                self._queue_for(source.at_start or source.keys, stored)
             if len(page.items) < self._page:
                 break
             after = page.items[-1].key
@@ -179,10 +178,17 @@ class Loop:
             async for event in watch:
                 if source.deletions_only and event.type is not EventType.DELETED:
                     continue
-                self._queue_for(source, event.object)
+                self._queue_for(source.keys, event.object)
                 if event.previous is not None:
-                    self._queue_for(source, event.previous)
+                    self._queue_for(source.keys, event.previous)
 
-    def _queue_for(self, source: Source, stored: Stored) -> None:
-        for key in source.keys(stored):
+    def _queue_for(self, keys: Callable[[Stored], Iterable[Key]], stored: Stored) -> None:
+        """An object that cannot be understood is left out, and ends nothing."""
+        try:
+            concerned = tuple(keys(stored))
+        except Exception as error:  # noqa: BLE001  (as in `_work`: one bad object would end the loop, and its process)
+            told = log.bind(loop=self._name, namespace=stored.key.namespace, name=stored.key.name)
+            told.error("change not understood", resource=stored.key.resource, exc_info=error)
+            return
+        for key in concerned:
             self.enqueue(key)

@@ -38,14 +38,15 @@ WITH moved AS (
     RETURNING revision
 ), put AS (
     INSERT INTO objects (resource, namespace, name, uid, revision, body)
-    SELECT o.* FROM moved CROSS JOIN
+    SELECT o.resource, o.namespace, o.name, o.uid, :before + o.place, o.body FROM moved CROSS JOIN
         unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[]),
-               CAST(:uids AS text[]), CAST(:revisions AS bigint[]), CAST(:bodies AS bytea[])) AS o
+               CAST(:uids AS text[]), CAST(:bodies AS bytea[]))
+        WITH ORDINALITY AS o(resource, namespace, name, uid, body, place)
 ), logged AS (
     INSERT INTO changes (resource, namespace, name, type, revision, body)
-    SELECT o.resource, o.namespace, o.name, '{EventType.ADDED.value}', o.revision, o.body FROM moved CROSS JOIN
-        unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[]),
-               CAST(:revisions AS bigint[]), CAST(:bodies AS bytea[])) AS o(resource, namespace, name, revision, body)
+    SELECT o.resource, o.namespace, o.name, '{EventType.ADDED.value}', :before + o.place, o.body FROM moved CROSS JOIN
+        unnest(CAST(:resources AS text[]), CAST(:namespaces AS text[]), CAST(:names AS text[]), CAST(:bodies AS bytea[]))
+        WITH ORDINALITY AS o(resource, namespace, name, body, place)
 )
 SELECT revision FROM moved
 """)
@@ -69,7 +70,6 @@ async def create_group(execute: Execute, writes: Sequence[Create], before: Revis
             "revision": before + len(stored),
             **key_columns([one.key for one in stored]),
             "uids": [write.uid for write in writes],
-            "revisions": [one.revision for one in stored],
             "bodies": [one.body for one in stored],
             "rooms": len(rooms),
             **{f"room_{name}": values for name, values in key_columns(rooms).items()},

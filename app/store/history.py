@@ -22,9 +22,9 @@ ON CONFLICT (uid) DO NOTHING
 
 ASKED = text("""
 INSERT INTO requests (audit_id, object_uid, at, verb, username, groups, address, agent, code)
-SELECT * FROM unnest(CAST(:audit_ids AS text[]), CAST(:uids AS text[]), CAST(:times AS timestamptz[]),
+SELECT * FROM unnest(CAST(:audit_ids AS text[]), CAST(:uids AS text[]), CAST(CAST(:times AS text[]) AS timestamptz[]),
                      CAST(:verbs AS text[]), CAST(:usernames AS text[]), CAST(:groups AS text[]),
-                     CAST(:addresses AS text[]), CAST(:agents AS text[]), CAST(:codes AS integer[]))
+                     CAST(:addresses AS text[]), CAST(:agents AS text[]), CAST(CAST(:codes AS text[]) AS integer[]))
 """)
 
 RECORDS = text("""

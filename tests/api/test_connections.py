@@ -165,6 +165,26 @@ async def test_a_head_just_below_the_limit_is_read(peer: Peer) -> None:
     assert (await peer.answer()).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+async def test_the_last_request_of_a_connection_is_answered_whole(peer: Peer) -> None:
+    await peer.says(b"GET /api " + HEAD + b"connection: close\r\n\r\n")
+
+    head, _, body = (await peer.answer()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\ndate: ")
+    assert b"\r\nconnection: close" in head
+    assert head.count(b"content-length: %d" % len(body)) == 1
+    assert json.loads(body)["kind"] == "APIVersions"
+
+
+async def test_an_answer_to_head_is_a_head_alone(peer: Peer) -> None:
+    request = MACHINES.encode() + b" " + HEAD
+    await peer.says(b"HEAD " + request + b"\r\nGET " + request + b"connection: close\r\n\r\n")
+
+    first, second, body = (await peer.answer()).split(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 OK")
+    assert b"content-length: %d" % len(body) in first
+    assert b"content-length: %d" % len(body) in second
+
+
 async def test_an_answer_that_is_not_read_is_given_up(address: tuple[str, int], remote: httpx.AsyncClient) -> None:
     # More than the kernel takes off the server's hands.
     for number in range(40):

@@ -91,6 +91,16 @@ def test_it_waits_and_says_why(seen: Seen, message: str, stuck: bool) -> None:
     assert verdict.stuck is stuck
 
 
+def test_a_worker_whose_clock_is_fast_holds_up_no_evacuation() -> None:
+    """Its Migrations say that they end in an hour; when they failed the controllers know."""
+    ended, before = NOW + timedelta(hours=1), (NOW - timedelta(seconds=30)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    told = [{"phase": "Failed", "phaseTransitionTimestamp": before}]
+
+    verdict = judge(replace(SEEN, past=past("Failed", ended=ended, phaseTransitionTimestamps=told)))
+
+    assert verdict == Move(1)
+
+
 @pytest.mark.parametrize(("failures", "wait_s"), [(1, 20), (2, 40), (3, 80), (4, 160), (5, 320), (6, 600), (60, 600)])
 def test_the_wait_doubles_up_to_ten_minutes(failures: int, wait_s: float) -> None:
     assert wait_after(failures).total_seconds() == wait_s

@@ -13,7 +13,7 @@ from app.controllers.loop import Loop, Reconcile, Source
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.queue import Backoff
 from app.kinds import NAMESPACE, NODE
-from app.store.base import Gone, Key, Objects, Revision, Scope, Store, Watch
+from app.store.base import Gone, Key, Objects, Revision, Scope, Store, Stored, Watch
 from app.store.postgres import PostgresStore
 
 SCOPE = Scope(NODE.resource)
@@ -213,3 +213,24 @@ async def test_a_source_of_deletions_is_deaf_to_other_changes(store: Store) -> N
         await counting.until(a=1)
 
     assert counting.counts["a"] == 1
+
+
+async def test_an_object_that_cannot_be_understood_ends_nothing(store: Store) -> None:
+    """Nor does it hold up the others: what a person writes into a status may be anything."""
+    counting = Counting()
+
+    def keys(changed: Stored) -> Sequence[Key]:
+        if changed.key.name.startswith("bad"):
+            raise ValueError("badly formed hexadecimal UUID string")
+        return (changed.key,)
+
+    await put(store, "bad1")
+    await put(store, "before")
+
+    async with looping(store, counting, (Source(SCOPE, keys),)):
+        await counting.until(before=1)
+        await put(store, "bad2")
+        await put(store, "after")
+        await counting.until(after=1)
+
+    assert set(counting.counts) == {"before", "after"}

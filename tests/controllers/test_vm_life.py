@@ -365,6 +365,25 @@ async def test_deleting_a_vm_waits_for_its_host_and_says_so(world: World, cloud:
     assert cloud["node0"].guests == {}
 
 
+async def test_deleting_a_vm_says_that_its_guest_cannot_be_ended(world: World, cloud: FakeCloud) -> None:
+    """It is tried again."""
+    await register(world, cloud, "node0")
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        await world.vm("testvm", terminationGracePeriodSeconds=0)
+        await world.phase("testvm", "Running")
+        cloud["node0"].faults.cannot_end = "failed to terminate process 4711: Device or resource busy"
+        await world.delete(VIRTUAL_MACHINE, "testvm")
+        waiting = await world.until(
+            VIRTUAL_MACHINE, "testvm", lambda vm: "4711" in condition(vm, "Ready").get("message", ""), within_s=10
+        )
+        cloud.mend("node0")
+        await world.until_gone(VIRTUAL_MACHINE, "testvm")
+
+    assert condition(waiting, "Ready")["reason"] == "BeingDeleted"
+    assert cloud["node0"].guests == {}
+
+
 async def test_a_vm_that_is_deleted_waits_for_its_migrations_to_end(world: World, cloud: FakeCloud) -> None:
     await register(world, cloud, "node0")
 
@@ -512,11 +531,13 @@ def _migrating(vm: Document) -> Document:
     return {**vm, "status": {**vm["status"], "phase": "Migrating"}}
 
 
-@pytest.mark.parametrize(("reason", "phase"), [("Lost", "Failed"), ("HostUnreachable", "Unknown")])
+@pytest.mark.parametrize(
+    ("reason", "later", "phase"), [("Lost", 0, "Failed"), ("Lost", 3, "Failed"), ("HostUnreachable", 0, "Unknown")]
+)
 async def test_a_guest_whose_migration_found_it_nowhere_is_lost(
-    world: World, cloud: FakeCloud, reason: str, phase: str
+    world: World, cloud: FakeCloud, reason: str, later: int, phase: str
 ) -> None:
-    """libvirt says of what is left on the source only that the guest was sent away."""
+    """libvirt says of what is left on the source only that the guest was sent away. Later Migrations never touched it."""
     await register(world, cloud, "node0")
     migration = uuid4()
     async with running(world.store, FakeHypervisors(cloud)):
@@ -527,6 +548,10 @@ async def test_a_guest_whose_migration_found_it_nowhere_is_lost(
         async with world.store.transaction() as tx:
             told = {"reason": reason, "message": "neither host has the guest"}
             tx.remember(Past(migration, "default", "m0", "testvm", "Failed", told))
+        for number in range(later):
+            async with world.store.transaction() as tx:
+                refused = {"reason": "VMNotRunning", "message": "it does not run"}
+                tx.remember(Past(uuid4(), "default", f"later{number}", "testvm", "Failed", refused))
         cloud.die("node0", uuid_of(made), Reason.MIGRATED)
         vm = await world.phase("testvm", phase)
 

@@ -26,7 +26,7 @@ async def test_the_index_is_entered_at_the_place(
     store: PostgresStore, postgres_url: str, case: tuple[Scope, tuple[str, ...], str], historic: bool
 ) -> None:
     _, scoped, condition = case
-    sql, names = _positional(Shape(scoped, limited=True, goes_on=True, historic=historic, known=True).statement())
+    sql, columns = _positional(Shape(scoped, limited=True, goes_on=True, historic=historic, known=True).statement())
     values = {
         "resource": WIDGETS, "namespace": "default", "limit": 5, "at": 1, "left": 3,
         "after_resource": WIDGETS, "after_namespace": "default", "after_name": "w",
@@ -34,7 +34,7 @@ async def test_the_index_is_entered_at_the_place(
 
     connection = await asyncpg.connect(postgres_url)
     await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
-    plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + sql, *(values[name] for name in names)))
+    plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + sql, *(values[name] for name, _ in columns)))
     await connection.close()
 
     assert "Index Scan using objects_pkey" in plan

@@ -26,7 +26,7 @@ class TrustLoopback:
         headers = credentials.headers
         if b"authorization" in headers or not _is_here(credentials.peer):
             return None
-        if any(name in headers for name in _FOREIGN) or not _names_us(headers.get(b"host", b"")):
+        if any(name in headers for name in _FOREIGN) or not _is_asked_for(credentials.peer, headers.get(b"host", b"")):
             return None
         return ADMINISTRATOR
 
@@ -46,6 +46,14 @@ def _is_here(peer: Peer) -> bool:
     if here is None:
         here = peer.memo[_is_here] = is_loopback(peer.address) and is_loopback(peer.local)
     return bool(here)
+
+
+def _is_asked_for(peer: Peer, host: bytes) -> bool:
+    """Found out once, for a connection's requests name the same host."""
+    found: tuple[bytes, bool] | None = peer.memo.get(_is_asked_for)
+    if found is None or found[0] != host:
+        found = peer.memo[_is_asked_for] = (host, _names_us(host))
+    return found[1]
 
 
 def _names_us(host: bytes) -> bool:

@@ -31,11 +31,10 @@ async def act(move: Move, meant: Ruling) -> str:
     else:
         await move.orders.leave_to_act()
     # Again, for the leave may have taken long to come; and the guest's two hosts last, for those are the ones that change.
-    third = await third_hosts(move) if action is Action.RESUME_SOURCE else Third()
+    resumes = action is Action.RESUME_SOURCE
+    third = await third_hosts(move) if resumes or meant.told else Third()
     source, target = await move.look()
-    surely = third.knows is None and third.silent is None
-    facts = replace(_facts(move), nowhere_else=surely, elsewhere=third.knows is not None)
-    ruling = location(source, target, facts)
+    ruling = location(source, target, _knowing(_facts(move), third, resumes=resumes))
     if ruling.action is not action:
         return ""
     end = move.target if action in (Action.DESTROY_TARGET, Action.RESUME_TARGET) else move.source
@@ -87,11 +86,17 @@ async def judged(move: Move, source: Domain | None, target: Domain | None) -> Ru
     facts = _facts(move)
     ruling = location(source, target, facts)
     alone = location(source, target, replace(facts, nowhere_else=True))
-    if Action.RESUME_SOURCE not in (ruling.action, alone.action):
+    resumes = Action.RESUME_SOURCE in (ruling.action, alone.action)
+    if not resumes and not ruling.told:
         return ruling
-    third = await third_hosts(move)
+    return location(source, target, _knowing(facts, await third_hosts(move), resumes=resumes))
+
+
+def _knowing(facts: Facts, third: Third, *, resumes: bool) -> Facts:
+    """Before a source is resumed an old definition counts too: against another word only the guest itself."""
     surely = third.knows is None and third.silent is None
-    return location(source, target, replace(facts, nowhere_else=surely, elsewhere=third.knows is not None))
+    known = third.knows if resumes else third.has
+    return replace(facts, nowhere_else=surely, elsewhere=known is not None)
 
 
 def _facts(move: Move) -> Facts:

@@ -38,6 +38,7 @@ from app.controllers.migration.observe import (
 from app.controllers.migration.plan import Plan
 from app.controllers.migration.queueing import still_queues
 from app.controllers.migration.traces import trace
+from app.controllers.migration.transitions import over_since
 from app.controllers.migration.vetting import Question, Vetting
 from app.controllers.nodestatus import is_out_of_service
 from app.controllers.outcome import SETTLED, Again, Outcome
@@ -252,11 +253,12 @@ class Reconciler:
     async def _release(self, migration: Document) -> Outcome:
         """The targets' pods that stayed because their hosts were away go when those hosts have answered for a while: an
         incoming copy does not outlive its connection to the source for so long. Not the one where the guest arrived."""
-        state = status_of(migration).migration_state
-        if state is None or not state.target_pod or not state.end_timestamp:
+        status = status_of(migration)
+        state, since = status.migration_state, over_since(status)
+        if state is None or not state.target_pod or since is None:
             return SETTLED
         arrived = "" if state.failed else state.target_node
-        over_s = (self._birth.now() - datetime.fromisoformat(state.end_timestamp)).total_seconds()
+        over_s = (self._birth.now() - since).total_seconds()
         waits = False
         async with self._store.transaction() as tx:
             self._fence(tx)

@@ -109,6 +109,14 @@ def entered_at(status: MigrationStatus, phase: Phase) -> datetime | None:
     return datetime.fromisoformat(first) if first else None
 
 
+def over_since(status: MigrationStatus) -> datetime | None:
+    """When that was decided, by the clock of who decides. `endTimestamp` is a worker's, which may go otherwise."""
+    stamp = status.migration_state and status.migration_state.end_timestamp
+    if status.phase not in FINAL or not stamp:
+        return None
+    return entered_at(status, status.phase) or datetime.fromisoformat(stamp)
+
+
 def state_of(status: MigrationStatus) -> MigrationState:
     return status.migration_state or MigrationState()
 

@@ -72,6 +72,7 @@ from app.store.base import Key, NotFound, Transaction
 log = structlog.get_logger()
 
 RETRY_DISKS_S = 10.0
+RETRY_END_S = 5.0
 POLL_S = 1.0
 """How soon a step is looked at again that no event tells of."""
 
@@ -277,18 +278,21 @@ class NodeGuests:
                 return await self._start(observed, host)
             case PowerOff():
                 return await self._power_off(observed, host)
-            case Destroy():
-                with self.held.call():
-                    await host.destroy(observed.uuid)
-                return Again(0.0)
-            case Undefine():
-                with self.held.call():
-                    await host.undefine(observed.uuid)
-                return Again(0.0)
+            case Destroy() | Undefine():
+                return await self._remove(observed, decision, host)
             case Release():
                 return await self._release(observed, host)
             case unhandled:
                 assert_never(unhandled)
+
+    async def _remove(self, observed: _Observed, decision: Destroy | Undefine, host: Hypervisor) -> Outcome:
+        try:
+            with self.held.call():
+                await (host.destroy if isinstance(decision, Destroy) else host.undefine)(observed.uuid)
+        except (Busy, Refused) as error:
+            await self._hold(observed.vm, f"its host cannot end the guest, or forget it: {error.text}")
+            return Again(RETRY_END_S)
+        return Again(0.0)
 
     async def _release(self, observed: _Observed, host: Hypervisor) -> Outcome:
         """What a migration took from the guest it has back before it is let go."""

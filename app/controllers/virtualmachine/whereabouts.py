@@ -21,6 +21,8 @@ from app.store.base import History, Key, NotFound, Scope
 
 AT_ONCE = 16
 ANSWER_S = 5.0
+RECORDS = 50
+"""Of the guest's Migrations, newest first, that are looked through for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,13 @@ async def nowhere(_domain: UUID, _apart_from: str) -> Elsewhere:
 
 
 async def lost_by(history: History, vm: Document, domain: Domain) -> str:
-    """What the guest's last Migration said, where it found the guest on no host, and what is off here is what it left; else
-    empty. libvirt knows of the remains only that the guest was sent away, or ended. Raises Unavailable."""
+    """What the last Migration that touched the guest said, where it found the guest on no host, and what is off here is what it
+    left; else empty. Later ones, which failed at once, say nothing of it. libvirt knows of the remains only that the guest was
+    sent away, or ended. Raises Unavailable."""
     if domain.state is not State.SHUTOFF or domain.mark is None or domain.reason not in (Left.MIGRATED, Left.DESTROYED):
         return ""
     metadata = vm["metadata"]
-    for last in await history.read(namespace=metadata["namespace"], subject=metadata["name"], limit=1):
+    for last in await history.read(namespace=metadata["namespace"], subject=metadata["name"], limit=RECORDS):
         if str(last.uid) == domain.mark.migration and last.record.get("reason") in (Why.LOST, Why.NODE_LOST):
             return f"Migration {last.name} lost the guest: {last.record.get('message')}"
     return ""

@@ -12,6 +12,7 @@ from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.migration.messages import Holding, Told
 from app.hypervisor.base import Job as HostJob
 from app.hypervisor.base import Reason, State
+from app.hypervisor.fake import FakeHypervisors
 from app.kinds import EVENT, NODE, VIRTUAL_MACHINE, names
 from app.kinds.migration import Word
 from app.machinery.errors import ApiError
@@ -72,6 +73,26 @@ async def test_a_word_against_a_host_that_answers_is_refused_and_nothing_is_done
     (said,) = {report.refused for report in scene.told if isinstance(report, Holding) and report.refused}
     assert said == "the target says that it does not know the guest"
     assert scene.active_on() == ["node0"] and not process.done()
+    await kill(process)
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["it runs there", "an old definition is there"])
+async def test_a_word_is_refused_while_a_third_host_has_the_guest(scene: Scene, runs: bool) -> None:
+    """Somebody started it there; what is paused may be the only other copy."""
+    await held(scene, "node1")
+    third = await FakeHypervisors(scene.cloud).connect(scene.cloud["node2"].uri)
+    await third.define_and_start(scene.cloud["node0"].guests[scene.guest].definition)
+    if not runs:
+        await third.destroy(scene.guest)
+    process = scene.process(fresh=False)
+    await scene.until(lambda: scene.heard_of(Holding))
+
+    scene.orders.take(Told(resolve=Word.TARGET))
+    await scene.until(lambda: process.done() or any(isinstance(told, Holding) and told.refused for told in scene.told))
+
+    refused = {report.refused for report in scene.told if isinstance(report, Holding) and report.refused}
+    assert refused == ({"a third host has the guest"} if runs else set())
+    assert ("node0" in scene.active_on()) is runs
     await kill(process)
 
 
