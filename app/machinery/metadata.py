@@ -37,7 +37,7 @@ def _common_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldEr
 
 
 def _described_errors(metadata: Document) -> Iterator[FieldError]:
-    yield from _label_errors(metadata.get("labels") or {})
+    yield from label_errors(metadata.get("labels") or {}, "metadata.labels")
     yield from _annotation_errors(metadata.get("annotations") or {})
     yield from _owner_errors(metadata.get("ownerReferences") or [])
 
@@ -60,12 +60,13 @@ def _name_errors(metadata: Document, problems: _Problems) -> Iterator[FieldError
         yield invalid("metadata.name", name, problem)
 
 
-def _label_errors(labels: Document) -> Iterator[FieldError]:
+def label_errors(labels: Document, path: str) -> Iterator[FieldError]:
+    """Of labels: names and values."""
     for key, value in labels.items():
         for problem in qualified_name(key):
-            yield invalid("metadata.labels", key, problem)
+            yield invalid(path, key, problem)
         for problem in label_value(value):
-            yield invalid("metadata.labels", value, problem)
+            yield invalid(path, value, problem)
 
 
 def _unqualified_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldError]:
