@@ -31,6 +31,7 @@ _TEXTS = (
     (re.compile(r"precondition \(\d{2,}\)"), "precondition (<rv>)"),
     (re.compile(r"k8s.io/kubernetes/pkg/api/legacyscheme"), "pkg/api/legacyscheme"),
     (re.compile(r"in record \(\d+\)"), "in record (<rv>)"),
+    (re.compile(r"ResourceVersion in object meta: \d+"), "ResourceVersion in object meta: <rv>"),
     (re.compile(r'(resourceVersion\\*":\\*")\d+'), r"\1<rv>"),
     (re.compile(r"127\.0\.0\.1:\d+|localhost:\d+"), "<host>"),
     (re.compile(r"\d+\.\d+\.\d+\.\d+/\d+"), "<net>"),
