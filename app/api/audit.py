@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -16,13 +15,14 @@ import structlog
 from app.api.requests import Request
 from app.api.responses import Response
 from app.machinery.objects import Document
+from app.machinery.values import value
 
 log = structlog.get_logger()
 
 READS = frozenset(("get", "list", "watch"))
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Audited:
     """One request that was answered."""
 

@@ -12,6 +12,7 @@ from app.machinery.errors import ApiError
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import self_link
 from app.machinery.reviews import REVIEWS
+from app.machinery.values import value
 from app.store.base import Key, Scope
 
 
@@ -37,7 +38,7 @@ class Served:
         return self_link(self.kind, self.group_version, namespace, name)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Target:
     """What a path names. `namespace` None: all of them, or a kind without."""
 

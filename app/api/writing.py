@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 
@@ -56,6 +56,7 @@ from app.machinery.patch import (
 )
 from app.machinery.printed import plain
 from app.machinery.schema import schema_of
+from app.machinery.values import value
 from app.machinery.zeroes import emptied, filled
 from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
 
@@ -73,7 +74,7 @@ PATCHES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 """What every kind takes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Outcome:
     """What a write makes of an object, in stored form, and what to warn of."""
 
@@ -84,7 +85,7 @@ class Outcome:
     """What is told whatever the validation."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Wanted:
     """What a client wants of an object, in served form."""
 
