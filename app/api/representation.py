@@ -101,10 +101,11 @@ class Representations:
         """The object as a document that must not be changed."""
         return served_as(served.kind, served.group_version, stored.document)
 
-    def one(self, view: View, stored: Stored, code: int = 200) -> Response:
-        """The answer that has one object."""
+    def one(self, view: View, stored: Stored, code: int = 200, *, metadata: Document | None = None) -> Response:
+        """The answer that has one object; `metadata` is its own, but for the revision, where that is known already."""
         if view.media.shape is Shape.OBJECT:
-            return in_form(Response(self.body(view.served, stored), code), view.media)
+            about = None if metadata is None else {**metadata, "resourceVersion": str(stored.revision)}
+            return in_form(Response(self.body(view.served, stored), code, about=about), view.media)
         return self.of(view, self.document(view.served, stored), code)
 
     def of(self, view: View, document: Document, code: int = 200) -> Response:

@@ -44,6 +44,8 @@ class Response:
     type: str = JSON
     headers: Headers = ()
     pretty: bool = False
+    about: Document | None = None
+    """metadata of the object that it has, where that is known without a look into the body."""
 
 
 def of_document(document: Document, code: int = 200, *, media: Media | None = None) -> Response:
