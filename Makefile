@@ -12,7 +12,8 @@ run: setup           ## leave three hosts, PostgreSQL, the API and its workers r
 test: setup          ## the tests; as root also the lab's once more as an ordinary user
 	sh tools/test.sh
 
-test-full: setup     ## everything, the long ones too
+test-full: setup     ## everything, the long ones too; they need a load generator and containers
+	@sh tools/setup.sh wrk podman runc netavark aardvark-dns debootstrap
 	sh tools/test.sh --full
 
 lint: setup          ## ruff, mypy --strict, the walls between the rooms; bandit, secrets and pins
@@ -26,6 +27,7 @@ audit: setup         ## known holes in the pinned versions
 	$(PYTHON) tools/scan.py --audit
 
 bench: setup         ## figures, as ratios measured side by side
+	@sh tools/setup.sh wrk
 	$(PYTHON) -m benchmarks.migration
 	$(PYTHON) -m benchmarks.placement
 	$(PYTHON) -m benchmarks.api

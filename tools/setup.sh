@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes a checkout ready: Debian's or Ubuntu's packages, then .venv with exactly what requirements.lock names.
 # What is done already is skipped. Two checkouts, or two runs in one, may do this at the same time.
+# Arguments are further packages that somebody needs: tools/setup.sh wrk.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -9,7 +10,7 @@ missing=
 main() {
   exec 9<. && flock 9 # one run at a time in a checkout; the kernel releases it
   python=$(find_python)
-  find_missing
+  find_missing "$@"
   [ -z "$missing" ] || install_packages
   python=$(find_python)
   [ -n "$python" ] || fail "Python 3.11 or newer is needed: $(install_line python3 python3-dev python3-venv)"
@@ -72,7 +73,12 @@ find_missing() {
   else
     missing="$missing python3 python3-dev python3-venv"
   fi
+  for package; do want "$package" is_installed "$package"; done
   missing=${missing# }
+}
+
+is_installed() {
+  dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed
 }
 
 install_packages() {
@@ -122,4 +128,4 @@ make_venv() {
   say "ready"
 }
 
-main
+main "$@"
