@@ -37,7 +37,7 @@ from app.controllers.virtualmachine.follow import Inheritance, Link, NodeGuests
 from app.controllers.virtualmachine.made import made_on
 from app.controllers.virtualmachine.strangers import Strangers, adopt_namespace, key_of_domain
 from app.controllers.virtualmachine.whereabouts import Whereabouts
-from app.hypervisor.base import Busy, Change, Host, Hypervisor, HypervisorError, Refused, Unreachable
+from app.hypervisor.base import Busy, Change, DomainGone, Host, Hypervisor, HypervisorError, Refused, Unreachable
 from app.hypervisor.peer_probe import is_left_over
 from app.kinds import NODE, VIRTUAL_MACHINE
 from app.kinds.node import NodeCondition, Reason
@@ -223,7 +223,7 @@ class NodeAgent:
                     await session.connection.undefine(domain.uuid)
                 else:
                     await self._guests.leftovers.tidy(session.connection, domain)
-            except (Refused, Busy) as error:
+            except (Refused, Busy, DomainGone) as error:
                 log.warning("leftover stays", node=self._name, domain=str(domain.uuid), error=error.text)
         active = {domain.uuid for domain in domains if domain.state in ACTIVE}
         self._strangers.keep_only(active)

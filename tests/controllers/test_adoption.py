@@ -11,10 +11,11 @@ from uuid import UUID
 
 import pytest
 
+from app.controllers.pods import is_finished
 from app.controllers.virtualmachine import strangers
 from app.controllers.virtualmachine.strangers import ALARM_S
 from app.hypervisor.base import Hypervisor, Job, Mark, Reason, State
-from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from app.hypervisor.fake import MIB, FakeCloud, FakeHypervisors
 from app.hypervisor.peer_probe import LEFT_OVER_S, probe_name
 from app.kinds import NODE, POD, VIRTUAL_MACHINE
 from app.machinery.objects import Document
@@ -41,9 +42,9 @@ async def world(store: Store, cloud: FakeCloud) -> World:
     return made
 
 
-def definition(name: str = "web", uuid: UUID = WEB, metadata: str = "") -> str:
+def definition(name: str = "web", uuid: UUID = WEB, metadata: str = "", more: str = "") -> str:
     return (
-        f"<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><metadata>{metadata}</metadata>"
+        f"<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><metadata>{metadata}</metadata>{more}"
         "<memory unit='MiB'>128</memory><vcpu>2</vcpu><os><type arch='x86_64'>hvm</type></os><devices/></domain>"
     )
 
@@ -90,6 +91,33 @@ async def test_a_guest_that_already_runs_becomes_a_virtual_machine(world: World,
     assert (pod["spec"]["nodeName"], pod["spec"]["containers"][0]["resources"]["requests"]["cpu"]) == ("node0", "2")
     assert cloud["node0"].guests[WEB].domain.mark is None
     assert await world.events("Adopted")
+
+
+async def test_an_adopted_guest_reserves_the_huge_pages_that_it_has(world: World, cloud: FakeCloud) -> None:
+    """Also when it is started again, and where somebody moved it by hand."""
+    cloud["node0"].hugepages = cloud["node1"].hugepages = ((2 * MIB, 1 << 30),)
+    more = "<memoryBacking><hugepages/></memoryBacking>"
+    seen: list[list[tuple[str, str]]] = []
+
+    async def reserved() -> list[tuple[str, str]]:
+        pods = [pod for pod in await world.pods() if not is_finished(pod)]
+        asked = [pod["spec"]["containers"][0]["resources"]["requests"] for pod in pods]
+        return [(pod["spec"]["nodeName"], one.get("hugepages-2Mi", "")) for pod, one in zip(pods, asked, strict=True)]
+
+    await start(cloud, more=more)
+    async with running(world.store, FakeHypervisors(cloud)):
+        await adopted(world)
+        seen.append(await reserved())
+        cloud.die("node0", WEB, Reason.SHUTDOWN)
+        await world.phase("web", "Succeeded")
+        await start(cloud, more=more)
+        await adopted(world)
+        await world.settles(reserved, [("node0", "128Mi")])
+        cloud.die("node0", WEB, Reason.MIGRATED)
+        await start(cloud, "node1", more=more)
+        await world.settles(reserved, [("node1", "128Mi")])
+
+    assert seen == [[("node0", "128Mi")]]
 
 
 async def test_one_that_is_started_later_is_noticed_by_its_event(world: World, cloud: FakeCloud) -> None:

@@ -15,8 +15,9 @@ from app.controllers.lease import LeaseKeeper
 from app.controllers.migration.exit_codes import ExitCode
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.follow import Link, NodeGuests
-from app.hypervisor.base import Mark, Reason, State
+from app.hypervisor.base import Domain, Mark, Reason, State
 from app.hypervisor.fake import FakeCloud, FakeHypervisors
+from app.hypervisor.fake.driver import FakeHypervisor
 from app.kinds import VIRTUAL_MACHINE
 from app.machinery.objects import Document
 from app.store.base import Key, LeaseLost, Store, edit
@@ -55,6 +56,38 @@ async def test_an_agent_that_wakes_late_starts_nothing(store: Store) -> None:
         await agent.reconcile(KEY)
 
     assert cloud["node0"].guests == {}
+
+
+class Overtaken(FakeHypervisor):
+    """Right after the first look at a guest the process of its migration writes its last word into it."""
+
+    async def look(self, domain: UUID) -> Domain:
+        seen = await super().look(domain)
+        if seen.mark is not None and seen.mark.stopped:
+            await self.mark(domain, replace(seen.mark, stopped=False))
+        return seen
+
+
+async def test_what_is_given_back_is_noted_in_the_mark_that_is_there_then(store: Store) -> None:
+    """Else a guest that was started would count as one that waits to be."""
+    cloud, world = FakeCloud("node0"), World(store)
+    made = await world.vm("testvm")
+    status = {"phase": "Running", "nodeName": "node0", "adopted": True, "domainUUID": made["metadata"]["uid"]}
+    await edit(store.objects, KEY, lambda vm: {**vm, "status": status})
+    host = Overtaken(cloud, cloud["node0"], 10.0)
+    await host.define_and_start(definition(str(store.id), made))
+    uuid = UUID(made["metadata"]["uid"])
+    await host.mark(uuid, Mark(str(store.id), "default/testvm", "m1", 1, adopted=True, autostart=True, stopped=True))
+    link = Link()
+    link.host = host
+    held = await LeaseKeeper(store.leases, "agent", timedelta(minutes=1)).try_acquire("node/node0")
+    assert held is not None
+
+    await NodeGuests("node0", Tools(store), held, link).reconcile(KEY)
+
+    guest = cloud["node0"].guests[uuid].domain
+    assert guest.autostart
+    assert guest.mark == Mark(str(store.id), "default/testvm", "m1", 1, adopted=True)
 
 
 async def test_an_agent_that_wakes_late_ends_nothing(store: Store) -> None:

@@ -228,6 +228,27 @@ async def test_a_vm_whose_host_is_away_is_unknown_and_started_nowhere_else(world
     assert uuid_of(made) not in cloud["node1"].guests
 
 
+async def test_an_unknown_guest_says_why_it_is_so_now(world: World, cloud: FakeCloud) -> None:
+    """Its host was away, and answers again; but the guest is not there any more, and another host is away."""
+    await register(world, cloud, "node0", "node1")
+
+    async with running(world.store, FakeHypervisors(cloud)):
+        made = await world.vm("testvm", nodeSelector={"kubernetes.io/hostname": "node0"})
+        await world.phase("testvm", "Running")
+        cloud.cut_off("node0")
+        before = await world.phase("testvm", "Unknown")
+        cloud.cut_off("node1")
+        del cloud["node0"].guests[uuid_of(made)]
+        cloud.mend("node0")
+        after = await world.until(
+            VIRTUAL_MACHINE, "testvm", lambda vm: condition(vm, "Ready").get("reason") != "NodeUnreachable", within_s=15
+        )
+
+    assert condition(before, "Ready")["reason"] == "NodeUnreachable"
+    assert (after["status"]["phase"], condition(after, "Ready")["reason"]) == ("Unknown", "GuestVanished")
+    assert "node1, which may have it, does not answer" in condition(after, "Ready")["message"]
+
+
 async def test_a_host_that_was_declared_to_be_off_loses_its_guests_and_can_go(world: World, cloud: FakeCloud) -> None:
     await register(world, cloud, "node0")
     node = Key(NODE.resource, "", "node0")

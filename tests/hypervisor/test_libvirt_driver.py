@@ -244,6 +244,8 @@ async def test_a_host_without_a_free_worker_still_says_the_state(own_lab: LabHos
             await source.host()
     assert source.connected
     assert (seen.state, seen.job, seen.mark) == (State.RUNNING, Job.OTHER, None)
+    later = await (await site.hypervisors.connect(site.uri(A))).look(guest)
+    assert (later.state, later.job, later.mark) == (State.RUNNING, Job.OTHER, None)
     await source.destroy(guest)
     assert (await source.look(guest)).state is State.SHUTOFF
     assert isinstance(await move, HypervisorError)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from app.controllers.migration.copies import with_disks
 from app.controllers.migration.destination import destination
-from app.controllers.migration.exit_codes import ExitCode
+from app.controllers.migration.exit_codes import MEANINGS, ExitCode, Where
 from app.controllers.migration.follow import followed
 from app.controllers.migration.job import Job
 from app.controllers.migration.messages import Noticed, Started
@@ -40,11 +40,18 @@ async def run_migration(job: Job, hypervisors: Hypervisors, orders: Orders, tell
     outcome = None if job.fresh else await _take_over(move)
     if outcome is None:
         with inside("prepare"):
-            outcome = await prepare(move)
+            outcome = _as_wished(move, await prepare(move))
         outcome = outcome or await _copy(move)
     move.reach(Step.KNOWN)
     say(f"{outcome.result['message']} (exit code {int(outcome.code)}, {outcome.code.name})")
     return outcome
+
+
+def _as_wished(move: Move, outcome: Outcome | None) -> Outcome | None:
+    """What stands in the way of a move that nobody wants any more is no failure of it: nothing was begun."""
+    if outcome is None or not move.orders.cancelled.is_set() or MEANINGS[outcome.code].where is not Where.SOURCE:
+        return outcome
+    return move.ended(ExitCode.CANCELLED, f"cancelled before the copy began: {outcome.result['message']}")
 
 
 async def _take_over(move: Move) -> Outcome | None:

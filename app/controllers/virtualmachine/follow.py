@@ -17,6 +17,7 @@ from app.controllers.documents import domain_uuid, is_adopted, key_of, launchers
 from app.controllers.lease import Held
 from app.controllers.outcome import SETTLED, Again, Outcome
 from app.controllers.placement.nodes import shared_paths
+from app.controllers.placement.reservations import requests_of
 from app.controllers.pods import guest_need, is_finished, is_leaving, launcher_pod
 from app.controllers.tools import Tools
 from app.controllers.virtualmachine.decide import (
@@ -43,6 +44,7 @@ from app.controllers.virtualmachine.removal import forget
 from app.controllers.virtualmachine.report import (
     is_paused,
     pod_reported,
+    reason_of,
     reported,
     with_vm_condition,
     without_condition,
@@ -316,14 +318,15 @@ class NodeGuests:
         Whether something was given back that a migration took from an adopted guest: the autostart flag, or that it has no
         definition. Only while none has it in hand, which is read just before; noted when done, so that it is done once.
         """
-        mark = domain.mark
-        if mark is None or not (mark.autostart or mark.transient) or not is_ours(domain, self.tools.store_id):
-            return False
-        if domain.job is not Job.NONE or domain.state is State.ABSENT or is_left_paused(domain):
+        if self._owed(domain) is None:
             return False
         vm = await self.tools.store.objects.get(key_of(VIRTUAL_MACHINE, observed.vm))
         fresh = await self._observe(vm.document)
         if fresh.in_hand or node_of(fresh.vm) != self.node or fresh.uuid != domain.uuid:
+            return False
+        # Again: what was seen may be older than the end of a migration that has none in hand any more.
+        domain = await host.look(domain.uuid)
+        if (mark := self._owed(domain)) is None:
             return False
         try:
             with self.held.call():
@@ -335,6 +338,14 @@ class NodeGuests:
             "given back", node=self.node, domain=str(domain.uuid), autostart=mark.autostart, transient=mark.transient
         )
         return True
+
+    def _owed(self, domain: Domain) -> Mark | None:
+        """The mark of a guest to which something is to be given back, and can be."""
+        mark = domain.mark
+        if mark is None or not (mark.autostart or mark.transient) or not is_ours(domain, self.tools.store_id):
+            return None
+        stands = domain.job is Job.NONE and domain.state is not State.ABSENT and not is_left_paused(domain)
+        return mark if stands else None
 
     async def _start(self, observed: _Observed, host: Hypervisor) -> Outcome:
         try:
@@ -383,7 +394,7 @@ class NodeGuests:
 
     async def _report(self, observed: _Observed, report: Report, host: Hypervisor | Away) -> None:
         before, now = observed.vm, self.tools.birth.stamp()
-        if phase_of(before) is report.phase is Phase.UNKNOWN:
+        if phase_of(before) is report.phase is Phase.UNKNOWN and reason_of(before) == report.reason:
             return
         vm = reported(before, report.phase, report.reason, report.message, report.paused, now)
         vm = await self._told_once(vm, observed.uuid)
@@ -401,12 +412,13 @@ class NodeGuests:
                 await self._tell_people(tx, vm, report)
 
     def _reserve_again(self, tx: Transaction, observed: _Observed) -> None:
-        """An adopted guest that was started again needs a place again, in a pod of its own."""
-        for pod in observed.launchers:
-            if is_finished(pod):
-                remove(tx, POD, pod)
-        read = guest.facts(observed.vm)
-        need = guest_need(read.memory, read.vcpus, observed.vm)
+        """An adopted guest that was started again needs a place again, in a pod of its own, and the huge pages of the former:
+        its spec tells nothing of them."""
+        former = [pod for pod in observed.launchers if is_finished(pod)]
+        for pod in former:
+            remove(tx, POD, pod)
+        read, pages = guest.facts(observed.vm), {size for pod in former for size, _ in requests_of(pod).hugepages}
+        need = guest_need(read.memory, read.vcpus, observed.vm, hugepages=sorted(pages))
         pod = launcher_pod(self.tools.birth, observed.vm, self.node, need)
         tx.create(key_of(POD, pod), pod)
 

@@ -65,6 +65,12 @@ def reported(vm: Document, phase: Phase, reason: Reason, message: str, paused: b
     return changed if phase is Phase.UNKNOWN else without_condition(changed, ConditionType.PAUSED)
 
 
+def reason_of(vm: Document) -> str | None:
+    """Of its condition Ready, as it was told last."""
+    conditions = (vm.get("status") or {}).get("conditions") or ()
+    return next((c.get("reason") for c in conditions if c.get("type") == ConditionType.READY), None)
+
+
 def is_paused(vm: Document) -> bool:
     """As it was told last."""
     conditions = (vm.get("status") or {}).get("conditions") or ()

@@ -38,6 +38,7 @@ from app.controllers.virtualmachine.report import on_node, with_phase, with_vm_c
 from app.controllers.virtualmachine.whereabouts import Whereabouts
 from app.hypervisor import domain_facts
 from app.hypervisor.base import Domain, DomainGone, Hypervisor, Mark, Unreachable
+from app.hypervisor.domain_facts import DomainFacts
 from app.hypervisor.domain_reading import as_json
 from app.hypervisor.domain_tree import BadXml
 from app.kinds import NAMESPACE, NODE, POD, VIRTUAL_MACHINE, names
@@ -118,7 +119,7 @@ class Strangers:
             case Adopt(namespace):
                 return await self._adopt(host, domain, namespace)
             case Compare(vm, node):
-                return await self._compare(vm, node, domain)
+                return await self._compare(host, vm, node, domain)
             case Unseen(why):
                 return await self._tell(domain, why)
             case unhandled:
@@ -134,7 +135,8 @@ class Strangers:
 
     async def _adopt(self, host: Hypervisor, domain: Domain, namespace: str) -> Outcome:
         xml = await host.definition(domain.uuid)
-        if why := managed_by(domain_facts.read(xml)):
+        facts = domain_facts.read(xml)
+        if why := managed_by(facts):
             return await self._tell(domain, why)
         spec = spec_of(as_json(xml), domain)
         # Serial: the same guest may be met on another host at this moment.
@@ -152,7 +154,7 @@ class Strangers:
                 tx.create(key_of(VIRTUAL_MACHINE, vm), vm)
                 for pod in await self._left_by(tx, domain):
                     remove(tx, POD, pod)
-                self._reserve(tx, vm, domain)
+                self._reserve(tx, vm, domain, facts)
                 told = f"{domain.name} ({domain.uuid}) already ran on {self.node}"
                 await self.tools.recorder.record(tx, vm, Reason.ADOPTED, told)
         if why:
@@ -166,7 +168,7 @@ class Strangers:
         here = (pod for pod in pods if pod["spec"].get("nodeName") == self.node)
         return [pod for pod in here if is_launcher_of(pod, str(domain.uuid))]
 
-    async def _compare(self, vm: Document, node: str, here: Domain) -> Outcome:
+    async def _compare(self, host: Hypervisor, vm: Document, node: str, here: Domain) -> Outcome:
         there = await self.whereabouts.look(node, here.uuid) if node else None
         verdict = compare(here, there, node)
         if not isinstance(verdict, Double):
@@ -175,27 +177,28 @@ class Strangers:
             case Later(after_s):
                 return Again(after_s)
             case Take(told):
-                await self._take(vm, here, told)
+                await self._take(vm, here, domain_facts.read(await host.definition(here.uuid)), told)
                 return SETTLED
             case Double():
                 return await self._double(vm, node, here)
             case unhandled:
                 assert_never(unhandled)
 
-    async def _take(self, vm: Document, domain: Domain, told: str) -> None:
+    async def _take(self, vm: Document, domain: Domain, facts: DomainFacts, told: str) -> None:
         """The VirtualMachine as it was read: whoever changed it since wins, and the guest is met again."""
         moved = with_phase(on_node(vm, self.node), Phase.RUNNING)
         async with self._transaction() as tx:
             for pod in await launchers_of(tx, vm):
                 remove(tx, POD, pod)
             tx.replace(key_of(VIRTUAL_MACHINE, vm), moved)
-            self._reserve(tx, vm, domain)
+            self._reserve(tx, vm, domain, facts)
             await self.tools.recorder.record(tx, moved, Reason.GUEST_MOVED, f"{told} ({self.node})", "Warning")
         log.warning("guest followed", node=self.node, domain=str(domain.uuid), told=told)
 
-    def _reserve(self, tx: Transaction, vm: Document, domain: Domain) -> None:
+    def _reserve(self, tx: Transaction, vm: Document, domain: Domain, facts: DomainFacts) -> None:
         """A host that this overbooks gets nothing more; the guest runs there already."""
-        pod = launcher_pod(self.tools.birth, vm, self.node, guest_need(domain.memory, max(1, domain.vcpus), vm))
+        need = guest_need(domain.memory, max(1, domain.vcpus), vm, hugepages=facts.hugepages)
+        pod = launcher_pod(self.tools.birth, vm, self.node, need)
         tx.create(key_of(POD, pod), pod)
 
     async def _double(self, vm: Document, node: str, here: Domain) -> Outcome:

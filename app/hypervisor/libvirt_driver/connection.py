@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -100,8 +100,10 @@ def _turn_for_ever() -> None:
 
 
 def listen(
-    connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], ended: Callable[[int], None]
-) -> tuple[int, ...]:
+    connection: libvirt.virConnect, heard: Callable[[Lifecycle], None], ended: Callable[[int], None], numbers: list[int]
+) -> None:
+    """libvirt's numbers of it, without which the connection would not be closed, are there whether or not anybody waits."""
+
     def on_event(_: object, domain: Any, event: int, detail: int, __: object) -> None:
         change = CHANGES.get(event)
         if change is not None:
@@ -112,10 +114,11 @@ def listen(
         heard(Lifecycle(UUID(bytes=domain.UUID()), Change.ITERATED, str(iteration), time.time()))
 
     listen_for_end(connection, ended)
-    return (
-        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None),
-        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, on_iteration, None),
-    )
+    for event, told in (
+        (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event),
+        (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, on_iteration),
+    ):
+        numbers.append(connection.domainEventRegisterAny(None, event, told, None))
 
 
 def listen_for_end(connection: libvirt.virConnect, ended: Callable[[int], None]) -> None:
@@ -125,12 +128,12 @@ def listen_for_end(connection: libvirt.virConnect, ended: Callable[[int], None])
     connection.registerCloseCallback(on_close, None)
 
 
-def hang_up_meanwhile(connection: libvirt.virConnect, *lanes: Lane, events: tuple[int, ...] = ()) -> None:
+def hang_up_meanwhile(connection: libvirt.virConnect, *lanes: Lane, events: Sequence[int] = ()) -> None:
     """On a frozen host it blocks, and nobody waits for it."""
     threading.Thread(target=_hang_up, args=(connection, lanes, events), name="hang-up", daemon=True).start()
 
 
-def _hang_up(connection: libvirt.virConnect, lanes: tuple[Lane, ...], events: tuple[int, ...]) -> None:
+def _hang_up(connection: libvirt.virConnect, lanes: tuple[Lane, ...], events: Sequence[int]) -> None:
     """
     Only when no call is under way any more, at the latest when keepalive has ended them all: libvirt's binding takes no
     share of the connection for a call, so that one which is closed meanwhile is used after it was freed.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
@@ -129,8 +129,11 @@ class LibvirtHypervisors:
             address = self._credentials.address(uri, credentials)
             connection = await dial(address, self._deadlines.connect_s)
         opened = LibvirtHypervisor(uri, connection, self._deadlines, self._metrics, address)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(opened.close)
+            await opened.listen()
+            undo.pop_all()
         self._opened = {one for one in self._opened if one.connected} | {opened}
-        await opened.listen()
         return opened
 
     async def certificates(self, uri: str, credentials: str = "") -> Sequence[Certificate]:
@@ -180,7 +183,7 @@ class LibvirtHypervisor:
         self._work = tuple(Line(f"work-{number}", address, deadlines.connect_s, self._ended) for number in range(2))
         self._subscriptions = Subscriptions()
         self._broken: str | None = None
-        self._events: tuple[int, ...] = ()
+        self._events: list[int] = []
         """libvirt's numbers of our listening."""
         self._capabilities: tuple[Capabilities, tuple[GuestCpus, ...]] | None = None
 
@@ -194,7 +197,7 @@ class LibvirtHypervisor:
 
     async def listen(self) -> None:
         """Hear libvirtd's events, once, before anybody asks for them."""
-        self._events = await self._ask(self._prompt, partial(listen, heard=self._heard, ended=self._ended))
+        await self._ask(self._prompt, partial(listen, heard=self._heard, ended=self._ended, numbers=self._events))
 
     async def host(self) -> Host:
         await self._ask(self._prompt, is_awake)
@@ -370,6 +373,7 @@ class LibvirtHypervisor:
         """Jobs and marks need a free worker in libvirtd. Without one every active domain counts as busy."""
         if all(domain.state is State.ABSENT for domain in seen):
             return seen
+        await self._patient.dialled()  # which may take its time, on a slow way: that says nothing of the host's workers
         try:
             async with asyncio.timeout(self._deadlines.probe_s * (1 + len(seen) / 20)):
                 return await self._patient.run(partial(probe, seen))

@@ -8,7 +8,7 @@ its stack behind in the connection, for the next one that waits there. A host th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import libvirt
@@ -52,13 +52,13 @@ class Line:
         """Raises HypervisorError; Unreachable also where the host lets nobody in."""
         self.waiting += 1
         try:
-            connection = await self._dialled()
+            connection = await self.dialled()
             return await self._lane.run(partial(translated, call, connection, errors))
         finally:
             self.waiting -= 1
 
-    def end(self, events: tuple[int, ...] = ()) -> None:
-        """Nobody waits for it. `events` are libvirt's numbers of what was listened to."""
+    def end(self, events: Sequence[int] = ()) -> None:
+        """Nobody waits for it. `events` are libvirt's numbers of what is listened to, also of what comes of a call under way."""
         if self._over:
             return
         self._over = True
@@ -66,7 +66,8 @@ class Line:
         if self._connection is not None:
             hang_up_meanwhile(self._connection, self._lane, events=events)
 
-    async def _dialled(self) -> libvirt.virConnect:
+    async def dialled(self) -> libvirt.virConnect:
+        """At once where it was before. Raises Unreachable, within its deadline."""
         async with self._dialling:
             if self._over:
                 raise Unreachable(f"the connection to {self._uri} was closed")

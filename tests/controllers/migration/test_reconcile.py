@@ -265,12 +265,24 @@ async def test_the_targets_pod_stays_while_its_host_may_hold_a_copy(controller: 
 async def test_a_pod_that_stayed_goes_when_its_host_has_answered_for_a_while(controller: Controller) -> None:
     await controller.request("m1")
     await controller.finish("m1", ExitCode.FAILED, targetFree=False, endedAt="2020-01-01T00:00:00.000000Z")
+    uid = (await controller.vm())["metadata"]["uid"]
 
     await controller.look("m1")
+    early = await pods_where(controller.store, domain="testvm", vmUID=uid)
+    await edit(controller.store.objects, migration_key("m1"), _failed_long_ago)
+    await controller.look("m1")
 
-    vm = await controller.vm()
-    (launcher,) = await pods_where(controller.store, domain="testvm", vmUID=vm["metadata"]["uid"])
+    (launcher,) = await pods_where(controller.store, domain="testvm", vmUID=uid)
     assert launcher["spec"]["nodeName"] == "node0"
+    assert len(early) == 2, "what a worker's clock says is not counted from"
+
+
+def _failed_long_ago(migration: Document) -> Document:
+    told = [
+        {**one, "phaseTransitionTimestamp": "2020-01-01T00:00:00.000000Z"}
+        for one in migration["status"]["phaseTransitionTimestamps"]
+    ]
+    return {**migration, "status": {**migration["status"], "phaseTransitionTimestamps": told}}
 
 
 async def test_a_finished_migration_never_changes(controller: Controller) -> None:

@@ -261,6 +261,16 @@ async def test_a_cancel_before_the_copy_moves_nothing(scene: Scene) -> None:
     assert not scene.heard_of(Started)
 
 
+@pytest.mark.parametrize("silent", ["node0", "node1"])
+async def test_a_cancel_before_the_copy_is_one_whatever_the_hosts_say(scene: Scene, silent: str) -> None:
+    scene.cloud.cut_off(silent)
+
+    outcome = await scene.process(cancelled=True)
+
+    assert outcome.code is ExitCode.CANCELLED
+    assert scene.runs_on() == ["node0"]
+
+
 async def test_a_cancel_after_the_switch_over_comes_too_late(scene: Scene) -> None:
     process = scene.process()
     await scene.until(lambda: scene.heard_of(Arrived))
