@@ -18,6 +18,7 @@ from app.machinery.decoding import in_any_case
 from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
 from app.machinery.go_json import cannot_unmarshal, syntax_error
 from app.machinery.objects import Document
+from app.machinery.values import value
 from app.store.base import Key, Revision
 
 MANAGER_LIMIT = 128
@@ -95,7 +96,7 @@ def _invalid_token(why: str) -> ApiError:
     return bad_request(f"{_INVALID_TOKEN} {why}")
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ListOptions:
     """Of a list or a watch. `revision` None: not given."""
 

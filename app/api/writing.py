@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 
@@ -56,6 +56,7 @@ from app.machinery.patch import (
 )
 from app.machinery.printed import plain
 from app.machinery.schema import schema_of
+from app.machinery.values import value
 from app.machinery.zeroes import emptied, filled
 from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
 
@@ -73,7 +74,7 @@ PATCHES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 """What every kind takes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Outcome:
     """What a write makes of an object, in stored form, and what to warn of."""
 
@@ -84,7 +85,7 @@ class Outcome:
     """What is told whatever the validation."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Wanted:
     """What a client wants of an object, in served form."""
 
@@ -122,7 +123,7 @@ class Writing:
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
         with warning_of(strictly(found, options.validation)):
-            fresh = self._fresh(target, document, raw, fits=fits)
+            fresh = self._fresh(target, document, writer.now, raw, fits=fits)
             try:
                 first = self._judged(target, fresh, writer, fits=fits)
             except ApiError:
@@ -162,7 +163,7 @@ class Writing:
                     await self._ensure_free(key)
                     return await self._previewed(target, view, prepared)
                 stored = await self._objects.create(key, prepared, within=self._room(target))
-                return self._representations.one(view, stored, 201)
+                return self._representations.one(view, stored, 201, metadata=prepared["metadata"])
             except Closing:
                 # Its deletion began after the look at it. Or a new one of that name is there already: then once more.
                 await self._ensure_namespace(target, document)
@@ -170,11 +171,18 @@ class Writing:
                 await self._ensure_namespace(target, document)
                 if document["metadata"].get("name"):
                     raise await self._taken(target, key, document) from error
-                prepared = self._judged(target, self._fresh(target, document), writer)
+                prepared = self._judged(target, self._fresh(target, document, writer.now), writer)
         raise errors.no_unique_name(target.kind, prepared["metadata"]["name"])
 
     def _fresh(
-        self, target: Target, document: Document, raw: bytes | None = None, *, fits: bool = False, applied: bool = False
+        self,
+        target: Target,
+        document: Document,
+        now: str,
+        raw: bytes | None = None,
+        *,
+        fits: bool = False,
+        applied: bool = False,
     ) -> Document:
         """The new object as it will be stored if nothing is wrong with it; `fits` where it is known to fit the schema.
         Raises ApiError for what cannot be decoded."""
@@ -184,7 +192,7 @@ class Writing:
             target.served.group_version,
             document,
             namespace=target.namespace or "",
-            now=context.now(),
+            now=now,
             uid=context.uid(),
             suffix="" if _is_named(document) else context.suffix(),
             raw=raw,
@@ -332,7 +340,7 @@ class Writing:
         wanted = change({})
         document = ensure_new(target.kind, wanted.document, target.name)
         await self._ensure_namespace(target, document)
-        fresh = self._fresh(target, document, applied=True)
+        fresh = self._fresh(target, document, self._context.now(), applied=True)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
         blank = target.kind.blank
         prepared = with_entries(emptied(blank, filled(blank, fresh)), wanted.owners or ())

@@ -105,6 +105,8 @@ def ensure_identity(
     not matter, as nothing else of the outcome is taken. Raises ApiError 400 and 422."""
     if kind.typed:
         document = in_any_case(document)
+    elif document.get("apiVersion") == group_version.text and document.get("kind") == kind.name:
+        return
     for name in ("apiVersion", "kind"):
         if not isinstance(document.get(name) or "", str):
             why = OBJECT.prefix + cannot_unmarshal(document[name], "string", f".{name}")

@@ -110,10 +110,8 @@ def prepare_create(
         metadata["generation"] = 1
     elif not kind.typed:
         metadata.pop("generation", None)
-    finalizers = [
-        *metadata.get("finalizers", ()),
-        *(f for f in kind.finalizers if f not in metadata.get("finalizers", ())),
-    ]
+    said: list[str] = metadata.get("finalizers", [])
+    finalizers = [*said, *[finalizer for finalizer in kind.finalizers if finalizer not in said]]
     if finalizers:
         metadata["finalizers"] = finalizers
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))

@@ -18,12 +18,13 @@ from app.machinery.objects import Document
 from app.machinery.patch import same
 from app.machinery.printed import literal, plain, type_word
 from app.machinery.schema import schema_of, type_name
+from app.machinery.values import value
 
 ABSENT: Any = object()
 """What is not there: null is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Comparison:
     """How a later value differs from an earlier one: paths that came, changed, went."""
 
