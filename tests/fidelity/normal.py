@@ -86,9 +86,12 @@ def _read(answer: Answer) -> tuple[str, Any]:
         return _yaml(raw)
     if "json" in type_:
         try:
-            return _form(raw), json.loads(raw)
+            document = json.loads(raw)
         except ValueError:
             return _events(raw)
+        # A watch may have told one event only: whether a last bookmark comes as well is a matter of time.
+        lone = isinstance(document, dict) and document.keys() == {"type", "object"}
+        return ("events", [document]) if lone else (_form(raw), document)
     return "text", raw.decode("utf-8", "backslashreplace")
 
 
