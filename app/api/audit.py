@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -16,13 +15,14 @@ import structlog
 from app.api.requests import Request
 from app.api.responses import Response
 from app.machinery.objects import Document
+from app.machinery.values import value
 
 log = structlog.get_logger()
 
 READS = frozenset(("get", "list", "watch"))
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Audited:
     """One request that was answered."""
 
@@ -56,14 +56,21 @@ class Audit:
         """Once the answer is on its way. Of a write that was cut off nobody knows the code: 0."""
         if not self.wants(request):
             return
-        said = _document(answer) if answer is not None else {}
-        is_status = said.get("kind") == "Status"
-        # A deletion is answered by a Status whose details name what has gone.
-        named = said.get("details" if is_status else "metadata") if code < 400 else None
-        refused = said if is_status and code >= 400 else {}
-        audited = Audited(request, code, received, datetime.now(UTC), named or {}, refused)
+        named, refused = _told(code, answer) if answer is not None else ({}, {})
+        audited = Audited(request, code, received, datetime.now(UTC), named, refused)
         for sink in self._sinks:
             sink.take(audited)
+
+
+def _told(code: int, answer: Response) -> tuple[Document, Document]:
+    """What an answer names, and the Status that it is where it refuses."""
+    if answer.about is not None:
+        return answer.about, {}
+    said = _document(answer)
+    is_status = said.get("kind") == "Status"
+    # A deletion is answered by a Status whose details name what has gone.
+    named = said.get("details" if is_status else "metadata") if code < 400 else None
+    return named or {}, said if is_status and code >= 400 else {}
 
 
 def _document(answer: Response) -> Document:

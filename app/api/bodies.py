@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from app.api import errors
@@ -18,11 +17,12 @@ from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 from app.machinery.protobuf import parse_protobuf
 from app.machinery.schema import schema_of
+from app.machinery.values import value
 
 ACCEPTED: tuple[str, ...] = (JSON, YAML, PROTOBUF)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Decoded:
     """A body's document, the body itself, and what is to be said of fields that came twice."""
 
@@ -33,7 +33,7 @@ class Decoded:
 
 def body_type(request: Request) -> str:
     """Without a content type it is JSON. Raises 415 for what cannot be decoded."""
-    type_ = request.content_type or JSON
+    type_ = request.decoded_type or JSON
     if type_ not in ACCEPTED:
         raise errors.unsupported_media(ACCEPTED)
     return type_

@@ -142,7 +142,7 @@ class Documents:
         """Cached for ever under its hash; a wrong hash leads to the right one."""
         match _first_of(request.accept, (JSON, *PROTOBUF_V3_ASKED)):
             case None:
-                return _UNACCEPTABLE
+                return _unacceptable("Accept")
             case "application/json":
                 document, type_ = self._versions[path], JSON
             case _:
@@ -160,7 +160,7 @@ class Documents:
         """JSON, or the protobuf of it that kubectl asks for."""
         match _first_of(request.accept, (JSON, *PROTOBUF_ASKED)):
             case None:
-                return _UNACCEPTABLE
+                return _unacceptable(*_V2_VARIES)
             case "application/json":
                 return self._v2.response(request, vary=_V2_VARIES, dated=True)
             case _:
@@ -246,7 +246,10 @@ def _is_later(modified: datetime, since: str) -> bool:
 
 _V2_VARIES = ("Accept", "Accept-Encoding")
 _NO_DOCUMENT = Response(b"", 404, "")
-_UNACCEPTABLE = Response(b"", 406, "", headers=((b"vary", b"Accept"),))
+
+
+def _unacceptable(*varies: str) -> Response:
+    return Response(b"", 406, "", headers=tuple((b"vary", name.encode()) for name in varies))
 
 
 def _moved(address: str, etag: str, type_: str) -> Response:

@@ -53,11 +53,12 @@ def clauses(accept: str) -> list[Clause]:
 
 
 def _clause(text: str) -> Clause:
+    """Names and values of parameters are as they stand there: kube-apiserver knows neither quotes nor capitals of them."""
     type_, *rest = (part.strip() for part in text.split(";"))
     parameters = {}
     for item in rest:
         name, _, value = item.partition("=")
-        parameters[name.strip().lower()] = value.strip().strip('"')
+        parameters[name.strip()] = value.strip()
     try:
         quality = float(parameters.pop("q", "1"))
     except ValueError:

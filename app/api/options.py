@@ -15,9 +15,11 @@ import orjson
 from app.api.errors import invalid_options
 from app.api.requests import flag, integer, listed
 from app.machinery.decoding import in_any_case
+from app.machinery.documents import OBJECT
 from app.machinery.errors import ApiError, FieldError, bad_request, forbidden, invalid, required, too_long, unsupported
 from app.machinery.go_json import cannot_unmarshal, syntax_error
 from app.machinery.objects import Document
+from app.machinery.values import value
 from app.store.base import Key, Revision
 
 MANAGER_LIMIT = 128
@@ -95,7 +97,7 @@ def _invalid_token(why: str) -> ApiError:
     return bad_request(f"{_INVALID_TOKEN} {why}")
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ListOptions:
     """Of a list or a watch. `revision` None: not given."""
 
@@ -325,6 +327,11 @@ _SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:
 
 def _of_body(body: Document) -> Document:
     body = in_any_case(body)
+    for name in ("apiVersion", "kind"):
+        if not isinstance(body.get(name) or "", str):
+            raise bad_request(OBJECT.prefix + cannot_unmarshal(body[name], "string", f".{name}"))
+    if str(body.get("apiVersion")).count("/") > 1:
+        raise bad_request(f"unexpected GroupVersion string: {body['apiVersion']}")
     kind = body.get("kind") or "DeleteOptions"
     if kind != "DeleteOptions":
         version = body.get("apiVersion") or "meta.k8s.io/v1"

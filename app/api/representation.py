@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -20,6 +19,7 @@ from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 from app.machinery.protobuf import to_frame
 from app.machinery.table import partial, partial_list, table
+from app.machinery.values import value
 from app.machinery.zeroes import blank
 from app.store.base import EventType, Stored
 
@@ -57,7 +57,7 @@ class Memo:
         return self._bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(eq=False)
 class View:
     """How a request wants objects."""
 
@@ -72,7 +72,7 @@ def shared_view(served: Served, media: Media, include_object: str) -> View:
     return View(served, media, include_object)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Page:
     """Part of a list, or all of it."""
 
@@ -101,10 +101,11 @@ class Representations:
         """The object as a document that must not be changed."""
         return served_as(served.kind, served.group_version, stored.document)
 
-    def one(self, view: View, stored: Stored, code: int = 200) -> Response:
-        """The answer that has one object."""
+    def one(self, view: View, stored: Stored, code: int = 200, *, metadata: Document | None = None) -> Response:
+        """The answer that has one object; `metadata` is its own, but for the revision, where that is known already."""
         if view.media.shape is Shape.OBJECT:
-            return in_form(Response(self.body(view.served, stored), code), view.media)
+            about = None if metadata is None else {**metadata, "resourceVersion": str(stored.revision)}
+            return in_form(Response(self.body(view.served, stored), code, about=about), view.media)
         return self.of(view, self.document(view.served, stored), code)
 
     def of(self, view: View, document: Document, code: int = 200) -> Response:
@@ -193,7 +194,8 @@ class Representations:
         match view.media.shape:
             case Shape.TABLE:
                 # A Table's own metadata has no place for the annotation: a row carries it.
-                shown = self._table(view, [bare] if initial_end else [], headers=headers, metadata=version)
+                carrier = View(served, view.media, view.include_object.replace("None", ""))
+                shown = self._table(carrier, [bare] if initial_end else [], headers=headers, metadata=version)
             case Shape.OBJECT:
                 shown = bare | blank(served.kind.blank)
             case _:

@@ -27,6 +27,11 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+_TOKEN = r"[!#$%&'*+.^_`|~\w-]+"
+_PARAMETER = rf'\s*{_TOKEN}\s*=\s*(?:{_TOKEN}|"(?:[^"\\]|\\.)*")\s*'
+_PARAMETERS = re.compile(rf"(?:{_PARAMETER}(?:;{_PARAMETER})*)?;?\s*", re.ASCII)
+"""What may stand behind the semicolon of a content type."""
+
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 """What Go's ParseBool takes for true."""
 
@@ -127,6 +132,12 @@ class Request:
     def content_type(self) -> str:
         """The body's media type without parameters; "" when the client did not say."""
         return self.header(b"content-type").partition(";")[0].strip().lower()
+
+    @property
+    def decoded_type(self) -> str:
+        """As content_type, of a body that is decoded by it: with parameters that cannot be read it is no type that is known."""
+        said = self.header(b"content-type")
+        return self.content_type if _PARAMETERS.fullmatch(said.partition(";")[2]) else said
 
     @property
     def pretty(self) -> bool:

@@ -181,7 +181,7 @@ class Resources:
             answered = await handler(_VERBS[request.method], target.key, asked, options.dry_run)
             return warned(of_document(answered, 201, media=media), warnings)
         body = await request.body()
-        type_ = request.content_type or JSON
+        type_ = request.decoded_type or JSON
         if body and type_ not in ACCEPTED:
             raise errors.unsupported_media(ACCEPTED)
         options = WriteOptions.read(request.parameters, "CreateOptions")

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 from starlette.types import Message, Send
@@ -19,6 +19,7 @@ from app.machinery.go_yaml import written
 from app.machinery.objects import Document
 from app.machinery.protobuf import CONTENT_TYPE as PROTOBUF
 from app.machinery.protobuf import has_message, to_protobuf
+from app.machinery.values import value
 
 GZIP_FROM = 128 * 1024
 """Smaller answers are not worth the time; kube-apiserver's bound."""
@@ -34,7 +35,7 @@ TEXT = "text/plain; charset=utf-8"
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Response:
     """What goes out. `body` is JSON unless `type` says otherwise."""
 
@@ -43,6 +44,8 @@ class Response:
     type: str = JSON
     headers: Headers = ()
     pretty: bool = False
+    about: Document | None = None
+    """metadata of the object that it has, where that is known without a look into the body."""
 
 
 def of_document(document: Document, code: int = 200, *, media: Media | None = None) -> Response:

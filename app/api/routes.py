@@ -12,6 +12,7 @@ from app.machinery.errors import ApiError
 from app.machinery.kind import GroupVersion, Kind
 from app.machinery.names import self_link
 from app.machinery.reviews import REVIEWS
+from app.machinery.values import value
 from app.store.base import Key, Scope
 
 
@@ -37,7 +38,7 @@ class Served:
         return self_link(self.kind, self.group_version, namespace, name)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Target:
     """What a path names. `namespace` None: all of them, or a kind without."""
 
@@ -61,11 +62,16 @@ class Target:
         return Scope(self.kind.resource, self.namespace)
 
 
+KNOWN, LONGEST_KNOWN = 1024, 256
+"""So many paths of collections are remembered, none of more letters: there are few, and whatever is made is posted to one."""
+
+
 class Routes:
     """Every path of every kind, found by taking the path apart."""
 
     def __init__(self, kinds: Iterable[Kind[Any, Any]]) -> None:
         self._served: dict[tuple[str, ...], dict[str, Served]] = {}
+        self._known: dict[str, Target] = {}
         for kind in kinds:
             for group_version in kind.offered:
                 prefix = tuple(group_version.path.strip("/").split("/"))
@@ -81,6 +87,17 @@ class Routes:
 
     def find(self, path: str) -> Target | None:
         """None for what is no resource's path."""
+        known = self._known.get(path)
+        if known is not None:
+            return known
+        found = self._found(path)
+        if found is not None and not found.name and len(path) <= LONGEST_KNOWN:
+            self._known[path] = found
+            if len(self._known) > KNOWN:
+                del self._known[next(iter(self._known))]
+        return found
+
+    def _found(self, path: str) -> Target | None:
         if "//" in path:
             return None
         steps = [step for step in path.split("/") if step]

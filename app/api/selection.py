@@ -22,13 +22,16 @@ class Selection:
 
     @classmethod
     def of(cls, target: Target, options: ListOptions) -> Selection:
-        """Raises ApiError 400 for a selector that cannot be read. A selected name narrows the scope itself."""
+        """Raises ApiError 400 for a selector that cannot be read. A selected name or namespace narrows the scope itself."""
         fields = parse_fields(options.fields, target.kind)
         wanted = fields.exact("metadata.name")
         if target.name and wanted not in (None, target.name):
             raise bad_request("fieldSelector metadata.name doesn't match requested name")
         name = target.name or wanted
-        scope = Scope(target.kind.resource, target.namespace, name)
+        namespace = target.namespace
+        if target.kind.namespaced and namespace is None:
+            namespace = fields.exact("metadata.namespace") or None
+        scope = Scope(target.kind.resource, namespace, name)
         return cls(scope, parse_labels(options.labels), fields)
 
     @property

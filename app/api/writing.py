@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -56,6 +56,7 @@ from app.machinery.patch import (
 )
 from app.machinery.printed import plain
 from app.machinery.schema import schema_of
+from app.machinery.values import value
 from app.machinery.zeroes import emptied, filled
 from app.store.base import AlreadyExists, Closing, Conflict, Key, NotFound, Stored
 
@@ -73,7 +74,7 @@ PATCHES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 """What every kind takes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Outcome:
     """What a write makes of an object, in stored form, and what to warn of."""
 
@@ -84,7 +85,7 @@ class Outcome:
     """What is told whatever the validation."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Wanted:
     """What a client wants of an object, in served form."""
 
@@ -114,15 +115,24 @@ class Writing:
         return await self._create(target, request, media, options, raw, decoded(target.kind, type_, raw))
 
     async def _create(
-        self, target: Target, request: Request, media: Media, options: WriteOptions, raw: bytes, body: Decoded
+        self,
+        target: Target,
+        request: Request,
+        media: Media,
+        options: WriteOptions,
+        raw: bytes,
+        body: Decoded,
+        found: list[str] | None = None,
     ) -> Response:
+        """`found` is what was found of unknown and repeated fields, where that is known already."""
         kind, document = target.kind, body.document
         fits = not body.duplicates and schema_of(kind).fits(document)
-        found = [] if fits else _strangers(target, body, options)
+        if found is None:
+            found = [] if fits else _strangers(target, body, options)
         unwise = without_repeated_owners(document)
         writer = self._writer(target, request, options)
         with warning_of(strictly(found, options.validation)):
-            fresh = self._fresh(target, document, raw, fits=fits)
+            fresh = self._fresh(target, document, writer.now, raw, fits=fits)
             try:
                 first = self._judged(target, fresh, writer, fits=fits)
             except ApiError:
@@ -162,7 +172,7 @@ class Writing:
                     await self._ensure_free(key)
                     return await self._previewed(target, view, prepared)
                 stored = await self._objects.create(key, prepared, within=self._room(target))
-                return self._representations.one(view, stored, 201)
+                return self._representations.one(view, stored, 201, metadata=prepared["metadata"])
             except Closing:
                 # Its deletion began after the look at it. Or a new one of that name is there already: then once more.
                 await self._ensure_namespace(target, document)
@@ -170,11 +180,18 @@ class Writing:
                 await self._ensure_namespace(target, document)
                 if document["metadata"].get("name"):
                     raise await self._taken(target, key, document) from error
-                prepared = self._judged(target, self._fresh(target, document), writer)
+                prepared = self._judged(target, self._fresh(target, document, writer.now), writer)
         raise errors.no_unique_name(target.kind, prepared["metadata"]["name"])
 
     def _fresh(
-        self, target: Target, document: Document, raw: bytes | None = None, *, fits: bool = False, applied: bool = False
+        self,
+        target: Target,
+        document: Document,
+        now: str,
+        raw: bytes | None = None,
+        *,
+        fits: bool = False,
+        applied: bool = False,
     ) -> Document:
         """The new object as it will be stored if nothing is wrong with it; `fits` where it is known to fit the schema.
         Raises ApiError for what cannot be decoded."""
@@ -184,7 +201,7 @@ class Writing:
             target.served.group_version,
             document,
             namespace=target.namespace or "",
-            now=context.now(),
+            now=now,
             uid=context.uid(),
             suffix="" if _is_named(document) else context.suffix(),
             raw=raw,
@@ -249,19 +266,29 @@ class Writing:
         body = decoded(target.kind, body_type(request), raw)
         found = _strangers(target, body, options)
         encoded = orjson.dumps(body.document)
-        ensure_decodable(
-            target.kind, target.served.group_version, body.document, namespace=target.namespace or "", raw=raw
-        )
-        ensure_named(body.document.get("metadata") or {}, target.name)
+        try:
+            ensure_decodable(
+                target.kind, target.served.group_version, body.document, namespace=target.namespace or "", raw=raw
+            )
+        except ApiError as wrong:
+            if wrong.code == 422:
+                # Of another kind: what it is called is looked at before that.
+                ensure_named(ensure_readable(target.kind, target.served.group_version, body.document), target.name)
+            raise
+        with warning_of(strictly(found, options.validation)):
+            ensure_named(body.document.get("metadata") or {}, target.name)
         if target.kind.made_by_update and not target.subresource and not await self._exists(target.key):
             await self._context.ensure_may(request.user, replace(request.attributes, verb="create"))
-            return await self._create(target, request, media, options, raw, body)
+            return await self._create(target, request, media, options, raw, body, found)
 
         def wanted(_: Document) -> Wanted:
             return Wanted(orjson.loads(encoded), found)
 
         writer = self._writer(target, request, options)
-        return await self._changed(target, request, media, options, wanted, writer, patched=False)
+        warned_of = strictly(found, options.validation)
+        return await self._changed(
+            target, request, media, options, wanted, writer, patched=False, absent_warns=warned_of
+        )
 
     async def patch(self, target: Target, request: Request) -> Response:
         type_ = _patch_type(target, request)
@@ -332,7 +359,7 @@ class Writing:
         wanted = change({})
         document = ensure_new(target.kind, wanted.document, target.name)
         await self._ensure_namespace(target, document)
-        fresh = self._fresh(target, document, applied=True)
+        fresh = self._fresh(target, document, self._context.now(), applied=True)
         _ensure_valid(target, fresh, validate_create(target.kind, fresh))
         blank = target.kind.blank
         prepared = with_entries(emptied(blank, filled(blank, fresh)), wanted.owners or ())
@@ -363,11 +390,14 @@ class Writing:
         writer: Writer,
         *,
         patched: bool,
+        absent_warns: Sequence[str] = (),
     ) -> Response:
-        """Read, change, write; again from a fresh copy when somebody else wins."""
+        """Read, change, write; again from a fresh copy when somebody else wins. Where there is no object the client is warned
+        of what is known by then."""
         view = View(target.served, media)
         for attempt in range(ATTEMPTS):
-            stored = await self._current(target)
+            with warning_of(absent_warns):
+                stored = await self._current(target)
             outcome = self._outcome(target, stored, change, writer, options.validation, patched=patched)
             told = await self._guard(target, request, stored.document, outcome.document, options)
             warnings = [*strictly(outcome.warnings, options.validation), *outcome.unwise, *told]

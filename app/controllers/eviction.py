@@ -10,7 +10,9 @@ from app.controllers.evacuation import Wait
 from app.controllers.pods import is_finished
 from app.kinds import POD, VIRTUAL_MACHINE, names
 from app.kinds.pod import Phase
-from app.machinery.errors import ApiError, not_found, resource_details
+from app.machinery.decoding import SCHEME, in_any_case
+from app.machinery.errors import ApiError, bad_request, not_found, resource_details
+from app.machinery.go_json import cannot_unmarshal
 from app.machinery.lifecycle import check_preconditions, prepare_delete
 from app.machinery.objects import Document
 from app.store.base import Conflict, Key, NotFound, Store, Stored, Transaction
@@ -30,10 +32,11 @@ class Evictions:
 
     async def answer(self, _verb: str, key: Key, eviction: Document, dry_run: bool) -> Document:
         """
-        The Status of one that was evicted. Raises ApiError: 404, 409 for another pod than was meant, and 429 for a guest's
+        The Status of one that was evicted. Raises ApiError: 400, 404, 409 for another pod than was meant, and 429 for a guest's
         pod, which is to be asked for again: that goes on until the guest has left. A dry run of it succeeds where a
         Migration would be made, or is under way.
         """
+        _ensure_meant(key, eviction)
         options: Document = eviction.get("deleteOptions") or {}
         # `kubectl drain --dry-run=server` says it in the body.
         dry = dry_run or bool(options.get("dryRun"))
@@ -101,6 +104,33 @@ class Evictions:
         return _worded(
             f'Eviction triggered evacuation of VMI "{namespace}/{name}"', wait or Wait("a Migration was made")
         )
+
+
+def _ensure_meant(pod: Key, eviction: Document) -> None:
+    """It is an Eviction, and of this pod where it says of which. Raises ApiError 400."""
+    said = in_any_case(eviction)
+    kind, version = said.get("kind") or "Eviction", said.get("apiVersion") or "policy/v1"
+    if kind != "Eviction" or version not in ("policy/v1", "policy/v1beta1"):
+        raise _no_eviction(f'no kind "{kind}" is registered for version "{version}" in scheme "{SCHEME}"', kind)
+    options = _object(eviction, "deleteOptions", "v1.DeleteOptions", "Eviction")
+    _object(options, "preconditions", "v1.Preconditions", "DeleteOptions.deleteOptions")
+    metadata = _object(eviction, "metadata", "v1.ObjectMeta", "Eviction")
+    if metadata.get("namespace") not in (None, "", pod.namespace):
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if metadata.get("name") not in (None, "", pod.name):
+        raise bad_request("name in URL does not match name in Eviction object")
+
+
+def _object(holder: Document, name: str, go_type: str, place: str) -> Document:
+    """The field of that name. Raises ApiError 400 for what is no object."""
+    found = holder.get(name) or {}
+    if not isinstance(found, dict):
+        raise _no_eviction(cannot_unmarshal(found, go_type, f"{place}.{name}"))
+    return found
+
+
+def _no_eviction(why: str, kind: object = "Eviction") -> ApiError:
+    return bad_request(f'{kind} in version "v1" cannot be handled as a Eviction: {why}')
 
 
 def _worded(triggered: str, wait: Wait) -> Wait:

@@ -117,6 +117,9 @@ class Reason(StrEnum):
     """The target, or the way from the source to it, did not answer. The guest stayed on its source."""
     HOST_UNREACHABLE = "HostUnreachable"
     """A host that must be asked where the guest is does not answer. Nothing is done until it does."""
+    LIBVIRT_BUSY = "LibvirtBusy"
+    """libvirt works on the guest without copying it, or does not do what it is told; the message says which. It is tried again
+    until it does, and nobody's word can help: see what is wrong with that guest's process or job on that host."""
     LOST = "Lost"
     """Neither host knows the guest any more: it ended, and nobody saw how."""
     NODE_LOST = "NodeLost"

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from app.kinds.affinity import Operator
 from app.kinds.shape import ATOMIC, MAP_ATOMIC, LabelMap, Nothing, Shape
-from app.machinery.errors import FieldError, invalid, required, unsupported
+from app.machinery.errors import FieldError, forbidden, invalid, required, unsupported
 from app.machinery.kind import AGE, Column, GroupVersion, Kind
-from app.machinery.names import dns_subdomain, path_segment
+from app.machinery.metadata import label_errors
+from app.machinery.names import dns_subdomain, label_value, path_segment, qualified_name
 from app.machinery.objects import Document
 
 RBAC = GroupVersion("rbac.authorization.k8s.io", "v1")
@@ -118,6 +119,34 @@ def _check_cluster_role(document: Document) -> Iterator[FieldError]:
     if aggregation is not None and not aggregation.get("clusterRoleSelectors"):
         what = "at least one clusterRoleSelector required if aggregationRule is non-nil"
         yield required("aggregationRule.clusterRoleSelectors", what)
+    for index, selector in enumerate((aggregation or {}).get("clusterRoleSelectors") or ()):
+        path = f"aggregationRule.clusterRoleSelectors[{index}]"
+        problems = list(_selector_problems(selector, path))
+        yield from problems
+        if problems:
+            yield invalid(path, None, "invalid label selector.")
+
+
+def _selector_problems(selector: Document, path: str) -> Iterator[FieldError]:
+    yield from label_errors(selector.get("matchLabels") or {}, f"{path}.matchLabels")
+    for index, requirement in enumerate(selector.get("matchExpressions") or ()):
+        yield from _requirement_problems(requirement, f"{path}.matchExpressions[{index}]")
+
+
+def _requirement_problems(requirement: Document, path: str) -> Iterator[FieldError]:
+    """Of one whose operator is one of the schema's: of labels those that compare numbers are none."""
+    operator, values = requirement.get("operator"), requirement.get("values") or ()
+    if operator in (Operator.IN, Operator.NOT_IN) and not values:
+        yield required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+    if operator in (Operator.EXISTS, Operator.DOES_NOT_EXIST) and values:
+        yield forbidden(f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    if operator in (Operator.GT, Operator.LT):
+        yield invalid(f"{path}.operator", operator, "not a valid selector operator")
+    for problem in qualified_name(requirement.get("key", "")) if "key" in requirement else ():
+        yield invalid(f"{path}.key", requirement["key"], problem)
+    for index, value in enumerate(values):
+        for problem in label_value(value):
+            yield invalid(f"{path}.values[{index}]", value, problem)
 
 
 def _rule_problems(document: Document, *, namespaced: bool) -> Iterator[FieldError]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from app.kinds.event import ObjectReference
 from app.kinds.shape import ATOMIC, MAP_ATOMIC, Nothing, Shape, map_by
 from app.machinery.kind import CORE, Kind, Subresource
+from app.machinery.objects import Document
 from app.machinery.reviews import AUTHENTICATION
 from app.machinery.tokenrequest import TOKEN_REQUEST
 
@@ -31,6 +32,16 @@ class ServiceAccountBody(Shape):
     """Not used here."""
 
 
+def _default(document: Document) -> None:
+    """Of a Secret only its name is kept, as kube-apiserver does."""
+    secrets = document.get("secrets")
+    if isinstance(secrets, list):
+        document["secrets"] = [
+            {name: value for name, value in secret.items() if name == "name"} if isinstance(secret, dict) else secret
+            for secret in secrets
+        ]
+
+
 SERVICE_ACCOUNT: Kind[Nothing, Nothing] = Kind(
     name="ServiceAccount",
     plural="serviceaccounts",
@@ -43,5 +54,6 @@ SERVICE_ACCOUNT: Kind[Nothing, Nothing] = Kind(
     typed=True,
     shown_deleted=True,
     has_status=False,
+    default=_default,
     subresources=(Subresource("token", ("create",), TOKEN_REQUEST.name, AUTHENTICATION, asks=TOKEN_REQUEST),),
 )

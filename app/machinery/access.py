@@ -8,6 +8,7 @@ from enum import StrEnum
 from app.machinery.errors import ApiError, resource_details
 from app.machinery.go_json import quoted
 from app.machinery.objects import Document
+from app.machinery.values import value
 
 ANONYMOUS = "system:anonymous"
 UNAUTHENTICATED = "system:unauthenticated"
@@ -53,7 +54,7 @@ def authenticated(user: User) -> User:
     return replace(user, groups=(*user.groups, AUTHENTICATED))
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Attributes:
     """What a request asks for, as Kubernetes' authorizers see it.
 

@@ -24,7 +24,7 @@ from app.machinery.schema import is_type_error, metadata_schema, schema_of
 
 AnyKind = Kind[Any, Any]
 
-_SCHEME = "pkg/api/legacyscheme/scheme.go:30"
+SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 _LISTED = {
     "": (
         *("ComponentStatus", "ConfigMap", "Endpoints", "Event", "LimitRange", "Namespace", "Node", "PersistentVolume"),
@@ -105,6 +105,8 @@ def ensure_identity(
     not matter, as nothing else of the outcome is taken. Raises ApiError 400 and 422."""
     if kind.typed:
         document = in_any_case(document)
+    elif document.get("apiVersion") == group_version.text and document.get("kind") == kind.name:
+        return
     for name in ("apiVersion", "kind"):
         if not isinstance(document.get(name) or "", str):
             why = OBJECT.prefix + cannot_unmarshal(document[name], "string", f".{name}")
@@ -152,7 +154,7 @@ def _ensure_typed_identity(kind: AnyKind, group_version: GroupVersion, version: 
     said = GroupVersion(*("", version) if "/" not in version else tuple(version.split("/", 1)))
     known = name in _UNVERSIONED or (version == str(group_version) and _is_known(group_version.group, name))
     if not known and (version != str(group_version) or name != kind.name):
-        unknown = f'no kind "{name}" is registered for version "{version}" in scheme "{_SCHEME}"'
+        unknown = f'no kind "{name}" is registered for version "{version}" in scheme "{SCHEME}"'
         raise Undecodable(kind, said, unknown, name)
     if name != kind.name:
         conversion = f"converting (v1.{name}) to ({kind.package}.{kind.name}): unknown conversion"
@@ -227,7 +229,7 @@ def _ensure_metadata_types(kind: AnyKind, group_version: GroupVersion, metadata:
         value, steps = _found(metadata, error.path)
         if isinstance(value, str) and "of type date-time" in error.message:
             raise Undecodable(kind, group_version, time_error(value) or error.message)
-        struct, field, go_type = _go_place("ObjectMeta", ObjectMeta, steps)
+        struct, field, go_type = _go_place_of_metadata(steps)
         raise Undecodable(kind, group_version, words(value, go_type, f"{struct}.{prefix}{field}"))
 
 
@@ -247,7 +249,7 @@ _ZERO: Document = {"object": {}, "string": ""}
 
 _MICRO = ("eventTime", "lastObservedTime")
 """Times that are told to the microsecond."""
-_AMOUNTS = ("capacity", "allocatable", "requests", "limits")
+AMOUNTS = ("capacity", "allocatable", "requests", "limits")
 """Maps of quantities."""
 
 
@@ -261,7 +263,7 @@ def _read(value: Any, schema: Document, name: str = "") -> Any:
         return [zero if item is None else _read(item, items) for item in value]
     if not isinstance(value, dict):
         return value
-    if name in _AMOUNTS:
+    if name in AMOUNTS:
         return {resource: _amount(item) for resource, item in value.items()}
     known, values = schema.get("properties", {}), schema.get("additionalProperties")
     rest = values if isinstance(values, dict) else {}
@@ -313,7 +315,7 @@ def _ensure_micro(kind: AnyKind, group_version: GroupVersion, document: Document
 def _ensure_amounts(kind: AnyKind, group_version: GroupVersion, document: Document) -> None:
     """Of what a Node has: are they quantities?"""
     status = document.get("status")
-    for name in _AMOUNTS:
+    for name in AMOUNTS:
         amounts = status.get(name) if isinstance(status, dict) else None
         for value in amounts.values() if isinstance(amounts, dict) else ():
             try:
@@ -354,6 +356,18 @@ def _go_place_of(kind: AnyKind, steps: Steps) -> tuple[str, str, str]:
         return kind.name, root, f"v1.{struct}"
     inner, field, go_type = _go_place(struct, kind.spec if root == "spec" else kind.status, steps[1:])
     return inner, f"{root}.{field}", go_type
+
+
+def _go_place_of_metadata(steps: Steps) -> tuple[str, str, str]:
+    """An entry of managedFields is a struct that no model of ours describes: nothing but texts is judged in it."""
+    match steps:
+        case ["managedFields", int(), str(name), *_]:
+            go_type = "v1.ManagedFieldsOperationType" if name == "operation" else "string"
+            return "ManagedFieldsEntry", f"managedFields.{name}", go_type
+        case ["managedFields", int()]:
+            return "ObjectMeta", "managedFields", "v1.ManagedFieldsEntry"
+        case _:
+            return _go_place("ObjectMeta", ObjectMeta, steps)
 
 
 _GO_TYPES = {

@@ -147,7 +147,10 @@ def _duplicates(value: Any, path: str) -> list[str]:
 
 
 def _says_each_once(body: bytes, value: Any) -> bool:
-    """Whether the text has no more keys than its value: each ends in a colon, and most texts have no other colons."""
+    """Whether the text has no more keys than its value: each ends in a colon. Where nothing is escaped, what is in the value
+    stands in the text as it is, so that a key which came twice is one colon more; most texts have no other colons."""
+    if b"\\" not in body and body.count(b":") == orjson.dumps(value).count(b":"):
+        return True
     keys = _count_keys(value)
     return body.count(b":") == keys or len(_KEY_END.findall(body)) == keys
 

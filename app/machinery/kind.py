@@ -18,14 +18,18 @@ class GroupVersion:
 
     group: str
     version: str
+    text: str = field(init=False, repr=False, compare=False)
+    """The apiVersion of its objects."""
+    path: str = field(init=False, repr=False, compare=False)
+    """The URL prefix: /api/v1 or /apis/<group>/<version>."""
+
+    def __post_init__(self) -> None:
+        text = f"{self.group}/{self.version}" if self.group else self.version
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "path", f"/apis/{text}" if self.group else f"/api/{text}")
 
     def __str__(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def path(self) -> str:
-        """The URL prefix: /api/v1 or /apis/<group>/<version>."""
-        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return self.text
 
 
 CORE = GroupVersion("", "v1")

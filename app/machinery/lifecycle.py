@@ -21,7 +21,7 @@ from app.machinery.metadata import validate_metadata, validate_metadata_update
 from app.machinery.names import generated, self_link
 from app.machinery.objects import Document
 from app.machinery.propagation import with_policy
-from app.machinery.schema import is_type_error, schema_of
+from app.machinery.schema import NOWHERE, is_type_error, schema_of
 
 __all__ = [
     "check_preconditions",
@@ -110,10 +110,8 @@ def prepare_create(
         metadata["generation"] = 1
     elif not kind.typed:
         metadata.pop("generation", None)
-    finalizers = [
-        *metadata.get("finalizers", ()),
-        *(f for f in kind.finalizers if f not in metadata.get("finalizers", ())),
-    ]
+    said: list[str] = metadata.get("finalizers", [])
+    finalizers = [*said, *[finalizer for finalizer in kind.finalizers if finalizer not in said]]
     if finalizers:
         metadata["finalizers"] = finalizers
     metadata["selfLink"] = self_link(kind, kind.group_version, namespace, metadata.get("name", ""))
@@ -277,6 +275,8 @@ def validate_create(kind: AnyKind, document: Document, *, fits: bool = False) ->
 
 
 def _below_status(error: FieldError) -> FieldError:
+    if error.path == NOWHERE:
+        return replace(error, path="status", message=error.message.replace(" in status.", " in "))
     below = error.path.removeprefix("status").removeprefix(".")
     return replace(error, message=error.message.replace(f"{error.path} in body", f"{below} in body"))
 

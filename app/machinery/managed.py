@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ from app.machinery.fieldset import FieldSet, NotFields, difference, of_paths, pa
 from app.machinery.kind import Kind
 from app.machinery.objects import Document, in_utc
 from app.machinery.typed import Comparison, compare, type_of
+from app.machinery.values import value
 from app.machinery.zeroes import filled
 
 AnyKind = Kind[Any, Any]
@@ -42,7 +43,7 @@ class Operation(StrEnum):
     UPDATE = "Update"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value(order=True)
 class Manager:
     """Who owns: the same name may stand for several, one for each operation, subresource and updated version."""
 
@@ -64,7 +65,7 @@ class Manager:
         return f"{said} using {self.version}" if self.operation is Operation.UPDATE else said
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Owned:
     """What a manager owns, under which version, and since when."""
 
@@ -76,7 +77,7 @@ class Owned:
 Managed = Mapping[Manager, Owned]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Writer:
     """Who writes an object now, and where."""
 

@@ -21,7 +21,8 @@ def validate_metadata(kind: Kind[Any, Any], document: Document) -> Iterator[Fiel
     metadata = document.get("metadata") or {}
     yield from _name_errors(metadata, partial(object_name, kind))
     yield from _common_errors(kind, metadata)
-    yield from _unqualified_errors(kind, metadata)
+    if kind.typed:
+        yield from _unqualified_errors(metadata)
 
 
 def _common_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldError]:
@@ -37,9 +38,12 @@ def _common_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldEr
 
 
 def _described_errors(metadata: Document) -> Iterator[FieldError]:
-    yield from _label_errors(metadata.get("labels") or {})
-    yield from _annotation_errors(metadata.get("annotations") or {})
-    yield from _owner_errors(metadata.get("ownerReferences") or [])
+    if labels := metadata.get("labels"):
+        yield from label_errors(labels, "metadata.labels")
+    if annotations := metadata.get("annotations"):
+        yield from _annotation_errors(annotations)
+    if owners := metadata.get("ownerReferences"):
+        yield from _owner_errors(owners)
 
 
 class _Problems(Protocol):
@@ -60,18 +64,17 @@ def _name_errors(metadata: Document, problems: _Problems) -> Iterator[FieldError
         yield invalid("metadata.name", name, problem)
 
 
-def _label_errors(labels: Document) -> Iterator[FieldError]:
+def label_errors(labels: Document, path: str) -> Iterator[FieldError]:
+    """Of labels: names and values."""
     for key, value in labels.items():
         for problem in qualified_name(key):
-            yield invalid("metadata.labels", key, problem)
+            yield invalid(path, key, problem)
         for problem in label_value(value):
-            yield invalid("metadata.labels", value, problem)
+            yield invalid(path, value, problem)
 
 
-def _unqualified_errors(kind: Kind[Any, Any], metadata: Document) -> Iterator[FieldError]:
+def _unqualified_errors(metadata: Document) -> Iterator[FieldError]:
     """Of kinds that are compiled into kube-apiserver; custom resources are only warned of."""
-    if not kind.typed:
-        return
     for index, finalizer in enumerate(metadata.get("finalizers") or []):
         if "/" not in finalizer and finalizer not in _BUILT_IN:
             neither = "name is neither a standard finalizer name nor is it fully qualified"
@@ -130,7 +133,7 @@ def validate_metadata_update(kind: Kind[Any, Any], old: Document, new: Document)
     yield from changes
     if kind.typed:
         yield from validate_metadata(kind, new)
-        yield from _unqualified_errors(kind, metadata)
+        yield from _unqualified_errors(metadata)
 
 
 def _change_errors(before: Document, after: Document) -> Iterator[FieldError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,12 +40,14 @@ _VALUE_TEXT = (
 )
 
 
-def dns_label(name: str) -> Iterator[str]:
+def dns_label(name: str) -> Sequence[str]:
     """What is wrong with it as a DNS-1123 label."""
+    problems = []
     if len(name.encode()) > 63:
-        yield "must be no more than 63 characters"
+        problems.append("must be no more than 63 characters")
     if not _LABEL.fullmatch(name):
-        yield "must not contain dots" if _SUBDOMAIN.fullmatch(name) else _LABEL_TEXT
+        problems.append("must not contain dots" if _SUBDOMAIN.fullmatch(name) else _LABEL_TEXT)
+    return problems
 
 
 def dns_subdomain(name: str, *, unit: str = "characters") -> Iterator[str]:
@@ -81,12 +83,14 @@ def _qualified_name_problems(name: str) -> Iterator[str]:
         yield f"name part {_QUALIFIED_TEXT}"
 
 
-def label_value(value: str) -> Iterator[str]:
+def label_value(value: str) -> Sequence[str]:
     """What is wrong with it as the value of a label."""
+    problems = []
     if len(value.encode()) > 63:
-        yield "must be no more than 63 bytes"
+        problems.append("must be no more than 63 bytes")
     if value and not _QUALIFIED.fullmatch(value):
-        yield _VALUE_TEXT
+        problems.append(_VALUE_TEXT)
+    return problems
 
 
 def path_segment(name: str, *, begins: bool = False) -> Iterator[str]:
@@ -99,7 +103,7 @@ def path_segment(name: str, *, begins: bool = False) -> Iterator[str]:
             yield f"may not contain '{letter}'"
 
 
-def object_name(kind: Kind[Any, Any], name: str, *, begins: bool = False) -> Iterator[str]:
+def object_name(kind: Kind[Any, Any], name: str, *, begins: bool = False) -> Iterable[str]:
     """What is wrong with it as the name of such an object, or as what a generated one begins with."""
     if kind.any_name:
         return path_segment(name, begins=begins)

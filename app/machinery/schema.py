@@ -300,10 +300,12 @@ def _errors(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
     expected = schema.get("type")
     if expected is None or (value is None and schema.get("nullable")):
         return
-    if not _is_a(expected, value) or _overflows(schema, value):
+    if expected == "string" and schema.get("format") in _FORMATS and type(value) in _GO_FORMATS:
+        yield type_invalid(path, schema["format"], _GO_FORMATS[type(value)])
+    elif not _is_a(expected, value) or _overflows(schema, value):
         yield type_invalid(path, expected, type_name(value))
         if expected == "integer" and type_name(value) == "number":
-            yield FieldError("<nil>", "FieldValueInvalid", _NO_INTEGER.format(path=path))
+            yield FieldError(NOWHERE, "FieldValueInvalid", _NO_INTEGER.format(path=path))
             yield from _number_errors(schema, float(value), path)
         else:
             yield from _enum_errors(schema, value, path)
@@ -347,6 +349,12 @@ def _repeated(schema: Document, value: Any, path: str) -> Iterator[FieldError]:
 
 
 def _repeated_items(schema: Document, value: list[Any], path: str) -> Iterator[FieldError]:
+    if schema.get("x-kubernetes-list-type") == "map":
+        strangers = [index for index, item in enumerate(value) if not isinstance(item, dict | None)]
+        for index in strangers:
+            yield invalid(f"{path}[{index}]", value[index], "must be an object for an array of list-type map")
+        if strangers:
+            return
     times: Counter[bytes] = Counter()
     for index, identity in _identities(schema, value):
         times[identity] += 1
@@ -399,13 +407,15 @@ def _number_errors(schema: Document, value: float, path: str) -> Iterator[FieldE
 
 
 _NO_INTEGER = 'Invalid value: "": Checked value must be of type integer (default format) in {path}'
+NOWHERE = "<nil>"
+"""The path of what kube-apiserver does not say the place of."""
 
 
 def type_invalid(path: str, expected: str, actual: str) -> FieldError:
     """A wrong type in the words of kube-apiserver's schema validation, which names the type twice."""
     quoted = orjson.dumps(actual).decode()
     message = f"Invalid value: {quoted}: {path} in body must be of type {expected}: {quoted}"
-    return FieldError(path or "<nil>", _TYPE_INVALID, message)
+    return FieldError(path or NOWHERE, _TYPE_INVALID, message)
 
 
 def is_type_error(error: FieldError) -> bool:
@@ -441,6 +451,10 @@ _FORMATS = {
     "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"),
     "uuid": re.compile(r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"),
 }
+
+
+_GO_FORMATS = {int: "int64", float: "float64", bool: "", dict: ""}
+"""What is said of values that cannot have the format of a text."""
 
 
 def _has_format(name: str, value: str) -> bool:

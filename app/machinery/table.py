@@ -81,7 +81,7 @@ def _cell(column: Column, kind: Kind[Any, Any], now: datetime) -> Callable[[Docu
     """Compile one column: where its value is, and how it is shown. A text that is not there is an empty one to Go."""
     source = column.source
     find = _at(source) if isinstance(source, str) else source
-    if column.type == "string" and kind.typed and isinstance(source, str) and column.absent is None:
+    if column.type == "string" and (kind.typed or column is NAME) and isinstance(source, str) and column.absent is None:
         return lambda document: find(document) or ""
     if column.type != "date" or not column.aged:
         return find

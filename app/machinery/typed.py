@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
+from app.machinery.decoding import AMOUNTS
 from app.machinery.fieldset import SELF, FieldSet, is_member, item_by_keys, item_by_value, node_of, shown, union
 from app.machinery.go_json import quoted
 from app.machinery.kind import Kind
@@ -18,12 +19,13 @@ from app.machinery.objects import Document
 from app.machinery.patch import same
 from app.machinery.printed import literal, plain, type_word
 from app.machinery.schema import schema_of, type_name
+from app.machinery.values import value
 
 ABSENT: Any = object()
 """What is not there: null is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Comparison:
     """How a later value differs from an earlier one: paths that came, changed, went."""
 
@@ -356,6 +358,7 @@ class Anything:
 ANYTHING = Anything()
 _OPEN = Map({}, ANYTHING)
 _WHOLE = Leaf()
+_AMOUNT = Map({}, _WHOLE)
 
 
 def _below(value: Any) -> FieldSet | None:
@@ -438,6 +441,9 @@ def _map(schema: Document, *, go: bool) -> Type:
     if schema.get("x-kubernetes-map-type") == "atomic":
         return Leaf(("object",), "map")
     declared = {name: compiled(below, go=go) for name, below in schema.get("properties", {}).items()}
+    if go:
+        # A quantity may be said as a number.
+        declared |= {name: _AMOUNT for name in AMOUNTS if name in declared}
     values = schema.get("additionalProperties")
     if isinstance(values, dict):
         return Map(declared, compiled(values, go=go))

@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 
 from app.machinery.objects import Document
+from app.machinery.values import value
 
 Revision = int
 """The store's one counter: a later commit has a larger one. It is every object's resourceVersion."""
@@ -55,7 +56,7 @@ class Unavailable(StoreError):
     """PostgreSQL cannot be reached or refused for a reason that may pass. The write may or may not have happened."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value(order=True)
 class Key:
     """Names one object. `resource` is the kind's own word (`migrations.kubevirt.io`); cluster-scoped: namespace ""."""
 
@@ -64,7 +65,7 @@ class Key:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Scope:
     """What is listed or watched: a resource, perhaps in one namespace. resource None watches everything."""
 
@@ -73,7 +74,7 @@ class Scope:
     name: str | None = None
 
 
-@dataclass(frozen=True)
+@value(slots=False)
 class Stored:
     """One version of one object. `body` is its JSON, encoded once, with resourceVersion inside."""
 
@@ -94,7 +95,7 @@ class EventType(StrEnum):
     DELETED = "DELETED"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Event:
     """One change. For DELETED `object` is the last version under the revision of the deletion."""
 
@@ -105,7 +106,7 @@ class Event:
     """The version before, for selectors that an object enters or leaves; None for ADDED."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Listing:
     """A consistent snapshot, in key order (namespace, then name, byte order)."""
 
@@ -319,7 +320,7 @@ class Past:
     """By the database's clock; None before it is stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Asked:
     """One request for a change of an object: who, from where, and the code that it was answered."""
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import orjson
 
 from app.machinery.objects import Document
+from app.machinery.values import value
 from app.store.base import Revision
 
 ROOM = b'"metadata":{"resourceVersion":"'
 """Before the revision. Only apiVersion and kind come earlier, and inside their strings a quote is escaped: it is the first."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Body:
     """A document without its revision: what stands before the revision, and what stands after."""
 

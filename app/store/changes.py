@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from app.machinery.objects import Document
+from app.machinery.values import value
 from app.store.base import (
     AlreadyExists,
     Closing,
@@ -20,7 +20,7 @@ from app.store.base import (
 from app.store.body import Body, encoded, split
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Create:
     key: Key
     uid: str
@@ -29,7 +29,7 @@ class Create:
     """What must be there and stay."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Replace:
     key: Key
     uid: str
@@ -38,7 +38,7 @@ class Replace:
     """What the document says it was read at; None (nothing that can be a revision) never matches."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Delete:
     key: Key
     revision: Revision | None
@@ -50,7 +50,7 @@ class Delete:
 Write = Create | Replace | Delete
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Change:
     """One entry of the log."""
 

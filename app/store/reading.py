@@ -9,6 +9,7 @@ from functools import lru_cache
 import asyncpg
 from sqlalchemy import TextClause, text
 
+from app.machinery.values import value
 from app.store.base import Gone, Key, Listing, Revision, Scope, Stored, TooNew
 from app.store.changes import is_storable
 from app.store.driver import Execute
@@ -218,7 +219,7 @@ GROUP BY counter.revision, k.place ORDER BY k.place
 """)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Head:
     """What is known of a scope without reading its objects."""
 

@@ -234,3 +234,47 @@ async def test_a_guest_without_its_virtual_machine_stays(store: Store) -> None:
 
     assert '"nobody" is not there' in await refusal(store, KEY)
     assert await World(store).pods() != []
+
+
+WRONG: list[tuple[Document, str]] = [
+    ({"metadata": {"name": "other"}}, "name in URL does not match name in Eviction object"),
+    (
+        {"metadata": {"name": KEY.name, "namespace": "other"}},
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ),
+    (
+        {"kind": "Pod", "apiVersion": "v1"},
+        'Pod in version "v1" cannot be handled as a Eviction: no kind "Pod" is registered for version "v1" in scheme '
+        '"pkg/api/legacyscheme/scheme.go:30"',
+    ),
+    (
+        {"deleteOptions": 5},
+        'Eviction in version "v1" cannot be handled as a Eviction: json: cannot unmarshal number into Go struct field '
+        "Eviction.deleteOptions of type v1.DeleteOptions",
+    ),
+    (
+        {"deleteOptions": {"preconditions": "x"}},
+        'Eviction in version "v1" cannot be handled as a Eviction: json: cannot unmarshal string into Go struct field '
+        "DeleteOptions.deleteOptions.preconditions of type v1.Preconditions",
+    ),
+]
+
+
+@pytest.mark.parametrize(("eviction", "says"), WRONG)
+async def test_an_eviction_that_means_something_else_takes_no_pod(store: Store, eviction: Document, says: str) -> None:
+    await a_pod(store, "Succeeded")
+
+    with pytest.raises(ApiError) as refused:
+        await Evictions(store).answer("create", KEY, eviction, False)
+
+    assert (refused.value.code, refused.value.message) == (400, says)
+    assert await is_there(store)
+
+
+async def test_an_eviction_may_name_its_pod(store: Store) -> None:
+    await a_pod(store, "Succeeded")
+    named = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": KEY.name, "namespace": "default"}}
+
+    await Evictions(store).answer("create", KEY, named, False)
+
+    assert not await is_there(store)

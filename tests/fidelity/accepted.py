@@ -49,8 +49,13 @@ def in_body(change: Callable[[Document], Document]) -> Rewrite:
     return lambda answer: replace(answer, body=walk(answer.body))
 
 
-def _without(*names: str) -> Callable[[Document], Document]:
-    return lambda document: {name: value for name, value in document.items() if name not in names}
+_LINK_IN_TEXT = re.compile(r'\\*"selfLink\\*":\\*"[^"\\]*\\*",?')
+
+
+def _linkless(document: Document) -> Document:
+    """Where an error shows an object, too."""
+    said = {name: value for name, value in document.items() if name != "selfLink"}
+    return {**said, "message": _LINK_IN_TEXT.sub("", said["message"])} if isinstance(said.get("message"), str) else said
 
 
 _COMPUTED = frozenset((*computed_columns(), "CPU", "Memory", "URI"))
@@ -84,7 +89,16 @@ def _own_finalizers(document: Document) -> Document:
         said = {name: value for name, value in said.items() if name != "f:finalizers"} | (
             {"f:finalizers": left} if left else {}
         )
-    return _without_empty(said, "finalizers", "f:metadata", "f:spec")
+    if isinstance(said.get("message"), str):
+        said["message"] = _OWN_IN_TEXT.sub("", said["message"])
+    return _without_empty(said, "finalizers", "f:finalizers", "f:metadata", "f:spec")
+
+
+_NAMES = "|".join(map(re.escape, sorted(_OWN)))
+_OWN_IN_TEXT = re.compile(
+    rf'\\*"f:finalizers\\*":\{{\\*"\.\\*":\{{\}},\\*"v:\\*"(?:{_NAMES})\\*"\\*":\{{\}}\}},?|,\\*"(?:{_NAMES})\\*"'
+)
+"""Where an error shows an object or its finalizers."""
 
 
 def _without_empty(document: Document, *names: str) -> Document:
@@ -122,6 +136,12 @@ def _said_wrong(document: Document) -> Document:
     if not isinstance(message, str):
         return document
     return {**document, "message": re.sub(r"json parse error: .*?(?= \(|$)", "json parse error: <words>", message)}
+
+
+def _empty_list(document: Document) -> Document:
+    if document.get("kind") == "PartialObjectMetadataList" and document.get("items", ()) is None:
+        return {**document, "items": []}
+    return document
 
 
 _PLURALS = frozenset(kind.plural for kind in ALL)
@@ -166,6 +186,12 @@ def _is_common(group_version: str, name: str) -> bool:
     return here and not foreign and below in ("", "status", "eviction", "finalize", "log", "token")
 
 
+def _served_by(document: Document) -> Document:
+    """What a server made by itself is its own, by its name."""
+    made = document.get("manager") in ("kube-apiserver", "drover") and "fieldsType" in document
+    return {**document, "manager": "<the server>"} if made else document
+
+
 def _release(document: Document) -> Document:
     """The version of a release is its own."""
     return {"major": document["major"], "minor": document["minor"]} if "gitVersion" in document else document
@@ -189,7 +215,7 @@ def _only_tells_time(event: Document) -> bool:
 
 
 ACCEPTED: Sequence[Accepted] = (
-    Accepted("selfLink", "Drover fills metadata.selfLink on every object and list", in_body(_without("selfLink"))),
+    Accepted("selfLink", "Drover fills metadata.selfLink on every object and list", in_body(_linkless)),
     Accepted("bookmarks", "when a bookmark comes is each one's own", _bookmarks),
     Accepted("taint", "kube-apiserver taints new nodes; Drover looks at their condition", in_body(_untainted)),
     Accepted("no worker", "Drover without workers warns of it on writes", _no_worker),
@@ -204,7 +230,9 @@ ACCEPTED: Sequence[Accepted] = (
         "how a broken JSON text is called depends on the Go that built kube-apiserver",
         in_body(_said_wrong),
     ),
+    Accepted("empty lists", "a list that is empty is [], of metadata too", in_body(_empty_list)),
     Accepted("discovery", "only what both serve is compared", in_body(_common_resources)),
+    Accepted("server", "what a server made by itself says so by its name", in_body(_served_by)),
     Accepted("version", "a release has its own version", in_body(_release)),
     Accepted("hostname", "a Node is labelled with its name", in_body(_hostname)),
     Accepted(
@@ -280,13 +308,22 @@ WAIVED: Sequence[Waived] = (
         "compacted",
         "a young store of Drover's still has what the reference has compacted",
         lambda _, theirs, mine: (
-            mine.code == 200 and any(text in _text(theirs) for text in ("too old resource", "is too old"))
+            mine.code in (200, 409) and any(text in _text(theirs) for text in ("too old resource", "is too old"))
         ),
     ),
     Waived(
         "not served",
         "what is served at all, and who issues tokens, is each one's own",
-        lambda asked, _, __: asked.endswith(("/.well-known/openid-configuration", " /")),
+        lambda asked, _, __: (
+            asked.endswith(("/.well-known/openid-configuration", " /")) or "/apis/events.k8s.io" in asked
+        ),
+    ),
+    Waived(
+        "own documents",
+        "what is measured, checked and described is each one's own",
+        lambda asked, theirs, mine: (
+            any(path in asked for path in (" /metrics", " /openapi/", " /readyz?verbose")) and theirs.code == mine.code
+        ),
     ),
     Waived(
         "limit at 0",

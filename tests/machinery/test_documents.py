@@ -74,6 +74,13 @@ def test_colons_elsewhere_hide_no_duplicate() -> None:
     assert parse_json(b'{"a": "x:y", "a": "::", "b": ["c:d", {"e": ":"}]}')[1] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "body", [rb'{"a":1,"a":"x\u003a"}', b'{"a":":","a":1}', b'{"a":{"b":1},"a":"::"}', b'{"a" :1,"a":":"}']
+)
+def test_a_colon_in_a_text_makes_up_for_no_duplicate(body: bytes) -> None:
+    assert parse_json(body)[1] == ["a"]
+
+
 def test_a_duplicate_behind_odd_spaces_is_found() -> None:
     assert parse_json(b'{"a" :1, "a"\n:2}')[1] == ["a"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from app.machinery.access import NO_OPINION, Attributes, Decision, User, Verdict
 from app.machinery.bindings import Granted, together
+from app.machinery.values import value
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Lower-case names and values, as they came: one may come several times."""
@@ -35,7 +36,7 @@ class Peer:
 NOBODY = Peer()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Credentials:
     """What tells who sends a request."""
 

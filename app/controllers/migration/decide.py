@@ -62,6 +62,7 @@ _WAY_OUT = (
     "nothing is done until that host answers, is declared to be off (taint node.kubernetes.io/out-of-service:NoExecute), or"
     " kubectl annotate says where the guest is (kubevirt.io/resolve=source, target or lost)"
 )
+_TRIED_AGAIN = "it is tried again until that has ended: see what is wrong with the guest's process or job on that host"
 _WAY_OUT_OF_POST_COPY = (
     "where one of the two is off for good, say so (taint node.kubernetes.io/out-of-service:NoExecute)"
 )
@@ -206,6 +207,8 @@ def _held_again(seen: Seen) -> tuple[Effect, ...]:
     state = seen.status.migration_state
     halved = state is not None and state.mode is Mode.POST_COPY
     told = f"{held.message}; {_WAY_OUT_OF_POST_COPY}" if halved else f"{held.message}: {_WAY_OUT}"
+    if held.reason == Reason.LIBVIRT_BUSY:
+        told = f"{held.message}; {_TRIED_AGAIN}"
     return (Tell(HELD, told, True),)
 
 

@@ -247,7 +247,7 @@ def _held(migration: Document, holding: Holding, now: str) -> list[Document]:
         MigrationCondition(
             type=ConditionType.HELD,
             status="True",
-            reason=Reason.HOST_UNREACHABLE,
+            reason=Reason.LIBVIRT_BUSY if holding.busy else Reason.HOST_UNREACHABLE,
             message=holding.message,
             last_transition_time=since,
         )

@@ -113,6 +113,8 @@ class Holding(Wire):
     message: str
     refused: str = ""
     """The evidence against the operator's word, where there is both."""
+    busy: bool = False
+    """All hosts answer, and it is libvirt on one of them that does not come to an end."""
 
 
 class Ended(Wire):

@@ -169,7 +169,7 @@ class Move:
             self._said.add(line)
             self.say(line)
 
-    def hold(self, why: str, refused: str = "") -> None:
+    def hold(self, why: str, refused: str = "", *, busy: bool = False) -> None:
         """Nobody can say where the guest is; an empty reason ends it. Said when it changes, with what speaks against the
         operator's word."""
         before, self.held, self.refused = (self.held, self.refused), why, refused
@@ -179,7 +179,7 @@ class Move:
                 self.say(f"holding: {why}" if why else "holding no longer")
             if refused:
                 self.say(f"the operator's word is refused: {refused}")
-            self.tell(Holding(message=why, refused=refused))
+            self.tell(Holding(message=why, refused=refused, busy=busy and bool(why)))
 
     def ended(self, code: ExitCode, message: str = "", **learned: object) -> Outcome:
         """The outcome with that code, with what libvirt said if it said anything."""

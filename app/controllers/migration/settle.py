@@ -57,13 +57,13 @@ async def _until_known(move: Move, recovery: Recovery) -> Outcome | None:
         if ruling.action not in (Action.NONE, Action.WAIT, Action.RECOVER):
             failed = await act(move, ruling)
             if failed and loop.time() - since_s > PATIENCE_S:
-                move.hold(f"{ruling.why}; {failed}")
+                move.hold(f"{ruling.why}; {failed}", busy=True)
             continue
         if source is not None and source.job is Job.MIGRATION_OUT:
             copied_s = loop.time()
         match ruling.verdict:
             case Verdict.IN_PROGRESS:
-                move.hold(_works_on(source, target) if loop.time() - copied_s > PATIENCE_S else "")
+                move.hold(_works_on(source, target) if loop.time() - copied_s > PATIENCE_S else "", busy=True)
             case Verdict.POST_COPY:
                 _notice(move, target)
                 move.hold("")

@@ -109,4 +109,7 @@ ROWS = [
     apply(vm(nodeSelector=None), **vm_is("new", 'spec.nodeSelector: Invalid value: "null": spec.nodeSelector in body must be of type object: "null"')),
     apply({**vm("vm0"), "spec": {"nodeSelector": {"a": None}}}, TM, **vm_is("vm0", 'spec.nodeSelector.a: Invalid value: "null": spec.nodeSelector.a in body must be of type string: "null"')),
     apply(more(vm(), ownerReferences=[{"apiVersion": "v1", "kind": "Pod", "name": "x"}]), **vm_is("new", 'metadata.ownerReferences.uid: Invalid value: "": must not be empty')),
+    # A quantity may be said as a number
+    Row(f"PATCH {N0}/status?fieldManager=m1", body={"apiVersion": "v1", "kind": "Node", "status": {"capacity": {"cpu": 4, "memory": "1024Mi"}}}, type=APPLY, has={"status.capacity": {"cpu": "4", "memory": "1Gi"}}),
+    Row(f"PATCH {N0}/status?fieldManager=m1", body={"apiVersion": "v1", "kind": "Node", "status": {"capacity": {"cpu": "x"}}}, type=APPLY, code=400),
 ]  # fmt: skip

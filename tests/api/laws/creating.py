@@ -13,6 +13,7 @@ NO_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eE
 
 NO_NAME = "metadata.name: Required value: name or generateName is required"
 EVENTS = "/api/v1/namespaces/default/events"
+CLUSTER_ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 LEAVING = f"{KV}/namespaces/leaving/virtualmachines"
 FIND_KIND = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 
@@ -47,6 +48,18 @@ def no_whole(shown: str) -> dict[str, Any]:
         f'<nil>: Invalid value: "": Checked value must be of type integer (default format) in {at}, '
         f"{at}: Invalid value: {shown}: {at} in body should be less than or equal to 100]",
     )
+
+
+def aggregating(selector: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "new"}, "aggregationRule": {"clusterRoleSelectors": [selector]}}
+
+
+def aggregated(selector: Any, why: str) -> Row:
+    """A selector that is wrong in one way, and said to be wrong as a whole."""
+    at = "aggregationRule.clusterRoleSelectors[0]"
+    whole = "" if why.endswith("…") else f", {at}: Invalid value: null: invalid label selector.]"
+    says = f'ClusterRole.rbac.authorization.k8s.io "new" is invalid: [{at}.{why}{whole}'
+    return Row(f"POST {CLUSTER_ROLES}", body=aggregating(selector), **refused(422, "Invalid", says))
 
 
 VM = "virtualmachines.kubevirt.io"
@@ -189,6 +202,17 @@ ROWS = [
     Row("POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", 201, body={"metadata": {"name": "a"}}, has={"rules": None, "metadata.managedFields": KeyError}),
     Row(f"POST {NODES}", 201, body={**node("x"), "status": {"addresses": [{"type": "Hostname", "address": "x"}], "conditions": [{"type": "Ready", "status": "True"}]}}, has={"status.addresses": [{"type": "Hostname", "address": "x"}], "status.conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": None, "lastTransitionTime": None}], "status.daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "status.nodeInfo.machineID": ""}),
     Row(ACCOUNTS, 201, body={"metadata": {"name": "a", "generation": 7}}, has={"metadata.generation": 7}),
+    # What a ClusterRole is put together of is chosen by labels
+    aggregated({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}, 'matchExpressions[0].operator: Invalid value: "Gt": not a valid selector operator'),
+    aggregated({"matchExpressions": [{"key": "a", "operator": "NotIn"}]}, "matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'"),
+    aggregated({"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}, "matchExpressions[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
+    aggregated({"matchExpressions": [{"key": "a b", "operator": "Exists"}]}, 'matchExpressions[0].key: Invalid value: "a b": name part must consist of alphanumeric characters…'),
+    aggregated({"matchLabels": {"a": "x" * 64}}, f'matchLabels: Invalid value: "{"x" * 64}": must be no more than 63 bytes'),
+    Row(f"POST {CLUSTER_ROLES}?dryRun=All", 201, body=aggregating({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d"]}]})),
+    Row("POST /api/v1/namespaces/default/serviceaccounts", 201, body={"metadata": {"name": "new"}, "secrets": [{"name": "x", "kind": "Secret", "namespace": "y"}]}, has={"secrets": [{"name": "x"}]}),
+    Row(f"POST {MACHINES}", body=named(machine("new"), managedFields=[{"manager": 5}]), **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: json: cannot unmarshal number into Go struct field ManagedFieldsEntry.managedFields.manager of type string')),
+    Row(f"POST {MACHINES}", body=named(machine("new"), managedFields=[{"operation": []}]), **bad('VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: json: cannot unmarshal array into Go struct field ManagedFieldsEntry.managedFields.operation of type v1.ManagedFieldsOperationType')),
+    Row(f"POST {NODES}", body=named(node("new"), managedFields=[5]), **bad('Node in version "v1" cannot be handled as a Node: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.managedFields of type v1.ManagedFieldsEntry')),
     Row("POST /api/v1/namespaces", 201, body={"metadata": {"name": "a"}}, has={"spec.finalizers": ["kubernetes"], "metadata.managedFields.0.fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}}}),
     # A list with nothing in it is somebody's, and read back as none
     Row(f"POST {ROLES}", 201, body={"metadata": {"name": "a"}, "rules": []}, has={"rules": None, "metadata.managedFields.0.fieldsV1": {"f:rules": {}}}),

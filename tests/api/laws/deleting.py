@@ -77,6 +77,8 @@ ROWS = [
     Row(f"DELETE {N0}", body="{bad", **bad("couldn't get version/kind; json parse error: invalid character 'b' looking for beginning of object key string")),
     Row(f"DELETE {N0}", body={"preconditions": "A"}, **bad("json: cannot unmarshal string into Go struct field DeleteOptions.preconditions of type v1.Preconditions")),
     Row(f"DELETE {N0}", body={"gracePeriodSeconds": "x"}, **bad("json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64")),
+    Row(f"DELETE {N0}", body={"kind": "X", "apiVersion": "a/b/c"}, **bad("unexpected GroupVersion string: a/b/c")),
+    Row(f"DELETE {N0}", body={"kind": 5}, **bad("couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string")),
     Row(f"DELETE {N0}", body={"kind": "Foo", "apiVersion": "v1"}, code=400, says='no kind "Foo" is registered for version "v1"…'),
     Row(f"DELETE {N0}?gracePeriodSeconds=x", **bad('strconv.ParseInt: parsing "x": invalid syntax')),
     # Collections

@@ -110,6 +110,7 @@ ROWS = [
     Row("GET /openapi/v2/", 404, text=NOT_FOUND_TEXT),
     Row("GET /openapi/v3/", 404, text=""),
     Row("GET /openapi/v2", has={"swagger": "2.0"}, headers={"content-type": "application/json", "vary": "Accept, Accept-Encoding", "etag": '"…', "last-modified": "…"}),
+    Row("GET /openapi/v2", 406, accept="text/html", text="", headers={"vary": "Accept, Accept-Encoding"}),
     Row("GET /openapi/v2", accept="*/*", has={"swagger": "2.0"}),
     Row("GET /openapi/v2", accept=V2, headers={"content-type": V2.replace("@", ".")}),
     Row("GET /openapi/v2", accept=V2.replace("@", "."), headers={"content-type": V2.replace("@", ".")}),

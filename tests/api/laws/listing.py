@@ -158,6 +158,10 @@ ROWS = [
     fields("status.phase%3DActive", "/api/v1/namespaces", has={"items.0.metadata.name": "default"}),
     fields("involvedObject.kind%3DMigration,involvedObject.name%3Dx,reason%3Dy,type%3DNormal,source%3Dz,reportingComponent%3Dw", "/api/v1/namespaces/default/events", has=NONE),
     fields("involvedObject.colour%3Dred", "/api/v1/events", code=400),
+    # Of a namespace there is nothing more in others
+    Row(f"GET {KV}/virtualmachines?limit=1&fieldSelector=metadata.namespace%3Dleaving", has={"items.0.metadata.namespace": "leaving", "metadata.continue": ""}),
+    Row(f"GET {KV}/virtualmachines?limit=2&fieldSelector=metadata.namespace%3Ddefault", has={"items.1.metadata.namespace": "default", "metadata.continue": ""}),
+    Row(f"GET {KV}/virtualmachines?limit=1&fieldSelector=metadata.namespace%3D", has=NONE),
     fields("metadata.namespace%3D", NODES, **bad("field label not supported: metadata.namespace")), fields("metadata.namespace%3D", "/api/v1/namespaces", **bad("field label not supported: metadata.namespace")),
     fields("secrets%3Dx", "/api/v1/namespaces/default/serviceaccounts", **bad('"secrets" is not a known field selector: only "metadata.name", "metadata.namespace"')),
     fields("rules%3Dx", "/apis/rbac.authorization.k8s.io/v1/clusterroles", **bad('"rules" is not a known field selector: only "metadata.name", "metadata.namespace"')),

@@ -30,6 +30,10 @@ def spec(**fields: Any) -> dict[str, Any]:
     return {**vm(), "spec": machine("vm0", **fields)["spec"]}
 
 
+def status(said: dict[str, Any], *errors: str) -> Row:
+    return Row(f"PATCH {TM}/status", body={"status": said}, type=MERGE, **vm_is("vm0", *errors))
+
+
 ROWS = [
     Row(f"PUT {TM}", body=vm(labels={"a": "b"}), has={"metadata.labels": {"a": "b"}, "metadata.generation": 1, "metadata.uid": "<vm0.uid>"}),
     Row(f"PUT {TM}", body=spec(nodeSelector={"a": "b"}), has={"spec.nodeSelector": {"a": "b"}, "metadata.generation": 2}),
@@ -78,7 +82,20 @@ ROWS = [
     Row(f"PUT {KV}/nodes/node0", body={**labelled(node(), a="b"), "apiVersion": "kubevirt.io/v1alpha1"}, has={"apiVersion": "kubevirt.io/v1alpha1", "metadata.labels.a": "b"}),
     Row("PUT /api/v1/namespaces/default", body={"metadata": {"name": "default", "labels": {"a": "b"}}}, has={"metadata.labels.a": "b", "spec.finalizers": ["kubernetes"]}),
     # What is not there is made of some kinds
+    # What a schema says of a status, whose fields are called by their place in it
+    status({"conditions": ["x"]}, *(f"status.conditions[0]: {why}" for why in ('Invalid value: "string": conditions[0] in body must be of type object: "string"', 'Invalid value: "x": must be an object for an array of list-type map'))),
+    status({"conditions": [{"type": "Ready", "status": "True"}] * 2 + [5]}, *(f"status.conditions[2]: {why}" for why in ('Invalid value: "integer": conditions[2] in body must be of type object: "integer"', "Invalid value: 5: must be an object for an array of list-type map"))),
+    status({"conditions": [None]}, 'status.conditions[0]: Invalid value: "null": conditions[0] in body must be of type object: "null"'),
+    status({"conditions": [{"type": "Ready", "status": "True"}] * 2}, 'status.conditions[1]: Duplicate value: {"type":"Ready"}'),
+    *(status({"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": value}]}, f'status.conditions[0].lastTransitionTime: Invalid value: "{shown}": conditions[0].lastTransitionTime in body must be of type date-time: "{shown}"') for value, shown in ((5, "int64"), (1.5, "float64"), (True, ""), ({}, ""), ("x", "x"))),
+    status({"graphics": [{"type": "vnc", "host": "x", "port": 1.5}]}, 'status.graphics[0].port: Invalid value: "number": graphics[0].port in body must be of type integer: "number"', 'status: Invalid value: "": Checked value must be of type integer (default format) in graphics[0].port'),
     Row("PUT /api/v1/namespaces/default/events/e", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}}, has={"kind": "Event", "metadata.name": "e"}),
+    Row("PUT /api/v1/namespaces/default/events/e", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "nosuch": 1}, warns=['unknown field "nosuch"']),
+    Row("PUT /api/v1/namespaces/default/events/e?dryRun=All", 201, body={"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "nosuch": 1}, warns=['unknown field "nosuch"']),
+    Row(f"PUT {MACHINES}/gone", body={**machine("gone"), "nosuch": 1}, **no_vm("gone"), warns=['unknown field "nosuch"']),
+    Row(f"PUT {TM}", body={**vm(), "metadata": {"name": "b"}, "nosuch": 1}, **bad("the name of the object (b) does not match the name on the URL (vm0)"), warns=['unknown field "nosuch"']),
+    Row(f"PUT {TM}", body={"apiVersion": "kubevirt.io/v1alpha1", "kind": "Thing"}, **bad("the name of the object (vm0 based on URL) was undeterminable: name must be provided")),
+    Row(f"PUT {TM}", body={**vm(), "kind": "Thing"}, **refused(422, "Invalid", 'Thing.kubevirt.io "vm0" is invalid: kind: Invalid value: "Thing": must be VirtualMachine')),
     Row("PUT /api/v1/namespaces/default/events/e", body={"metadata": {"name": "f"}, "involvedObject": {"namespace": "default"}}, **bad("the name of the object (f) does not match the name on the URL (e)")),
     Row("PUT /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/r", 201, body={"metadata": {"name": "r"}, "rules": []}, has={"kind": "Role"}),
     Row("PUT /apis/rbac.authorization.k8s.io/v1/clusterroles/r", 201, body={"metadata": {"name": "r"}, "rules": []}, has={"kind": "ClusterRole"}),

@@ -47,6 +47,8 @@ ROWS = [
     Row(f"{W}&{STREAM}", events=["ADDED vm0", "ADDED vm1"]),
     Row(f"{W}&sendInitialEvents=false&{MATCH}=NotOlderThan", events=[]),
     Row(f"{W}&{STREAM}&resourceVersion={NEVER}", events=["ERROR"], has={"object.code": 504, "object.details.causes.0.reason": "ResourceVersionTooLarge"}),
+    # Of a Table the bookmark that ends the first state has its annotation in a row, even where rows have no objects
+    Row(f"{W}&{STREAM}&allowWatchBookmarks=true&includeObject=None&fieldSelector=metadata.name%3Dnosuch", accept=TABLE, has={"type": "BOOKMARK", "object.rows.0.cells.0": "", "object.rows.0.cells.1": None, "object.rows.0.object.kind": "PartialObjectMetadata", "object.rows.0.object.metadata.annotations": {"k8s.io/initial-events-end": "true"}}),
     Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true", **option(MATCH, NEEDS_MATCH)),
     Row(f"GET {MACHINES}?watch=1&sendInitialEvents=false", **option(MATCH, NEEDS_MATCH)),
     Row(f"GET {MACHINES}?watch=1&sendInitialEvents=true&{MATCH}=Exact&resourceVersion=1", **options(f"{MATCH}: {NEEDS_MATCH}", f"{MATCH}: {ONLY}")),

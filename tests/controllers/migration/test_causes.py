@@ -9,7 +9,9 @@ from app.controllers.migration.causes import CAUSES, cause_of_run, is_the_nodes,
 from app.controllers.migration.exit_codes import MEANINGS, ExitCode
 from app.kinds.migration import FailureClass, Reason
 
-NO_FAILURE = {Reason.WAITING_FOR_SLOT, Reason.NODE_FOUND, Reason.AGAINST_EVIDENCE, Reason.MOVED}
+NO_FAILURE = {
+    Reason.WAITING_FOR_SLOT, Reason.NODE_FOUND, Reason.AGAINST_EVIDENCE, Reason.LIBVIRT_BUSY, Reason.MOVED,
+}  # fmt: skip
 FAILURES = [code for code in ExitCode if code is not ExitCode.MOVED]
 
 

@@ -127,6 +127,17 @@ def test_a_further_attempt_waits_for_room_so_long(room: Room, limit: timedelta, 
     assert (over.status.phase, reason(over)) == (Phase.FAILED, why)
 
 
+def test_one_that_is_held_by_libvirt_asks_for_no_word() -> None:
+    held = MigrationCondition(type=ConditionType.HELD, status="True", reason="LibvirtBusy", message="its process hangs")
+    begun = seen(Phase.RUNNING, run=STARTED)
+    holding = replace(begun, status=begun.status.model_copy(update={"conditions": [held]}))
+
+    (told,) = [effect for effect in decide(holding).effects if isinstance(effect, Tell)]
+
+    assert told.message.startswith("its process hangs; it is tried again")
+    assert "resolve" not in told.message
+
+
 def test_one_that_is_held_says_so_every_five_minutes() -> None:
     held = MigrationCondition(type=ConditionType.HELD, status="True", reason="HostUnreachable", message="node0 is away")
     begun = seen(Phase.RUNNING, run=STARTED)

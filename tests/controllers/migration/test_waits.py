@@ -53,6 +53,7 @@ def test_a_copy_that_cannot_be_ended_is_told_of_and_tried_again() -> None:
         "a copy that never ran was left on the target; node1: its process hangs"
     ]
     assert said.count("node1: its process hangs") == 1
+    assert all(report.busy for report in told)
     assert (outcome.code, outcome.result["targetFree"]) == (ExitCode.FAILED, True)
 
 

@@ -8,6 +8,7 @@ from tests.fidelity.case import Case
 from tests.fidelity.cases import (
     access,
     applies,
+    combined,
     core,
     creates,
     deletes,
@@ -36,5 +37,6 @@ ALL: Sequence[Case] = [
     *deletes.CASES,
     *core.CASES,
     *access.CASES,
+    *combined.CASES,
     *everykind.CASES,
 ]

@@ -26,6 +26,7 @@ from tests.fidelity.cases.words import (
     get,
     node,
     patch,
+    policy,
     post,
     vm,
 )  # fmt: skip
@@ -108,7 +109,7 @@ CASES = [
     Case("apply: conditions by type", [_apply(_vm()), _apply({**IDENTITY, "metadata": {"name": "a"}, "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Paused", "status": "False"}]}}, "two", path=f"{VM}/status"), _apply({**IDENTITY, "metadata": {"name": "a"}, "status": {"conditions": [{"type": "Synchronized", "status": "True"}, {"type": "Ready", "status": "True"}]}}, "three", path=f"{VM}/status"), _apply({**IDENTITY, "metadata": {"name": "a"}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}}, "three", path=f"{VM}/status"), _apply({**IDENTITY, "metadata": {"name": "a"}, "status": {"conditions": [{"type": "Paused", "status": "False"}]}}, "two", path=f"{VM}/status"), _apply({**IDENTITY, "metadata": {"name": "a"}, "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Ready", "status": "False"}]}}, "four", path=f"{VM}/status"), _apply({**IDENTITY, "metadata": {"name": "a"}, "status": {"conditions": [{"status": "False"}]}}, "four", path=f"{VM}/status"), get(VM)]),
     Case("apply: finalizers as a set", [_apply(_vm()), _apply({**IDENTITY, "metadata": {"name": "a", "finalizers": ["x.io/y"]}}, "two"), _apply({**IDENTITY, "metadata": {"name": "a", "finalizers": ["x.io/z", "x.io/y"]}}, "three"), _apply({**IDENTITY, "metadata": {"name": "a"}}, "two"), _apply({**IDENTITY, "metadata": {"name": "a"}}, "three"), get(VM)]),
     Case("apply: while terminating", [MADE, delete(VM), _apply(_labels(a="b")), _apply({**IDENTITY, "metadata": {"name": "a", "finalizers": ["x.io/y"]}}), _apply(_vm(), "fidelity", more="&force=true"), get(VM)]),
-    Case("apply: takes the last finalizer away", [_apply(_vm()), delete(VM), _apply({**IDENTITY, "metadata": {"name": "a"}, "spec": {"domain": DOMAIN}}), get(VM)]),
+    Case("apply: takes the last finalizer away", [_apply(policy(metadata={"finalizers": ["x.io/a"]}), path=POLICY), delete(POLICY), _apply(policy(), path=POLICY), get(POLICY)]),
     Case("apply: absent status", [_apply({**IDENTITY, "metadata": {"name": "a"}, "status": {"phase": "Running"}}, path=f"{VM}/status")]),
     Case("apply: wrong namespace", [patch("/apis/kubevirt.io/v1alpha1/namespaces/$id-no/virtualmachines/a?fieldManager=x", _vm(), APPLY), _apply(_vm(namespace="$ns")), _apply(_vm(namespace=""))]),
     Case("apply: kubectl's way from client-side", [post(f"{VMS}?fieldManager=kubectl-client-side-apply", {**vm(), "metadata": {"name": "a", "finalizers": [VM_FINALIZER], "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}\n"}, "labels": {"a": "1"}}}), _apply(_vm(labels={"a": "1"}), "kubectl"), patch(VM, [{"op": "replace", "path": "/metadata/managedFields", "value": []}], JSON_PATCH), patch(VM, [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}], JSON_PATCH), _apply(_vm(labels={"a": "2"}), "kubectl"), get(VM)]),

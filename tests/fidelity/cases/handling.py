@@ -42,7 +42,7 @@ PARAMETERS = (
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECTX", "get")
 PATHS = {
     "collection": VMS,
-    "all namespaces": f"{GROUP}/virtualmachines",
+    "all namespaces": f"{GROUP}/virtualmachines?labelSelector=of%3D$id",
     "item": VM,
     "status": f"{VM}/status",
     "scale": f"{VM}/scale",
@@ -52,7 +52,7 @@ PATHS = {
     "node": NODE,
     "node status": f"{NODE}/status",
     "event": f"{EVENTS}/a",
-    "all events": "/api/v1/events",
+    "all events": "/api/v1/events?fieldSelector=metadata.namespace%3D$ns",
     "account": f"{ACCOUNTS}/a",
 }
 TYPES = (
