@@ -27,10 +27,10 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-_TOKEN = r"[!#$%&'*+.^_`|~\w-]+"
-_PARAMETER = rf'\s*{_TOKEN}\s*=\s*(?:{_TOKEN}|"(?:[^"\\]|\\.)*")\s*'
-_PARAMETERS = re.compile(rf"(?:{_PARAMETER}(?:;{_PARAMETER})*)?;?\s*", re.ASCII)
-"""What may stand behind the semicolon of a content type."""
+_TOKEN = r"[!#$%&'*+.^_`|~\w-]++"
+_PARAMETER = rf'\s*+{_TOKEN}\s*+=\s*+(?:{_TOKEN}|"(?:[^"\\]|\\.)*+")\s*+'
+_PARAMETERS = re.compile(rf"(?:{_PARAMETER}(?:;{_PARAMETER})*+)?;?\s*+", re.ASCII)
+"""What may stand behind the semicolon of a content type; gives nothing back, so that no header takes long."""
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 """What Go's ParseBool takes for true."""

@@ -7,8 +7,10 @@ import gzip
 
 import httpx
 import pytest
+from starlette.types import Message, Scope
 
 from app.api.options import manager_of
+from app.api.requests import Request
 from tests.api.builders import MACHINES, MIGRATIONS, NODES, node
 from tests.api.test_nonsense import MB, Row, asked, is_status, request
 
@@ -150,3 +152,21 @@ async def test_requests_in_one_go_are_answered_in_their_order(remote: httpx.Asyn
 @pytest.mark.parametrize(("agent", "manager"), [(b"\xe9/1", "\ufffd"), ("é/1".encode(), "é"), (b"a\x01b/1", "ab")])
 def test_a_manager_is_called_by_the_bytes_of_the_header(agent: bytes, manager: str) -> None:
     assert manager_of(agent.decode("latin-1")) == manager
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(("begun", "filled"), [("x=y", " "), ("", " "), ("x=", "a"), ("", "a;"), ('x="', "\\a")])
+def test_no_content_type_takes_long_to_read(begun: str, filled: str) -> None:
+    """A megabyte of it, by which one that is read once for each place in it would take hours."""
+    said = f"application/json;{begun}{filled * 1_000_000}!\x7f".encode()
+
+    assert Request.of(_posted(said), _nothing).decoded_type == said.decode()
+
+
+def _posted(content_type: bytes) -> Scope:
+    headers = [(b"content-type", content_type)]
+    return {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
